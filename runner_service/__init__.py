@@ -1,0 +1,1 @@
+"""The gRPC server, its services, store and worker."""
