@@ -34,9 +34,7 @@ def is_stale(root: Path = ROOT) -> bool:
         return True
     inputs = [*sources(root), Path(__file__)]
     generated = {path.relative_to(root / "runner") for path in (root / "runner").rglob("*_pb2.py")}
-    wanted = {
-        path.relative_to(root / "proto" / "runner").with_name(path.stem + "_pb2.py") for path in sources(root)
-    }
+    wanted = {path.relative_to(root / "proto" / "runner").with_name(path.stem + "_pb2.py") for path in sources(root)}
     return generated != wanted or max(path.stat().st_mtime for path in inputs) > stamp.stat().st_mtime
 
 

@@ -1,0 +1,176 @@
+"""Every error a caller can meet, as one tree.
+
+::
+
+    RunnerError
+    ├── InvalidArgument          a request that can never succeed as it is
+    ├── NotFound
+    │   ├── JobNotFound
+    │   ├── AttemptNotFound
+    │   └── RunnerNotFound
+    ├── FailedPrecondition       the state of things forbids it now
+    │   ├── JobFinished
+    │   ├── StaleAttempt
+    │   ├── StaleWorker
+    │   └── LogSealed
+    ├── AlreadyExists
+    ├── ResourceExhausted        try again later
+    │   ├── QueueFull
+    │   └── StorageFull
+    ├── Unauthenticated
+    │   ├── CredentialsMissing
+    │   ├── CredentialsScheme
+    │   ├── CredentialsEmpty
+    │   └── CredentialsInvalid
+    ├── PermissionDenied
+    └── Unavailable              this server cannot now; another or a later call can
+
+The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
+table in ``rpc.errors`` maps the second floor of the tree to gRPC codes. ``reason`` is a stable word for programs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RunnerError(Exception):
+    """The service met an error of its own."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None, **metadata: object) -> None:
+        self.metadata = {name: str(value) for name, value in metadata.items()}
+        self.retry_after = retry_after
+        """Seconds after which it makes sense to try again; ``None`` when nothing is known."""
+        super().__init__(message or (self.__doc__ or "").split("\n", 1)[0].format(**metadata))
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class InvalidArgument(RunnerError):
+    """The field {field} is not valid: {problem}."""
+
+    reason = "INVALID_ARGUMENT"
+
+
+class NotFound(RunnerError):
+    """There is no such thing here."""
+
+    reason = "NOT_FOUND"
+
+
+class JobNotFound(NotFound):
+    """There is no job with the id {job_id}. `runner ps --all` lists the jobs that are kept."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class AttemptNotFound(NotFound):
+    """There is no attempt with the id {attempt_id}."""
+
+    reason = "ATTEMPT_NOT_FOUND"
+
+
+class RunnerNotFound(NotFound):
+    """There is no runner with the id {runner_id}."""
+
+    reason = "RUNNER_NOT_FOUND"
+
+
+class FailedPrecondition(RunnerError):
+    """The state of things forbids this now."""
+
+    reason = "FAILED_PRECONDITION"
+
+
+class JobFinished(FailedPrecondition):
+    """The job {job_id} has ended already ({state}) and cannot change any more."""
+
+    reason = "JOB_FINISHED"
+
+
+class StaleAttempt(FailedPrecondition):
+    """The attempt {attempt_id} is no longer yours (fence {fence}): end its processes and forget it."""
+
+    reason = "STALE_ATTEMPT"
+
+
+class StaleWorker(FailedPrecondition):
+    """A newer worker has taken over the identity of runner {runner_id}: this one must stop."""
+
+    reason = "STALE_WORKER"
+
+
+class LogSealed(FailedPrecondition):
+    """The log of attempt {attempt_id} is sealed and takes no more records."""
+
+    reason = "LOG_SEALED"
+
+
+class AlreadyExists(RunnerError):
+    """The request id {request_id} was used before for another request. Use a new one."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class ResourceExhausted(RunnerError):
+    """The service has no room for this now. Try again later."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+
+class QueueFull(ResourceExhausted):
+    """The queue holds {limit} jobs already, its bound. Try again when some have run."""
+
+    reason = "QUEUE_FULL"
+
+
+class StorageFull(ResourceExhausted):
+    """The disk of the service is full: new jobs are refused until there is room, running ones go on."""
+
+    reason = "STORAGE_FULL"
+
+
+class Unauthenticated(RunnerError):
+    """The call carries no valid credential."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class CredentialsMissing(Unauthenticated):
+    """This call needs a credential: send `authorization: Bearer KEY`."""
+
+    reason = "CREDENTIALS_MISSING"
+
+
+class CredentialsScheme(Unauthenticated):
+    """The authorization is not of the form `Bearer KEY`."""
+
+    reason = "CREDENTIALS_SCHEME"
+
+
+class CredentialsEmpty(Unauthenticated):
+    """The authorization has the form `Bearer KEY`, but the key is empty."""
+
+    reason = "CREDENTIALS_EMPTY"
+
+
+class CredentialsInvalid(Unauthenticated):
+    """The key is not one that this service knows."""
+
+    reason = "CREDENTIALS_INVALID"
+
+
+class PermissionDenied(RunnerError):
+    """This call needs the role {needed}; the credential has the role {role}."""
+
+    reason = "ROLE_INSUFFICIENT"
+
+
+class Unavailable(RunnerError):
+    """The server is stopping and takes no new work. Try again in a moment."""
+
+    reason = "SERVER_STOPPING"

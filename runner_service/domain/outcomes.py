@@ -1,0 +1,73 @@
+"""How one execution ended: a closed set of facts, the same for every executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OutcomeKind(StrEnum):
+    """What ended an execution."""
+
+    EXITED = "EXITED"
+    """The process ended by itself; ``exit_code`` says how."""
+    SIGNALED = "SIGNALED"
+    """A signal that the service did not send killed the process; ``signal`` says which."""
+    TIMED_OUT = "TIMED_OUT"
+    """A time budget ran out and the service ended the tree; ``detail`` names the budget (``run``, ``queue``)."""
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    """The kernel killed the process for memory."""
+    CANCELLED = "CANCELLED"
+    """A cancel was accepted; ``detail`` says by whom or why."""
+    LOST = "LOST"
+    """Nobody knows how it ended; ``detail`` says why."""
+    REFUSED = "REFUSED"
+    """It could not start as asked; ``detail`` is a `RefusedReason`, ``message`` says more."""
+    INFRASTRUCTURE = "INFRASTRUCTURE"
+    """The runner failed, not the job; ``detail`` names the phase (``prepare``, ``start``, ``run``, ``collect``)."""
+
+
+class RefusedReason(StrEnum):
+    """Why a command could not start."""
+
+    COMMAND_NOT_FOUND = "COMMAND_NOT_FOUND"
+    COMMAND_NOT_EXECUTABLE = "COMMAND_NOT_EXECUTABLE"
+    WORKING_DIRECTORY = "WORKING_DIRECTORY"
+    TOO_LARGE = "TOO_LARGE"
+    """Arguments and environment are more than the kernel takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an execution used, summed over its steps and all processes that were waited for."""
+
+    wall_us: int = 0
+    """Microseconds from the first start to the last end."""
+    cpu_us: int = 0
+    """Microseconds of processor time, user and system."""
+    max_rss_bytes: int = 0
+    """The largest resident set of one process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one execution ended."""
+
+    kind: OutcomeKind
+    exit_code: int | None = None
+    """For EXITED: 0 to 255."""
+    signal: int | None = None
+    """For SIGNALED: the signal's number."""
+    detail: str = ""
+    """A word that refines ``kind``; see its values."""
+    message: str = ""
+    """A sentence for people; may be empty."""
+    step: int = 0
+    """Index of the step that ended it."""
+    survivors: int = 0
+    """Processes that could not be ended. Anything but 0 is a fault of the runner."""
+    usage: Usage = Usage()
+
+    @property
+    def succeeded(self) -> bool:
+        return self.kind is OutcomeKind.EXITED and self.exit_code == 0

@@ -1,0 +1,56 @@
+"""Runners: registered machines, and what their workers say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runner_service.domain.jobs import Micros
+
+
+class RunnerState(StrEnum):
+    """What a runner is doing as a whole."""
+
+    ACTIVE = "ACTIVE"
+    STARTING = "STARTING"
+    STOPPING = "STOPPING"
+    RESTARTING = "RESTARTING"
+    INACTIVE = "INACTIVE"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """A registered machine."""
+
+    runner_id: str
+    name: str
+    state: RunnerState
+    registered_at: Micros
+    credential_hash: bytes
+    """sha256 of the worker's credential; the credential itself is kept by the worker alone."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What jobs may require; ``os``, ``arch`` and ``hostname`` are set by the worker."""
+    slots: int = 1
+    """Jobs it runs at one time."""
+    local: bool = False
+    """The runner that the server itself started."""
+    version: str = ""
+    boot_id: str = ""
+    """Of the machine's kernel: a change means that nothing of before is running."""
+    session_id: str = ""
+    """Of the worker process that holds the identity now."""
+    last_seen_at: Micros = 0
+    lease_until: Micros = 0
+    """Until when the server counts on the runner's attempts to be alive."""
+
+
+def satisfies(labels: Mapping[str, str], required: Mapping[str, str]) -> bool:
+    """Tells whether a runner with ``labels`` may take a job that requires ``required``."""
+    return all(labels.get(name) == value for name, value in required.items())
+
+
+def explain_missing(labels: Mapping[str, str], required: Mapping[str, str]) -> list[str]:
+    """The requirements that ``labels`` do not meet, as ``name=value`` in order of name."""
+    return [f"{name}={value}" for name, value in sorted(required.items()) if labels.get(name) != value]
