@@ -1,0 +1,128 @@
+"""What workers and the server tell each other, and the numbers of the protocol (DESIGN.md §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runner_service.domain.jobs import Attempt, Cancel, Job
+from runner_service.domain.logs import LogSeal
+from runner_service.domain.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchTimes:
+    """The protocol's numbers, in seconds."""
+
+    lease: float = 30.0
+    """The server counts on a runner for this long after it last heard of it."""
+    park_idle: float = 25.0
+    """How long a Sync of an idle worker is held."""
+    park_busy: float = 10.0
+    """How long a Sync of a busy worker is held."""
+    confirm: float = 15.0
+    """An assignment that is not confirmed by then goes back to the queue."""
+    kill_budget: float = 10.0
+    """What a worker may need to end its processes once it decides to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An attempt that a worker has."""
+
+    attempt_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The full state of a worker, as one Sync brings it."""
+
+    runner_id: str
+    session_id: str
+    """UUIDv7 of the worker process: the later one holds the identity."""
+    boot_id: str = ""
+    version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    slots: int = 1
+    listed: tuple[Listed, ...] = ()
+    """Every attempt the worker has, confirmed or not, ended or not, until the server took its report."""
+    lease_seconds: float = 30.0
+
+
+class Action(StrEnum):
+    """What a worker is to do with one attempt."""
+
+    OFFER = "OFFER"
+    """List it in the next Sync; start nothing yet."""
+    RUN = "RUN"
+    """Start it if it is not started; go on if it is."""
+    CANCEL = "CANCEL"
+    """End it and report."""
+    FORGET = "FORGET"
+    """End it if it lives, delete it, report nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the server wants of one attempt."""
+
+    action: Action
+    attempt_id: str
+    fence: int
+    job: Job | None = None
+    """For OFFER, RUN and CANCEL."""
+    cancel: Cancel | None = None
+    """For CANCEL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A worker with room for more."""
+
+    runner_id: str
+    labels: Mapping[str, str]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A queued job that was given to a runner."""
+
+    job: Job
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How an attempt ended, with what is left of its log."""
+
+    runner_id: str
+    attempt_id: str
+    fence: int
+    outcome: Outcome
+    first_sequence: int = 0
+    """Of ``journal``."""
+    records: int = 0
+    journal: bytes = b""
+    """The last frames of the log, for jobs that end before their log was shipped."""
+    seal: LogSeal | None = None
+    """None: the log is given up as it is and marked incomplete."""
+
+
+class Verdict(StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = "ACCEPTED"
+    STALE = "STALE"
+    LOG_MISSING = "LOG_MISSING"
+
+
+def self_stop_seconds(job: Job, times: DispatchTimes) -> float:
+    """How long after its lease ended a worker that is cut off may let this job run.
+
+    With what follows on the server (`DispatchStore.expire_leases`) this keeps at most one execution alive: the worker
+    counts its lease from before the server does, so it has ended the job, kill budget included, when the server acts.
+    """
+    return job.spec.loss_wait_seconds if job.spec.loss_policy.value == "WAIT" else 0.0

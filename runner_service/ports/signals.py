@@ -1,0 +1,55 @@
+"""Wake-up calls between those who change something and those who wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+QUEUE = "queue"
+"""A job may have become assignable."""
+EVENTS = "events"
+"""A job event was committed."""
+
+
+def job_topic(job_id: str) -> str:
+    """The job changed: state, cancel or a new attempt."""
+    return f"job/{job_id}"
+
+
+def runner_topic(runner_id: str) -> str:
+    """What the runner should do changed."""
+    return f"runner/{runner_id}"
+
+
+def log_topic(attempt_id: str) -> str:
+    """The attempt's log grew or was sealed."""
+    return f"log/{attempt_id}"
+
+
+class Waiter(Protocol):
+    """One who waits, subscribed to some topics."""
+
+    async def wait(self, timeout: float) -> bool:
+        """Returns True once a topic was published since the last call (or since subscribing), False after ``timeout``
+        seconds. Signals in between are kept, as one: look at the store, then wait, and nothing is missed.
+
+        The implementation may cap ``timeout`` at its poll interval, so that a lost hint costs a moment, never a hang.
+        """
+        ...
+
+
+class Signals(Protocol):
+    """Publishes hints. A hint carries no data and may be lost between servers, never within one."""
+
+    def publish(self, topics: Iterable[str]) -> None:
+        """Wakes all who wait for one of ``topics``. Called on the event loop, after the commit. Never blocks."""
+        ...
+
+    def subscribe(self, *topics: str) -> AbstractContextManager[Waiter]:
+        """Subscribes until the context is left. Subscribe first, look second, wait third."""
+        ...
+
+    def followed(self, topic: str) -> bool:
+        """Tells whether anybody on this server waits for ``topic``. A hint: it may change at once."""
+        ...
