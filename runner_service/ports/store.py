@@ -179,8 +179,8 @@ class DispatchStore(Protocol):
         ...
 
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
-        """Ends RUNNING attempts whose runner has been away too long, by the job's loss policy: RETRY at lease end + kill
-        budget, WAIT at lease end + ``loss_wait_seconds`` + kill budget, FAIL at lease end + kill budget. A job with an
+        """Ends RUNNING attempts whose runner has been away too long, by the job's loss policy: RETRY at lease end +
+        kill budget, WAIT at lease end + ``loss_wait_seconds`` + kill budget, FAIL at lease end + kill budget. A job with an
         accepted cancel ends CANCELLED at lease end + kill budget. Logs are sealed incomplete. Returns the ids of the
         jobs that moved."""
         ...
