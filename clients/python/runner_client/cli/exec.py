@@ -1,0 +1,75 @@
+"""`runner exec`: run a command on a runner as if it were here."""
+
+from __future__ import annotations
+
+import click
+
+from runner_client.cli.report import UNKNOWN
+from runner_client.cli.session import Session, command
+from runner_client.cli.values import Duration, pairs
+
+
+@command("exec", context_settings={"allow_interspersed_args": False})
+@click.option("-e", "--env", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Set a variable, repeatable.")
+@click.option("--cwd", default="", metavar="DIR", help="Absolute path on the runner. Default: a fresh directory.")
+@click.option("--timeout", type=Duration(), help="End it after 30s, 1h30m … Default: the server's.")
+@click.option(
+    "--label", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Need a runner with this label, repeatable."
+)
+@click.option(
+    "--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Mark it, to find it again, repeatable."
+)
+@click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
+@click.option("-d", "--detach", is_flag=True, help="Print the job id and leave it running.")
+@click.argument("argv", nargs=-1, required=True, metavar="[--] COMMAND [ARGS]...", type=click.UNPROCESSED)
+def command_line(
+    session: Session,
+    argv: tuple[str, ...],
+    *,
+    env: dict[str, str],
+    cwd: str,
+    timeout: float | None,
+    label: dict[str, str],
+    tag: dict[str, str],
+    priority: int,
+    detach: bool,
+) -> int:
+    """Run a command and stream its output, as if it ran here.
+
+    Options of `runner exec` stand before the command: runner exec --cwd /srv -- make -j4
+
+    Ctrl-C cancels it, a second one leaves at once. The exit code is the command's; 124: it ran out of time; 125:
+    nobody knows how it ended; 126 and 127: it could not be started; 130: cancelled; 128+N: ended by signal N.
+    """
+    return session.run(
+        _execute(
+            session,
+            argv,
+            environment=env,
+            working_directory=cwd,
+            timeout=timeout,
+            required_labels=label,
+            tags=tag,
+            priority=priority,
+            detach=detach,
+        ),
+        failure=UNKNOWN,
+    )
+
+
+async def _execute(session: Session, argv: tuple[str, ...], *, detach: bool, **options: object) -> int:
+    from runner_client.cli.following import Interrupts, follow_to_end, output_for
+    from runner_client.cli.output import as_json, print_json, print_line
+
+    async with session.client() as client:
+        with Interrupts(client) as interrupts:
+            job = await client.run(argv, **options)  # type: ignore[arg-type]
+            interrupts.found(job.job_id)
+            if not detach:
+                output = output_for(as_json=session.json)
+                return await follow_to_end(client, job.job_id, output, cancel_when_unread=True)
+    if session.json:
+        print_json(as_json(job))
+    else:
+        print_line(job.job_id)
+    return 0

@@ -1,0 +1,42 @@
+"""Commands that the server extra adds, loaded by name from the entry-point group ``runner.commands``.
+
+An entry point is a callable ``main(argv) -> int`` that takes the arguments behind its name.
+"""
+
+from __future__ import annotations
+
+from runner_client.cli.report import USAGE, complain
+
+GROUP = "runner.commands"
+
+EXTENSIONS = {
+    "serve": "Start a server, with a local runner.",
+    "join": "Make this machine a runner of a server.",
+    "gateway": "Serve the REST side of a server that runs elsewhere.",
+    "api": "Call any method of a server by its name.",
+}
+"""Name and help of each that may be installed."""
+
+
+def installed() -> list[str]:
+    """Returns the names that this installation has."""
+    from importlib.metadata import entry_points
+
+    names = {point.name for point in entry_points(group=GROUP)}
+    return [name for name in EXTENSIONS if name in names]
+
+
+def run_extension(name: str, argv: list[str]) -> int:
+    """Runs the command and returns its exit code; 2 and a sentence when the installation lacks it."""
+    from importlib.metadata import entry_points
+
+    why = "not part of this installation"
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            command = point.load()
+        except ImportError as error:
+            why = str(error)
+            break
+        return int(command(argv) or 0)
+    complain(f"`runner {name}` is not installed ({why})", "pip install 'runner-service[server]'")
+    return USAGE

@@ -1,0 +1,114 @@
+"""What every command shares: the global options, accepted before and behind its name, the client, the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+
+from runner_client.cli.report import BROKEN_PIPE, FAILED, INTERRUPTED, CommandLineError, complain, complain_of
+
+if TYPE_CHECKING:
+    from runner_client.client import AsyncClient
+
+Options = ParamSpec("Options")
+
+PATIENCE = 300.0
+"""Seconds for which a server that was there is waited for: longer than any restart."""
+CONNECT_PATIENCE = 0.5
+"""A person who names the wrong server wants to know at once."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command line: where the server is, and how to print."""
+
+    server: str = field(default_factory=lambda: os.environ.get("RUNNER_SERVER") or "127.0.0.1:50051")
+    token: str | None = field(default_factory=lambda: os.environ.get("RUNNER_TOKEN"))
+    tls: bool = False
+    tls_ca: Path | None = None
+    json: bool = False
+
+    def client(self) -> AsyncClient:
+        """Makes the client; to be called inside the loop, and used as a context manager."""
+        from runner_client.channel import Tls
+        from runner_client.client import AsyncClient
+
+        tls = Tls(self.tls_ca) if self.tls or self.tls_ca else None
+        return AsyncClient(self.server, token=self.token, tls=tls, patience=PATIENCE, connect_patience=CONNECT_PATIENCE)
+
+    def run(self, work: Coroutine[Any, Any, int], *, failure: int = FAILED) -> int:
+        """Runs the command to its exit code. ``failure``: the code for an error of a call."""
+        import asyncio
+
+        from runner_client.errors import ClientError
+
+        try:
+            return asyncio.run(_first_of_a_group(work))
+        except ClientError as error:
+            complain_of(error, self.server)
+            return failure
+        except CommandLineError as error:
+            complain(error.what, error.advice)
+            return error.code
+        except BrokenPipeError:
+            return BROKEN_PIPE
+        except OSError as error:
+            complain(f"cannot write the output: {error.strerror}")
+            return failure
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+async def _first_of_a_group(work: Coroutine[Any, Any, int]) -> int:
+    """Awaits ``work``; of errors that came together, as a group of tasks raises them, the first is told."""
+    try:
+        return await work
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def global_options() -> list[click.Parameter]:
+    """Returns the options that the program and each of its commands take."""
+    return [
+        click.Option(["--server"], metavar="HOST:PORT", help="Or unix:PATH. Default: $RUNNER_SERVER, or this machine."),
+        click.Option(["--token"], metavar="KEY", help="Key to show to the server. Default: $RUNNER_TOKEN."),
+        click.Option(["--tls"], is_flag=True, help="Speak TLS, checked with well-known roots."),
+        click.Option(
+            ["--tls-ca"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Speak TLS, checked with the certificates in this file.",
+        ),
+        click.Option(["--json"], is_flag=True, help="Print JSON, for programs."),
+    ]
+
+
+def take_global_options(context: click.Context, given: dict[str, Any]) -> Session:
+    """Returns the session with the options in ``given``, which wins over the program's own; takes them out of it."""
+    own = {name: given.pop(name) for name in ("server", "token", "tls", "tls_ca", "json")}
+    return replace(context.obj or Session(), **{name: value for name, value in own.items() if value})
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[Concatenate[Session, Options], int]], click.Command]:
+    """Makes a command of a function that takes a session and returns an exit code."""
+
+    def decorate(function: Callable[Concatenate[Session, Options], int]) -> click.Command:
+        @click.pass_context
+        def run(context: click.Context, /, **given: Any) -> None:
+            session = take_global_options(context, given)
+            try:
+                code = function(session, **given)  # type: ignore[call-arg]
+            except CommandLineError as error:
+                complain(error.what, error.advice)
+                code = error.code
+            context.exit(code)
+
+        own = list(reversed(getattr(function, "__click_params__", [])))
+        return click.Command(name, callback=run, params=[*own, *global_options()], help=function.__doc__, **settings)
+
+    return decorate

@@ -1,0 +1,73 @@
+"""`runner submit`: a job from a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner_client.cli.report import INTERRUPTED, UNKNOWN, USAGE, CommandLineError, complain
+from runner_client.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from runner_client.cli.job_file import JobFile
+
+
+@command("submit")
+@click.argument("file", metavar="FILE|-")
+@click.option("-f", "--follow", is_flag=True, help="Stream its output; the job id goes to stderr.")
+@click.option("-w", "--wait", is_flag=True, help="Wait until it has ended.")
+def command_line(session: Session, file: str, *, follow: bool, wait: bool) -> int:
+    """Submit a job from a file and print its id.
+
+    The file is YAML or JSON; `-` is stdin.
+
+    With --follow or --wait it exits as `runner exec` would. Ctrl-C then leaves, and the job goes on.
+    """
+    failure = UNKNOWN if follow or wait else 1
+    return session.run(_submit(session, _read(file), follow=follow, wait=wait), failure=failure)
+
+
+def _read(file: str) -> JobFile:
+    from runner_client.cli.job_file import JobFileError, parse_job_file
+
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandLineError(f"cannot read {file}: {error.strerror}", "name a job file", code=USAGE) from None
+    except UnicodeDecodeError:
+        raise CommandLineError(f"{file} is not UTF-8 text", "name a YAML or JSON file", code=USAGE) from None
+    try:
+        return parse_job_file(text)
+    except JobFileError as error:
+        place = "" if error.line is None else f":{error.line}"
+        raise CommandLineError(f"{file}{place}: {error}", error.advice, code=USAGE) from None
+
+
+async def _submit(session: Session, job_file: JobFile, *, follow: bool, wait: bool) -> int:
+    import asyncio
+
+    from runner_client.cli.following import follow_to_end, output_for
+    from runner_client.cli.output import as_json, print_json, print_line
+    from runner_client.cli.wait import wait_for_end
+
+    async with session.client() as client:
+        job = await client.create_job(job_file.spec, priority=job_file.priority, tags=job_file.tags)
+        if follow:
+            complain(f"job {job.job_id}")
+        elif session.json:
+            print_json(as_json(job))
+        else:
+            print_line(job.job_id)
+        try:
+            if follow:
+                output = output_for(as_json=session.json)
+                return await follow_to_end(client, job.job_id, output, cancel_when_unread=False)
+            if wait:
+                return await wait_for_end(session, client, job.job_id)
+        except asyncio.CancelledError:
+            complain("left; the job goes on", f"`runner logs -f {job.job_id}`")
+            return INTERRUPTED
+    return 0

@@ -1,0 +1,264 @@
+"""The client: what a service or a person asks of a server, as typed calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from google.protobuf.duration_pb2 import Duration
+
+from runner.v1.log_pb2 import LogEnd, LogRecord
+from runner.v1.log_stream_service_pb2 import StreamLogsRequest, StreamLogsResponse
+from runner.v1.log_stream_service_pb2_grpc import LogStreamServiceStub
+from runner_client.calls import CALL_SECONDS, Caller
+from runner_client.channel import DEFAULT_TARGET, Tls, open_channel
+
+if TYPE_CHECKING:
+    from runner.v1.command_pb2 import Command
+    from runner.v1.command_service_pb2_grpc import CommandServiceAsyncStub
+    from runner.v1.job_pb2 import Attempt, Job, JobEvent, JobSpec
+    from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from runner.v1.runner_pb2 import Runner
+    from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
+
+WAIT_SECONDS = 60.0
+"""How long one WaitJob parks at the server; :meth:`AsyncClient.wait` makes as many as it needs."""
+
+PAGE_SIZE = 500
+
+
+class AsyncClient:
+    """One server. An async context manager; make it inside a running loop, and share it freely within that loop.
+
+    ``target`` is ``HOST:PORT`` or ``unix:PATH``. ``patience``: seconds for which a server that goes away is waited
+    for before :class:`~runner_client.errors.Unavailable` is raised; ``connect_patience``: the same for one that has
+    never answered. Calls raise :class:`~runner_client.errors.ClientError`.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        token: str | None = None,
+        tls: Tls | None = None,
+        patience: float = 120.0,
+        connect_patience: float = 5.0,
+    ) -> None:
+        self._channel = open_channel(target, tls)
+        self._caller = Caller(token=token, patience=patience, connect_patience=connect_patience)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        working_directory: str = "",
+        timeout: float | None = None,
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        required_labels: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> Command:
+        """Queues a command and returns it at once. ``timeout``: seconds; default: the server's own."""
+        from runner.v1.command_service_pb2 import RunCommandRequest
+
+        request = RunCommandRequest(
+            argv=argv,
+            environment=environment,
+            working_directory=working_directory,
+            timeout=None if timeout is None else _duration(timeout),
+            priority=priority,
+            tags=tags,
+            required_labels=required_labels,
+            request_id=request_id or _new_request_id(),
+        )
+        return (await self._caller.unary(self._commands.RunCommand, request)).command
+
+    async def create_job(
+        self,
+        spec: JobSpec,
+        *,
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Queues a job and returns it at once."""
+        from runner.v1.job_service_pb2 import CreateJobRequest
+
+        request = CreateJobRequest(spec=spec, priority=priority, tags=tags, request_id=request_id or _new_request_id())
+        return (await self._caller.unary(self._jobs.CreateJob, request)).job
+
+    async def get_job(self, job_id: str) -> Job:
+        """Returns one job, of any kind and dialect."""
+        from runner.v1.job_service_pb2 import GetJobRequest
+
+        return (await self._caller.unary(self._jobs.GetJob, GetJobRequest(job_id=job_id))).job
+
+    async def list_jobs(
+        self,
+        *,
+        states: Iterable[Job.State.ValueType] = (),
+        kinds: Iterable[Job.Kind.ValueType] = (),
+        origin: str = "",
+        runner_id: str = "",
+        tags: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Job]:
+        """Yields jobs, newest first, page by page. ``limit``: at most so many; default: all."""
+        from runner.v1.job_service_pb2 import ListJobsRequest
+
+        left = PAGE_SIZE if limit is None else limit
+        request = ListJobsRequest(states=states, kinds=kinds, origin=origin, runner_id=runner_id, tags=tags)
+        while left > 0:
+            request.page_size = min(left, PAGE_SIZE)
+            page = await self._caller.unary(self._jobs.ListJobs, request)
+            for job in page.jobs:
+                yield job
+            if limit is not None:
+                left -= len(page.jobs)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def list_attempts(self, job_id: str) -> list[Attempt]:
+        """Returns the attempts of a job, oldest first."""
+        from runner.v1.job_service_pb2 import ListAttemptsRequest
+
+        reply = await self._caller.unary(self._jobs.ListAttempts, ListAttemptsRequest(job_id=job_id))
+        return list(reply.attempts)
+
+    async def cancel(self, job_id: str, *, reason: str = "") -> Job:
+        """Asks for a job or command to be ended. Raises ``FailedPrecondition`` when it has ended already."""
+        from runner.v1.job_service_pb2 import CancelJobRequest
+
+        return (await self._caller.unary(self._jobs.CancelJob, CancelJobRequest(job_id=job_id, reason=reason))).job
+
+    async def wait(self, job_id: str) -> Job:
+        """Returns the job when it has ended, however long that takes; bound it with ``asyncio.timeout``."""
+        from runner.v1.job_service_pb2 import WaitJobRequest
+
+        request = WaitJobRequest(job_id=job_id, timeout=_duration(WAIT_SECONDS))
+        while True:
+            reply = await self._caller.unary(self._jobs.WaitJob, request, seconds=CALL_SECONDS + WAIT_SECONDS)
+            if reply.job.HasField("finish_time"):
+                return reply.job
+
+    def follow(
+        self,
+        job_id: str,
+        *,
+        cursor: str = "",
+        follow: bool = True,
+        streams: Iterable[LogRecord.Stream.ValueType] = (),
+    ) -> AsyncIterator[StreamLogsResponse]:
+        """Yields the log of a job from ``cursor`` on, without a gap or a duplicate; the last message has ``end``.
+
+        A stream that is cut is resumed behind the last message. To go on in another process, keep the ``cursor`` of
+        the last message that was dealt with whole. With ``follow=False`` it ends at what is there now.
+        """
+        request = StreamLogsRequest(job_id=job_id, cursor=cursor, follow=follow, streams=streams)
+
+        def passed(message: StreamLogsResponse) -> bool:
+            request.cursor = message.cursor or request.cursor
+            return message.HasField("end")
+
+        return self._caller.stream(self._logs.StreamLogs, request, passed=passed)
+
+    def watch(self, job_id: str = "", *, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Yields the moves of one job up to its end, or of all jobs for ever, behind the event ``after``.
+
+        With neither, from the present on; a stream that is cut before its first event then resumes at the present of
+        that moment.
+        """
+        from runner.v1.job_service_pb2 import WatchJobsRequest, WatchJobsResponse
+
+        request = WatchJobsRequest(job_id=job_id, after=after)
+
+        def passed(message: WatchJobsResponse) -> bool:
+            request.after = message.event.sequence
+            return bool(job_id) and message.event.kind == "finished"
+
+        messages = self._caller.stream(self._jobs.WatchJobs, request, passed=passed)
+        return _events(messages)
+
+    async def run_and_stream(
+        self,
+        argv: Sequence[str],
+        *,
+        stdout: Callable[[bytes], object],
+        stderr: Callable[[bytes], object],
+        **options: Any,
+    ) -> LogEnd:
+        """Runs a command, hands its output out as it is written, and returns how it ended.
+
+        ``options`` are those of :meth:`run`. The command goes on when this is cancelled; :meth:`cancel` ends it.
+        """
+        command = await self.run(argv, **options)
+        end = LogEnd()
+        async for message in self.follow(command.job_id):
+            for record in message.records:
+                (stderr if record.stream == LogRecord.STREAM_STDERR else stdout)(record.data)
+            end = message.end
+        return end
+
+    async def list_runners(self) -> list[Runner]:
+        """Returns all runners, in order of name."""
+        from runner.v1.runner_service_pb2 import ListRunnersRequest
+
+        request, runners = ListRunnersRequest(page_size=1_000), list[Any]()
+        while True:
+            page = await self._caller.unary(self._runners.ListRunners, request)
+            runners += page.runners
+            if not page.next_page_token:
+                return runners
+            request.page_token = page.next_page_token
+
+    # Stubs are loaded when they are first used: start-up of the command line is counted in milliseconds.
+
+    @cached_property
+    def _commands(self) -> CommandServiceAsyncStub:
+        from runner.v1.command_service_pb2_grpc import CommandServiceStub
+
+        return CommandServiceStub(self._channel)
+
+    @cached_property
+    def _jobs(self) -> JobServiceAsyncStub:
+        from runner.v1.job_service_pb2_grpc import JobServiceStub
+
+        return JobServiceStub(self._channel)
+
+    @cached_property
+    def _logs(self) -> Any:
+        return LogStreamServiceStub(self._channel)
+
+    @cached_property
+    def _runners(self) -> RunnerServiceAsyncStub:
+        from runner.v1.runner_service_pb2_grpc import RunnerServiceStub
+
+        return RunnerServiceStub(self._channel)
+
+
+async def _events(messages: AsyncIterator[Any]) -> AsyncIterator[JobEvent]:
+    async for message in messages:
+        yield message.event
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
+
+
+def _new_request_id() -> str:
+    return os.urandom(16).hex()

@@ -1,0 +1,100 @@
+"""Job files: what they may say, and where a fault in them is."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner_client.cli.job_file import JobFileError, parse_job_file
+from runner_client.cli.values import format_duration, parse_duration
+
+FULL = """\
+steps:
+  - make
+  - name: test
+    run: |
+      make test
+      make clean
+  - argv: [./report, --all, 007]
+environment: {CI: yes, VERSION: 1.10, MODE: 0755, EMPTY: }
+working_directory: /srv/build
+timeout: 1h30m
+retry: {max_attempts: 3, delay: 500ms}
+priority: -5
+tags: {branch: main}
+labels: {os: linux}
+"""
+
+
+def test_everything_a_file_may_say() -> None:
+    job = parse_job_file(FULL)
+    first, second, third = job.spec.steps
+    assert first.script == "make"
+    assert (second.name, second.script) == ("test", "make test\nmake clean\n")
+    assert list(third.argv.args) == ["./report", "--all", "007"]
+    assert dict(job.spec.environment) == {"CI": "yes", "VERSION": "1.10", "MODE": "0755", "EMPTY": ""}
+    assert job.spec.working_directory == "/srv/build"
+    assert job.spec.timeout.seconds == 5_400
+    assert (job.spec.retry.max_attempts, job.spec.retry.delay.nanos) == (3, 500_000_000)
+    assert (job.priority, job.tags, dict(job.spec.required_labels)) == (-5, {"branch": "main"}, {"os": "linux"})
+
+
+def test_json_is_read_too_and_keeps_numbers_as_written() -> None:
+    job = parse_job_file('{\n\t"steps": ["make"],\n\t"environment": {"V": 1.10},\n\t"timeout": 30, "retries": 2}')
+    assert (job.spec.timeout.seconds, job.spec.retry.max_attempts) == (30, 3)
+    assert dict(job.spec.environment) == {"V": "1.10"}
+
+
+FAULTS = [
+    ("steps: [a]\nstep: [b]\n", 2, "'step' is not known"),
+    ("steps:\n  - a\n  - run: b\n    nmae: c\n", 4, "'nmae' is not known"),
+    ("steps:\n  - run: a\n    argv: [b]\n", 2, "either `run` or `argv`"),
+    ("steps:\n  - name: a\n", 2, "either `run` or `argv`"),
+    ("steps: []\n", 1, "at least one item"),
+    ("steps: a\n", 1, "list"),
+    ('steps: ["  "]\n', 1, "empty"),
+    ("priority: 1\n", None, "no steps"),
+    ("steps: [a]\npriority: high\n", 2, "whole number"),
+    ("steps: [a]\npriority: 1001\n", 2, "from -1000 to 1000"),
+    ("steps: [a]\ntimeout: soon\n", 2, "not a duration"),
+    ("steps: [a]\nretries: 1\nretry: {max_attempts: 2}\n", 3, "exclude each other"),
+    ("steps: [a]\nretry: {max_attempts: 0}\n", 2, "from 1"),
+    ("steps: [a]\nretry: 3\n", 2, "mapping"),
+    ("steps: [a]\nenvironment:\n  A: [1]\n", 3, "'A' must be text"),
+    ("steps: [a]\nenvironment: [A]\n", 2, "mapping"),
+    ("steps: [a]\nsteps: [b]\n", 2, "stands twice"),
+    ("steps: [a\n", 2, "not YAML"),
+    ("- a\n", None, "not a job"),
+    ("", None, "not a job"),
+    ('{"steps": ["a"], "environment": {"A": true}}', None, "'A' must be text"),
+    ('{"steps": [null]}', None, "a step is"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "message"), FAULTS)
+def test_fault_is_told_with_its_line(text: str, line: int | None, message: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        parse_job_file(text)
+    assert message in str(caught.value)
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("1.5", 1.5), ("30s", 30), ("500ms", 0.5), ("1h30m", 5_400), ("1d", 86_400), (" 2m ", 120)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "5 m", "-3s", "1x", "inf", "nan", "1e3", "٣"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0.0s"), (0.84, "0.8s"), (42.9, "42s"), (185, "3m05s"), (7_620, "2h07m"), (273_600, "3d4h")],
+)
+def test_printed_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
