@@ -42,6 +42,9 @@ class Beat:
     runner_id: str
     session_id: str
     """UUIDv7 of the worker process: the later one holds the identity."""
+    sync_number: int = 0
+    """Counts the session's Syncs. The list is complete only as of then: a beat with a lower number than one that was
+    taken already came late and must change nothing."""
     boot_id: str = ""
     version: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

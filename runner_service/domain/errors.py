@@ -12,6 +12,7 @@
     │   ├── JobFinished
     │   ├── StaleAttempt
     │   ├── StaleWorker
+    │   ├── StaleSync
     │   └── LogSealed
     ├── AlreadyExists
     ├── ResourceExhausted        try again later
@@ -102,6 +103,12 @@ class StaleWorker(FailedPrecondition):
     """A newer worker has taken over the identity of runner {runner_id}: this one must stop."""
 
     reason = "STALE_WORKER"
+
+
+class StaleSync(FailedPrecondition):
+    """A newer Sync of this worker has been taken already: this one came late and changed nothing."""
+
+    reason = "STALE_SYNC"
 
 
 class LogSealed(FailedPrecondition):

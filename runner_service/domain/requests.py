@@ -1,0 +1,157 @@
+"""What a caller may ask for, and the checks that every API shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.jobs import JobKind, JobSpec, LossPolicy, Step
+
+MAX_STEPS = 1_000
+MAX_TAGS = 64
+MAX_NAME = 200
+MAX_PRIORITY = 1_000
+MAX_ATTEMPTS = 100
+MAX_ARGUMENT_BYTES = 1 << 20
+"""Of arguments and environment of one job, NULs included: below what the kernel takes."""
+MAX_TIMEOUT_SECONDS = 366 * 24 * 3600.0
+MAX_LOG_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefaults:
+    """What the service fills in where a request is silent."""
+
+    timeout_seconds: float = 1800.0
+    kill_grace_seconds: float = 5.0
+    loss_wait_seconds: float = 600.0
+    queue_limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A request for a job, as any API brings it. ``None`` means that the service decides."""
+
+    kind: JobKind
+    steps: tuple[Step, ...]
+    origin: str = "native"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_directory: str = ""
+    timeout_seconds: float | None = None
+    """Negative: has passed already."""
+    kill_grace_seconds: float | None = None
+    log_limit_bytes: int = 0
+    """0: the default, which is the most."""
+    required_labels: Mapping[str, str] = field(default_factory=dict)
+    max_attempts: int = 1
+    retry_delay_seconds: float = 0.0
+    idempotent: bool = False
+    loss_policy: LossPolicy = LossPolicy.WAIT
+    loss_wait_seconds: float | None = None
+    priority: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+
+    def fingerprint(self) -> str:
+        """Tells requests apart that bear the same request id."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
+    """Checks a request and completes it.
+
+    Raises:
+        InvalidArgument: Names the field and says what it must be.
+    """
+    _check(request)
+    return JobSpec(
+        steps=request.steps,
+        environment=request.environment,
+        working_directory=request.working_directory,
+        timeout_seconds=defaults.timeout_seconds if request.timeout_seconds is None else request.timeout_seconds,
+        kill_grace_seconds=(
+            defaults.kill_grace_seconds if request.kill_grace_seconds is None else request.kill_grace_seconds
+        ),
+        log_limit_bytes=request.log_limit_bytes or MAX_LOG_BYTES,
+        required_labels=request.required_labels,
+        max_attempts=request.max_attempts,
+        retry_delay_seconds=request.retry_delay_seconds,
+        idempotent=request.idempotent,
+        loss_policy=request.loss_policy,
+        loss_wait_seconds=(
+            defaults.loss_wait_seconds if request.loss_wait_seconds is None else request.loss_wait_seconds
+        ),
+    )
+
+
+def _check(request: NewJob) -> None:
+    if not request.steps:
+        raise InvalidArgument(field="steps", problem="give at least one")
+    if len(request.steps) > MAX_STEPS:
+        raise InvalidArgument(field="steps", problem=f"at most {MAX_STEPS} are taken")
+    size = 0
+    for index, step in enumerate(request.steps):
+        size += _check_step(index, step, request.kind)
+    for name, value in request.environment.items():
+        if not name or "=" in name or "\0" in name:
+            raise InvalidArgument(field="environment", problem=f"{name!r} is no name of a variable")
+        if "\0" in value:
+            raise InvalidArgument(field=f"environment.{name}", problem="a value holds no NUL character")
+        size += _bytes(f"environment.{name}", name) + _bytes(f"environment.{name}", value) + 2
+    if size > MAX_ARGUMENT_BYTES:
+        raise InvalidArgument(field="environment", problem="arguments and environment are over 1 MiB together")
+    directory = request.working_directory
+    if directory and (not directory.startswith("/") or "\0" in directory):
+        raise InvalidArgument(field="working_directory", problem="give an absolute path")
+    _check_range("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
+    _check_range("retry.max_attempts", request.max_attempts, 1, MAX_ATTEMPTS)
+    _check_range("log_limit_bytes", request.log_limit_bytes, 0, MAX_LOG_BYTES)
+    _check_range("retry.delay", request.retry_delay_seconds, 0, MAX_TIMEOUT_SECONDS)
+    _check_range("timeout", request.timeout_seconds or 0, -MAX_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS)
+    _check_range("kill_grace", request.kill_grace_seconds or 0, 0, 3600)
+    _check_range("loss.wait", request.loss_wait_seconds or 0, 0, MAX_TIMEOUT_SECONDS)
+    if request.loss_policy is LossPolicy.RETRY and not request.idempotent:
+        raise InvalidArgument(field="loss.idempotent", problem="RETRY needs a job that is declared idempotent")
+    for title, words in (("tags", request.tags), ("required_labels", request.required_labels)):
+        if len(words) > MAX_TAGS:
+            raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")
+    for name in request.required_labels:
+        if not name or "\0" in name + request.required_labels[name]:
+            raise InvalidArgument(field="required_labels", problem="a name is not empty and holds no NUL character")
+    if len(request.request_id) > MAX_NAME:
+        raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
+
+
+def _check_step(index: int, step: Step, kind: JobKind) -> int:
+    """Checks one step and returns the bytes that it hands to the kernel."""
+    title = "argv" if kind is JobKind.COMMAND else f"steps[{index}]"
+    if step.argv:
+        if not step.argv[0]:
+            raise InvalidArgument(field=title, problem="the program's name is empty")
+        if any("\0" in argument for argument in step.argv):
+            raise InvalidArgument(field=title, problem="an argument holds no NUL character")
+        return sum(_bytes(title, argument) + 1 for argument in step.argv)
+    if not step.script:
+        problem = "give at least the program's name" if kind is JobKind.COMMAND else "give a script or an argv"
+        raise InvalidArgument(field=title, problem=problem)
+    if "\0" in step.script:
+        raise InvalidArgument(field=title, problem="a script holds no NUL character")
+    return _bytes(title, step.script)
+
+
+def _bytes(title: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgument(field=title, problem="it is no valid Unicode text") from None
+
+
+def _check_range(title: str, value: float, least: float, most: float) -> None:
+    # Written so that NaN fails too.
+    if not least <= value <= most:
+        raise InvalidArgument(field=title, problem=f"give a number from {least:g} to {most:g}")

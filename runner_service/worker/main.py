@@ -1,0 +1,114 @@
+"""The worker as a program: what `runner serve` starts beside itself, and `runner join` runs.
+
+Signals: SIGTERM and SIGINT end the jobs and then the worker, a second one hurries; SIGUSR1 ends the worker alone and
+leaves its jobs to their supervisor, for the worker that comes after (upgrade).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner_service.worker.executors.native import NativeExecutor
+from runner_service.worker.identity import WorkerAlive, worker_directory
+from runner_service.worker.times import ExitCode
+from runner_service.worker.worker import Worker
+
+TOKEN_VARIABLE = "RUNNER_TOKEN"
+"""The join token: the only thing a worker reads from the environment."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, works, and returns the exit code (`ExitCode`)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return work(
+        data_directory=options.data_dir,
+        target=options.server,
+        name=options.name,
+        slots=options.slots,
+        labels=dict(options.label),
+        local=options.local,
+        join_token=os.environ.pop(TOKEN_VARIABLE, ""),
+    )
+
+
+def work(
+    *,
+    data_directory: Path,
+    target: str,
+    name: str = "",
+    slots: int = 0,
+    labels: dict[str, str] | None = None,
+    local: bool = False,
+    join_token: str = "",
+    version: str = "",
+) -> int:
+    """Runs a worker in this process until a signal ends it. ``slots`` 0: one per processor."""
+
+    async def run() -> ExitCode:
+        worker = Worker(
+            target=target,
+            data_directory=data_directory,
+            executor=NativeExecutor(str(worker_directory(data_directory))),
+            name=name,
+            labels=labels,
+            slots=slots or os.cpu_count() or 1,
+            join_token=join_token,
+            local=local,
+            version=version or _version(),
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: worker.stop(keep_jobs=True))
+        return await worker.run()
+
+    try:
+        return asyncio.run(run())
+    except WorkerAlive as error:
+        logging.getLogger(__name__).error("%s", error, extra={"action": "locked"})
+        return ExitCode.LOCKED
+
+
+def _version() -> str:
+    from runner_client import __version__
+
+    return __version__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m runner_service.worker",
+        description="Makes this machine a runner. A join token is read from RUNNER_TOKEN.",
+    )
+    parser.add_argument("--data-dir", type=Path, required=True, help="where identity, spool and work directories live")
+    parser.add_argument("--server", required=True, metavar="unix:PATH|HOST:PORT")
+    parser.add_argument("--name", default="", help="for people; default: the host name")
+    parser.add_argument("--slots", type=_slots, default=0, help="jobs at one time; default: one per processor")
+    parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--local", action="store_true", help="end when idle and the server stays away")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser
+
+
+def _slots(text: str) -> int:
+    slots = int(text)
+    if slots < 1:
+        raise ValueError(text)
+    return slots
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(text)
+    return name, value

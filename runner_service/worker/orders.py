@@ -1,0 +1,253 @@
+"""Carries out what the server orders, and what the executor tells: every move of a held attempt is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass
+
+from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_service.domain.logs import LogSeal
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.worker.attempts import Attempts, Held, Phase
+from runner_service.worker.executors.base import (
+    Ended,
+    ExecutionState,
+    Executor,
+    ExecutorError,
+    ExecutorUnavailable,
+    FenceMismatch,
+    KillCause,
+    KnownAttempt,
+    OutputGrew,
+)
+from runner_service.worker.executors.environment import job_environment
+from runner_service.worker.leases import Leases
+from runner_service.worker.reporter import Answer, Reporter
+from runner_service.worker.shipper import Shipper, Spawn
+from runner_service.worker.wire import seconds_of, spec_of
+
+log = logging.getLogger(__name__)
+
+_EMPTY_LOG = LogSeal(records=0, stdout_bytes=0, stderr_bytes=0, sha256=hashlib.sha256().digest())
+_START_PAUSES = (0.0, 0.1, 0.5, 2.0)
+"""Before each try to start an attempt, in seconds; between them the executor is asked to come back."""
+_DEADLINE_SECONDS = 5.0
+"""The executor may take so long to take a deadline."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Orders:
+    """The one place where held attempts change their phase."""
+
+    attempts: Attempts
+    executor: Executor
+    leases: Leases
+    spawn: Spawn
+    shipper: Shipper
+    reporter: Reporter
+    accepting: bool = True
+    """False: offers are passed over, and what is offered already is not started."""
+    tainted: bool = False
+    """An attempt left processes behind that cannot be ended: this machine takes no more work."""
+
+    def adopt(self, known: KnownAttempt) -> None:
+        """Takes over an attempt that was there before this worker."""
+        if self.attempts.get(known.attempt_id) is not None:
+            return
+        held = Held(
+            attempt_id=known.attempt_id,
+            fence=known.fence,
+            phase=Phase.STARTED,
+            shipment=self.shipper.open(known.attempt_id, known.fence),
+        )
+        self.attempts.add(held)
+        if known.state is ExecutionState.ENDED and known.outcome is not None and known.seal is not None:
+            self._end(held, known.outcome, known.seal, known.log_bytes)
+        else:
+            held.shipment.grew(known.log_bytes)
+
+    async def apply(self, reply: dispatch.SyncResponse, lease_end: float | None) -> bool:
+        """Carries out a reply. True when it brought anything new."""
+        news = False
+        starts: list[Held] = []
+        for order in reply.orders:
+            held = self.attempts.get(order.attempt_id)
+            if held is None:
+                # RUN of what is not held is a reply from before its report was taken: never start it again.
+                if order.action == dispatch.Order.ACTION_OFFER and self.accepting:
+                    self._offered(order)
+                    news = True
+                continue
+            if order.HasField("self_stop"):
+                held.self_stop = seconds_of(order.self_stop)
+            if order.action == dispatch.Order.ACTION_RUN:
+                if held.phase is Phase.HELD and order.fence == held.fence and self.accepting:
+                    held.phase, held.starting = Phase.STARTED, True
+                    held.shipment.start()
+                    starts.append(held)
+            elif order.action == dispatch.Order.ACTION_CANCEL:
+                news |= self.end(held, KillCause.CANCEL, order.reason)
+            elif order.action == dispatch.Order.ACTION_FORGET:
+                news |= self.discard(held)
+        followed = frozenset(reply.followed_attempt_ids)
+        for held in self.attempts:
+            held.shipment.follow(held.attempt_id in followed)
+        if lease_end is not None:
+            await self._renew(lease_end)
+        for held in starts:
+            self.spawn(self._start(held))
+        return news or bool(starts)
+
+    def end(self, held: Held, cause: KillCause, detail: str = "") -> bool:
+        """Ends an attempt; its end is reported. False when that is under way or done."""
+        if held.phase is Phase.HELD:
+            self._end(held, Outcome(kind=OutcomeKind.CANCELLED, detail=_detail((cause, detail))), _EMPTY_LOG, 0)
+        elif held.phase is Phase.STARTED:
+            held.phase, held.kill = Phase.ENDING, (cause, detail)
+            if not held.starting:
+                self.spawn(self._kill(held.attempt_id, cause, detail))
+        else:
+            return False
+        return True
+
+    def discard(self, held: Held) -> bool:
+        """Ends an attempt that nobody waits for, and deletes it. False when that is under way."""
+        news, held.discard = not held.discard, True
+        held.shipment.drop()
+        self.reporter.drop(held)
+        if held.live:
+            self.end(held, KillCause.STALE)
+        else:
+            self._forget(held)
+        return news
+
+    def stale(self, attempt_id: str) -> None:
+        """The server says that the attempt is not this worker's any more."""
+        if (held := self.attempts.get(attempt_id)) is not None:
+            self.discard(held)
+
+    async def follow_executor(self) -> None:
+        """Takes the executor's events until it is closed."""
+        async for event in self.executor.events():
+            held = self.attempts.get(event.attempt_id)
+            if held is None or held.phase is Phase.ENDED:
+                # Its start was given up for failed, and was none: nobody waits for it.
+                self.spawn(self._delete(event.attempt_id) if isinstance(event, Ended) else self._kill(event.attempt_id))
+            elif isinstance(event, OutputGrew):
+                if not held.discard:
+                    held.shipment.grew(event.log_bytes)
+            elif isinstance(event, Ended):
+                self._end(held, event.outcome, event.seal, event.log_bytes)
+
+    def shipped(self, attempt_id: str) -> None:
+        """The log of an ended attempt has arrived, but for what its report takes along."""
+        if (held := self.attempts.get(attempt_id)) is not None:
+            self.reporter.add(held)
+
+    def verdict(self, held: Held, answer: Answer) -> None:
+        """The server has answered a report."""
+        if answer != dispatch.ReportVerdict.ANSWER_LOG_MISSING:
+            self._forget(held)
+            return
+        if held.shipment.whole or held.shipment.lost:
+            # All that there is was shipped and acknowledged: what is missing is not here either.
+            held.shipment.give_up("the server misses records that are not here either")
+            self.reporter.add(held)
+        else:
+            held.shipment.ship_whole()
+
+    def _offered(self, order: dispatch.Order) -> None:
+        spec = spec_of(order.spec)
+        self.attempts.add(
+            Held(
+                attempt_id=order.attempt_id,
+                fence=order.fence,
+                phase=Phase.HELD,
+                shipment=self.shipper.open(order.attempt_id, order.fence),
+                spec=spec,
+                environment=job_environment(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
+                self_stop=seconds_of(order.self_stop),
+            )
+        )
+
+    async def _renew(self, lease_end: float) -> None:
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                await self.leases.renew(lease_end, [held for held in self.attempts if held.live])
+        except (TimeoutError, ExecutorError) as error:
+            # Its jobs died with it, or still hold the deadlines of before. The heartbeat goes on.
+            log.error("The executor takes no deadline: %r", error, extra={"action": "deadline_failed"})
+
+    async def _start(self, held: Held) -> None:
+        if held.phase is Phase.ENDING:
+            held.starting = False
+            self._end(held, Outcome(kind=OutcomeKind.CANCELLED, detail=_detail(held.kill)), _EMPTY_LOG, 0)
+            return
+        assert held.spec is not None
+        problem: Exception | None = None
+        for seconds in _START_PAUSES:
+            try:
+                if seconds:
+                    await asyncio.sleep(seconds)
+                    await self.executor.adopt()
+                await self.executor.start(held.attempt_id, held.fence, held.spec, held.environment)
+            except ExecutorUnavailable as error:
+                problem = error
+                continue
+            except FenceMismatch as error:
+                problem = error
+            else:
+                problem = None
+            break
+        held.starting, held.spec, held.environment = False, None, {}
+        if problem is not None:
+            log.error("%s", problem, extra={"action": "start_failed", "attempt_id": held.attempt_id})
+            outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="start", message=str(problem))
+            self._end(held, outcome, _EMPTY_LOG, 0)
+            return
+        await self.leases.cover(held)
+        if held.kill is not None:
+            await self._kill(held.attempt_id, *held.kill)
+
+    async def _kill(self, attempt_id: str, cause: KillCause = KillCause.STALE, detail: str = "") -> None:
+        try:
+            await self.executor.kill(attempt_id, cause, detail)
+        except ExecutorError as error:
+            log.error("%s", error, extra={"action": "kill_failed", "attempt_id": attempt_id})
+
+    def _end(self, held: Held, outcome: Outcome, seal: LogSeal, log_bytes: int) -> None:
+        if held.phase is Phase.ENDED:
+            return
+        held.phase, held.outcome, held.seal = Phase.ENDED, outcome, seal
+        self.attempts.fewer.set()
+        if outcome.survivors:
+            self.tainted = True
+            log.error(
+                "Attempt %s left %d processes that cannot be ended: this machine takes no more work.",
+                held.attempt_id,
+                outcome.survivors,
+                extra={"action": "survivors", "attempt_id": held.attempt_id},
+            )
+        if held.discard:
+            self._forget(held)
+        else:
+            held.shipment.end(log_bytes)
+
+    def _forget(self, held: Held) -> None:
+        """Deletes it here, and with the executor if that ever had it."""
+        self.attempts.remove(held)
+        if held.phase is Phase.ENDED:
+            self.spawn(self._delete(held.attempt_id))
+
+    async def _delete(self, attempt_id: str) -> None:
+        try:
+            await self.executor.forget(attempt_id)
+        except ExecutorError as error:
+            log.error("%s", error, extra={"action": "forget_failed", "attempt_id": attempt_id})
+
+
+def _detail(kill: tuple[KillCause, str] | None) -> str:
+    cause, detail = kill or (KillCause.STALE, "")
+    return detail or ("user" if cause is KillCause.CANCEL else cause.value)

@@ -1,0 +1,203 @@
+"""The Sync loop: heartbeat, claim, cancel and drain in one call, one of which is always under way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from runner.v1 import dispatch_service_pb2 as dispatch
+from runner.v1 import runner_service_pb2 as runners
+from runner_service.domain.dispatch import DispatchTimes
+from runner_service.worker.attempts import Attempts
+from runner_service.worker.failures import Failure, failure_of
+from runner_service.worker.identity import load_identity, store_identity
+from runner_service.worker.link import Link, pause
+from runner_service.worker.orders import Orders
+from runner_service.worker.times import ExitCode, WorkerTimes
+from runner_service.worker.wire import seconds_of
+
+log = logging.getLogger(__name__)
+
+_FREE_REPLIES = 5
+"""So many replies in a row may bring nothing new and not have been parked before the worker slows down."""
+_UNPARKED_SECONDS = 0.05
+_PATIENCE_SECONDS = 3.0
+"""Without a connection for this long, the log says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a worker says about itself."""
+
+    data_directory: Path
+    name: str
+    labels: Mapping[str, str]
+    slots: int
+    session_id: str
+    boot_id: str
+    version: str
+    join_token: str
+
+
+class SyncLoop:
+    """Tells the server what there is, and has done what it wants."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        link: Link,
+        attempts: Attempts,
+        orders: Orders,
+        times: WorkerTimes,
+        monotonic: Callable[[], float],
+        give_up: Callable[[ExitCode], None],
+    ) -> None:
+        """
+        Args:
+            give_up: Called at most once, when the worker has to end; the loop ends then.
+        """
+        self._profile = profile
+        self._link = link
+        self._attempts = attempts
+        self._orders = orders
+        self._times = times
+        self._monotonic = monotonic
+        self._give_up = give_up
+        self._number = 0
+        self._lease = DispatchTimes().lease
+        self._register_anew = False
+        self._idle_replies = 0
+        self.ever_in_contact = False
+        self.away_since: float | None = asyncio.get_running_loop().time()
+        """On the loop's clock; None while in contact."""
+        self._told_away = False
+
+    async def run(self) -> None:
+        """Syncs until cancelled, or until the worker has to end."""
+        backoff = self._link.backoff()
+        while True:
+            await self._connected()
+            try:
+                if not self._link.runner_id or self._register_anew:
+                    await self._identify()
+                sent = self._monotonic()
+                reply = await self._link.sync(self._request(), self._lease + self._times.sync_margin)
+            except grpc.aio.AioRpcError as error:
+                self._lost_contact(f"{error.code().name}: {error.details()}")
+                code = self._verdict(error)
+                if code is not None:
+                    self._give_up(code)
+                    return
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            self._found_contact()
+            await self._apply(reply, sent)
+
+    async def _connected(self) -> None:
+        impatience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._lost_contact, "no connection")
+        try:
+            await self._link.ready()
+        finally:
+            impatience.cancel()
+
+    async def _apply(self, reply: dispatch.SyncResponse, sent: float) -> None:
+        parked = seconds_of(reply.parked)
+        lease_end = None
+        if reply.HasField("lease"):
+            self._lease = seconds_of(reply.lease)
+            # From before the server began to count, so that this count ends before the server's.
+            lease_end = sent + parked + self._lease
+        news = await self._orders.apply(reply, lease_end)
+        if reply.HasField("retry_after"):
+            await asyncio.sleep(seconds_of(reply.retry_after))
+        if news or parked >= _UNPARKED_SECONDS:
+            self._idle_replies = 0
+            return
+        # A server that repeats itself, e.g. FORGET until a tree is dead, is not asked as fast as it answers.
+        self._idle_replies += 1
+        if self._idle_replies > _FREE_REPLIES:
+            self._attempts.fewer.clear()
+            await pause(min(0.5, 0.005 * 2.0 ** (self._idle_replies - _FREE_REPLIES)), self._attempts.fewer)
+
+    def _request(self) -> dispatch.SyncRequest:
+        self._number += 1
+        takes_work = self._orders.accepting and not self._orders.tainted
+        return dispatch.SyncRequest(
+            runner_id=self._link.runner_id,
+            session_id=self._profile.session_id,
+            boot_id=self._profile.boot_id,
+            version=self._profile.version,
+            labels=self._profile.labels,
+            slots=self._profile.slots if takes_work else 0,
+            attempts=self._attempts.listing(),
+            sync_number=self._number,
+        )
+
+    async def _identify(self) -> None:
+        """Takes the stored identity, or registers. Raises AioRpcError."""
+        profile = self._profile
+        identity = load_identity(profile.data_directory)
+        if identity is None or self._register_anew or not identity.holds_at(self._link.target):
+            request = runners.RegisterRunnerRequest(
+                name=profile.name, labels=profile.labels, slots=max(1, profile.slots)
+            )
+            identity = await self._link.register(request, profile.join_token)
+            store_identity(profile.data_directory, identity)
+            self._register_anew = False
+            log.info(
+                "Registered as %s (%s).",
+                profile.name,
+                identity.runner_id,
+                extra={"action": "registered", "runner_id": identity.runner_id},
+            )
+        self._link.use(identity)
+
+    def _verdict(self, error: grpc.aio.AioRpcError) -> ExitCode | None:
+        """Decides what follows a failed call; the code with which the worker has to end, None to try again."""
+        failure = failure_of(error)
+        if failure is Failure.STALE_WORKER:
+            log.error(
+                "A later worker has taken over this runner's identity: this one stops, and its jobs with it.",
+                extra={"action": "stale_worker"},
+            )
+            return ExitCode.STALE
+        if failure is Failure.UNKNOWN_RUNNER:
+            # Nobody owns what is held: under the new identity the server will have all of it forgotten.
+            self._register_anew = True
+        elif failure is Failure.REFUSED:
+            if not self._register_anew and self._link.runner_id and not len(self._attempts):
+                # E.g. the server has a new store. With nothing in hand, nothing is lost by a new identity.
+                self._register_anew = True
+            elif not self.ever_in_contact:
+                log.error(
+                    "The server at %s refuses this worker (%s). Join with a token that it knows.",
+                    self._link.target,
+                    error.details(),
+                    extra={"action": "refused"},
+                )
+                return ExitCode.REFUSED
+        return None
+
+    def _found_contact(self) -> None:
+        if self.away_since is not None:
+            log.info("In contact with the server at %s.", self._link.target, extra={"action": "contact"})
+        self.away_since, self.ever_in_contact, self._told_away = None, True, False
+
+    def _lost_contact(self, why: str) -> None:
+        if self.away_since is None:
+            self.away_since = asyncio.get_running_loop().time()
+        if not self._told_away:
+            self._told_away = True
+            log.warning(
+                "No contact with the server at %s (%s); trying again.",
+                self._link.target,
+                why,
+                extra={"action": "contact_lost"},
+            )

@@ -1,0 +1,80 @@
+"""Between the wire (runner.v1) and the domain, as far as a worker needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from runner.v1 import job_pb2, log_pb2, outcome_pb2
+from runner_service.domain.jobs import JobSpec, Step
+from runner_service.domain.logs import LogRecord, LogSeal, LogStream
+from runner_service.domain.outcomes import Outcome, Usage
+
+_STREAMS = {
+    LogStream.STDOUT: log_pb2.LogRecord.STREAM_STDOUT,
+    LogStream.STDERR: log_pb2.LogRecord.STREAM_STDERR,
+    LogStream.PTY: log_pb2.LogRecord.STREAM_PTY,
+    LogStream.SYSTEM: log_pb2.LogRecord.STREAM_SYSTEM,
+    LogStream.GAP: log_pb2.LogRecord.STREAM_GAP,
+}
+
+
+def seconds_of(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
+    """What an executor needs of an order's spec; what only the server looks at keeps its default."""
+    default = JobSpec(steps=())
+    return JobSpec(
+        steps=tuple(Step(name=step.name, argv=tuple(step.argv.args), script=step.script) for step in spec.steps),
+        environment=dict(spec.environment),
+        working_directory=spec.working_directory,
+        timeout_seconds=seconds_of(spec.timeout) if spec.HasField("timeout") else default.timeout_seconds,
+        kill_grace_seconds=seconds_of(spec.kill_grace) if spec.HasField("kill_grace") else default.kill_grace_seconds,
+        log_limit_bytes=spec.log_limit_bytes or default.log_limit_bytes,
+    )
+
+
+def records_to_wire(records: Iterable[LogRecord]) -> list[log_pb2.LogRecord]:
+    return [
+        log_pb2.LogRecord(
+            sequence=record.sequence,
+            time=Timestamp(seconds=record.time_ns // 1_000_000_000, nanos=record.time_ns % 1_000_000_000),
+            stream=_STREAMS[record.stream],
+            data=record.data,
+            gap_bytes=record.gap_bytes,
+        )
+        for record in records
+    ]
+
+
+def seal_to_wire(seal: LogSeal) -> log_pb2.LogSeal:
+    return log_pb2.LogSeal(
+        records=seal.records, stdout_bytes=seal.stdout_bytes, stderr_bytes=seal.stderr_bytes, sha256=seal.sha256
+    )
+
+
+def outcome_to_wire(outcome: Outcome) -> outcome_pb2.Outcome:
+    return outcome_pb2.Outcome(
+        kind=outcome_pb2.Outcome.Kind.Value(f"KIND_{outcome.kind}"),
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        detail=outcome.detail,
+        message=outcome.message,
+        step=outcome.step,
+        survivors=outcome.survivors,
+        usage=_usage(outcome.usage),
+    )
+
+
+def _usage(usage: Usage) -> outcome_pb2.Usage:
+    return outcome_pb2.Usage(
+        wall_time=_micros(usage.wall_us), cpu_time=_micros(usage.cpu_us), max_rss_bytes=usage.max_rss_bytes
+    )
+
+
+def _micros(micros: int) -> Duration:
+    return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)

@@ -1,0 +1,299 @@
+"""A server of the dispatch protocol in memory, faithful as far as a worker can see, with faults to order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from runner.v1 import dispatch_service_pb2 as pb
+from runner.v1 import job_pb2, log_pb2, outcome_pb2, runner_pb2, runner_service_pb2
+from runner.v1.dispatch_service_pb2_grpc import DispatchServiceServicer, add_DispatchServiceServicer_to_server
+from runner.v1.runner_service_pb2_grpc import RunnerServiceServicer, add_RunnerServiceServicer_to_server
+from runner_service.domain.ids import new_id
+
+Context = grpc.aio.ServicerContext
+Fault = Callable[[], Any]
+
+
+def seconds(value: float) -> Duration:
+    return Duration(seconds=int(value), nanos=int(value % 1 * 1e9))
+
+
+async def fail(context: Context, code: int, reason: str, message: str = "as ordered by the test") -> NoReturn:
+    status = status_pb2.Status(code=code, message=message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="runner"))
+    await context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError
+
+
+@dataclass(eq=False)
+class Attempt:
+    spec: job_pb2.JobSpec
+    attempt_id: str = field(default_factory=new_id)
+    fence: int = 1
+    self_stop: float = 600.0
+    state: str = "QUEUED"
+    runner_id: str = ""
+    cancel: str | None = None
+    records: list[log_pb2.LogRecord] = field(default_factory=list)
+    outcome: outcome_pb2.Outcome | None = None
+    seal: log_pb2.LogSeal | None = None
+    complete: bool = False
+    reports: int = 0
+    streams: int = 0
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    logged: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(record.data for record in self.records)
+
+    def append(self, records: list[log_pb2.LogRecord]) -> None:
+        for record in records:
+            if record.sequence == len(self.records):
+                self.records.append(record)
+                self.logged.set()
+
+    def fits(self, seal: log_pb2.LogSeal) -> bool:
+        return seal.records == len(self.records)
+
+
+class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
+    """Holds what a server holds; the tests look at it and change it directly, then `wake`."""
+
+    def __init__(self) -> None:
+        self.lease = 30.0
+        self.park = 5.0
+        self.token = ""
+        self.credentials: dict[str, str] = {}
+        self.sessions: dict[str, tuple[str, int]] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.syncs: list[pb.SyncRequest] = []
+        self.reports: list[pb.ReportAttemptsRequest] = []
+        self.batches: list[pb.AppendLogsRequest] = []
+        self.registrations: list[runner_service_pb2.RegisterRunnerRequest] = []
+        self.followed: set[str] = set()
+        self.faults: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        """By method: failures after the call was processed, as (code, reason); consumed one by one."""
+        self.refusals: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        """The same before the call was processed."""
+        self.cut_after: list[int] = []
+        """Streams are cut after so many batches, one entry per stream; the last is committed, not acknowledged."""
+        self.append_gate: asyncio.Event | None = None
+        self.misses: dict[str, int] = {}
+        """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
+        self.changed = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+
+    # What tests call.
+
+    async def start(self, target: str) -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_DispatchServiceServicer_to_server(self, self._server)
+        add_RunnerServiceServicer_to_server(self, self._server)
+        self._server.add_insecure_port(target)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(None)
+
+    def wake(self) -> None:
+        event, self.changed = self.changed, asyncio.Event()
+        event.set()
+
+    def submit(self, *argv: str, script: str = "", **fields: Any) -> Attempt:
+        step = job_pb2.Step(script=script) if script else job_pb2.Step(argv=job_pb2.Argv(args=argv))
+        spec = job_pb2.JobSpec(steps=[step], kill_grace=seconds(fields.pop("kill_grace", 1.0)))
+        attempt = Attempt(spec=spec, **fields)
+        self.attempts[attempt.attempt_id] = attempt
+        self.wake()
+        return attempt
+
+    def cancel(self, attempt: Attempt, reason: str = "user") -> None:
+        attempt.cancel = reason
+        self.wake()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not reached():
+                await self.changed.wait()
+
+    # The protocol.
+
+    async def _authenticate(self, context: Context, runner_id: str) -> None:
+        given = dict(context.invocation_metadata() or ()).get("authorization", "")
+        known = {f"Bearer {credential}" for credential in self.credentials.values()}
+        if given not in known:
+            await fail(context, code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID")
+        if runner_id and given != f"Bearer {self.credentials.get(runner_id)}":
+            await fail(context, code_pb2.NOT_FOUND, "RUNNER_NOT_FOUND")
+
+    async def _fault(self, context: Context, method: str) -> None:
+        if self.faults[method]:
+            await fail(context, *self.faults[method].pop(0))
+
+    async def _refuse(self, context: Context, method: str) -> None:
+        if self.refusals[method]:
+            await fail(context, *self.refusals[method].pop(0))
+
+    async def RegisterRunner(
+        self, request: runner_service_pb2.RegisterRunnerRequest, context: Context
+    ) -> runner_service_pb2.RegisterRunnerResponse:
+        if self.token and dict(context.invocation_metadata() or ()).get("authorization") != f"Bearer {self.token}":
+            await fail(context, code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID")
+        self.registrations.append(request)
+        runner_id = new_id()
+        self.credentials[runner_id] = f"credential-{runner_id}"
+        return runner_service_pb2.RegisterRunnerResponse(
+            runner=runner_pb2.Runner(runner_id=runner_id), credential=self.credentials[runner_id]
+        )
+
+    async def Sync(self, request: pb.SyncRequest, context: Context) -> pb.SyncResponse:
+        await self._authenticate(context, request.runner_id)
+        await self._refuse(context, "Sync")
+        began = asyncio.get_running_loop().time()
+        session, number = self.sessions.get(request.runner_id, ("", 0))
+        if request.session_id < session:
+            await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_WORKER")
+        if request.session_id == session and request.sync_number <= number:
+            await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_SYNC")
+        self.sessions[request.runner_id] = (request.session_id, request.sync_number)
+        self.syncs.append(request)
+        listed = {held.attempt_id: held for held in request.attempts}
+        for attempt in self.attempts.values():
+            if attempt.runner_id == request.runner_id:
+                if attempt.state == "ASSIGNED" and attempt.attempt_id in listed:
+                    attempt.state = "RUNNING"
+                elif attempt.state == "RUNNING" and attempt.attempt_id not in listed:
+                    self._finish(attempt, outcome_pb2.Outcome(kind="KIND_LOST", detail="runner_forgot"))
+        self.wake()
+        while True:
+            changed = self.changed
+            orders, news = self._orders(request, listed)
+            left = began + self.park - asyncio.get_running_loop().time()
+            if news or left <= 0:
+                break
+            try:
+                await asyncio.wait_for(changed.wait(), left)
+            except TimeoutError:
+                pass
+        await self._fault(context, "Sync")
+        return pb.SyncResponse(
+            parked=seconds(asyncio.get_running_loop().time() - began),
+            lease=seconds(self.lease),
+            orders=orders,
+            followed_attempt_ids=sorted(self.followed),
+        )
+
+    def _orders(self, request: pb.SyncRequest, listed: dict[str, pb.HeldAttempt]) -> tuple[list[pb.Order], bool]:
+        mine = [a for a in self.attempts.values() if a.runner_id == request.runner_id and a.state != "FINISHED"]
+        for attempt in self.attempts.values():
+            if attempt.state == "QUEUED" and len(mine) < request.slots:
+                attempt.state, attempt.runner_id = "ASSIGNED", request.runner_id
+                mine.append(attempt)
+        orders, news = [], False
+        for attempt in mine:
+            held = listed.get(attempt.attempt_id)
+            order = pb.Order(
+                attempt_id=attempt.attempt_id,
+                fence=attempt.fence,
+                job_id=f"job-{attempt.attempt_id}",
+                spec=attempt.spec,
+                self_stop=seconds(attempt.self_stop),
+            )
+            if attempt.state == "ASSIGNED":
+                order.action, news = pb.Order.ACTION_OFFER, True
+            elif attempt.cancel is not None:
+                order.action, order.reason = pb.Order.ACTION_CANCEL, attempt.cancel
+                news |= held is not None and held.phase in (pb.HeldAttempt.PHASE_HELD, pb.HeldAttempt.PHASE_STARTED)
+            else:
+                order.action = pb.Order.ACTION_RUN
+                news |= held is not None and held.phase == pb.HeldAttempt.PHASE_HELD
+            orders.append(order)
+        for attempt_id, held in listed.items():
+            known = self.attempts.get(attempt_id)
+            if known is None or known not in mine:
+                orders.append(pb.Order(action=pb.Order.ACTION_FORGET, attempt_id=attempt_id, fence=held.fence))
+                news = True
+        return orders, news
+
+    async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Context) -> pb.ReportAttemptsResponse:
+        await self._authenticate(context, request.runner_id)
+        await self._refuse(context, "ReportAttempts")
+        self.reports.append(request)
+        verdicts = [
+            pb.ReportVerdict(attempt_id=report.attempt_id, answer=self._take(request.runner_id, report))
+            for report in request.reports
+        ]
+        self.wake()
+        await self._fault(context, "ReportAttempts")
+        return pb.ReportAttemptsResponse(verdicts=verdicts)
+
+    def _take(self, runner_id: str, report: pb.AttemptReport) -> pb.ReportVerdict.Answer.ValueType:
+        attempt = self.attempts.get(report.attempt_id)
+        if attempt is None or attempt.runner_id != runner_id or attempt.fence != report.fence:
+            return pb.ReportVerdict.ANSWER_STALE
+        attempt.reports += 1
+        if attempt.state == "FINISHED":
+            assert attempt.outcome is not None
+            lost = attempt.outcome.kind == outcome_pb2.Outcome.KIND_LOST and attempt.outcome != report.outcome
+            return pb.ReportVerdict.ANSWER_STALE if lost else pb.ReportVerdict.ANSWER_ACCEPTED
+        if self.misses.get(attempt.attempt_id, 0) > 0:
+            self.misses[attempt.attempt_id] -= 1
+            return pb.ReportVerdict.ANSWER_LOG_MISSING
+        attempt.append(list(report.records))
+        if report.HasField("seal"):
+            if not attempt.fits(report.seal):
+                return pb.ReportVerdict.ANSWER_LOG_MISSING
+            attempt.seal = report.seal
+            attempt.complete = hashlib.sha256(attempt.data).digest() == report.seal.sha256
+        self._finish(attempt, report.outcome)
+        return pb.ReportVerdict.ANSWER_ACCEPTED
+
+    def _finish(self, attempt: Attempt, outcome: outcome_pb2.Outcome) -> None:
+        attempt.state, attempt.outcome = "FINISHED", outcome
+        attempt.finished.set()
+
+    async def AppendLogs(  # type: ignore[override]
+        self, requests: AsyncIterator[pb.AppendLogsRequest], context: Context
+    ) -> AsyncIterator[pb.AppendLogsResponse]:
+        attempt: Attempt | None = None
+        left = self.cut_after.pop(0) if self.cut_after else -1
+        async for request in requests:
+            if attempt is None:
+                await self._authenticate(context, request.runner_id)
+                attempt = self.attempts.get(request.attempt_id)
+                if attempt is None or attempt.fence != request.fence or attempt.runner_id != request.runner_id:
+                    await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+                    return
+                attempt.streams += 1
+            if attempt.state == "FINISHED":
+                await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+            self.batches.append(request)
+            if self.append_gate is not None and request.records:
+                await self.append_gate.wait()
+            attempt.append(list(request.records))
+            self.wake()
+            if left == 0:
+                await fail(context, code_pb2.UNAVAILABLE, "CUT")
+            left -= 1
+            yield pb.AppendLogsResponse(
+                next_sequence=len(attempt.records), followed=attempt.attempt_id in self.followed
+            )
+
+
+def unix_target(directory: Path) -> str:
+    return f"unix:{directory}/server.sock"
