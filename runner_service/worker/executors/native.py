@@ -1,0 +1,257 @@
+"""Runs attempts as processes of this machine, through the supervisor.
+
+When the supervisor dies its jobs die with it. This executor starts another, which finds them on disk, and tells of
+each what it says: LOST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+from runner_service.domain.jobs import JobSpec
+from runner_service.domain.logs import HEADER_BYTES, MAX_RECORD_BYTES, LogRecord, decode
+from runner_service.worker.executors.base import (
+    AttemptUnknown,
+    Ended,
+    Event,
+    ExecutionState,
+    ExecutorUnavailable,
+    FenceMismatch,
+    KillCause,
+    KnownAttempt,
+    Monotonic,
+    OutputGrew,
+    Started,
+)
+from runner_service.worker.supervisor import client, wire
+from runner_service.worker.supervisor.client import Client, SupervisorGone, SupervisorRefused
+from runner_service.worker.supervisor.launch import LaunchFailed, Options
+from runner_service.worker.supervisor.paths import Layout
+from runner_service.worker.supervisor.wire import Known, Message, Plan
+
+_RETRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+_LARGEST_FRAME = HEADER_BYTES + MAX_RECORD_BYTES
+
+
+class NativeExecutor:
+    """An `Executor` over the supervisor of ``directory``."""
+
+    def __init__(self, directory: str, options: Options = Options()) -> None:  # noqa: B008  It is immutable.
+        self._directory = directory
+        self._layout = Layout(directory)
+        self._options = options
+        self._client: Client | None = None
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._known: set[str] = set()
+        """Accepted or adopted, and not forgotten."""
+        self._over: set[str] = set()
+        """Of them, those whose end was told, by an event or by `adopt`."""
+        self._journals: dict[str, int] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._deadline: Monotonic | None = None
+        self._reachable = asyncio.Event()
+        self._replaced = False
+
+    async def adopt(self) -> Sequence[KnownAttempt]:
+        if self._watch is None:
+            known = await self._connect()
+            self._watch = asyncio.create_task(self._keep_connected(), name="supervisor-watch")
+        else:
+            known = await (await self._connected()).hello()
+        # Ends that were told after the list was made are here already: they came with the same read.
+        self._known.update(one.attempt_id for one in known)
+        self._over.update(one.attempt_id for one in known if one.state == wire.ENDED)
+        return [_known_attempt(one) for one in known]
+
+    async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+        supervisor = await self._connected()
+        self._known.add(attempt_id)
+        try:
+            await supervisor.start(attempt_id, fence, plan(spec, environment))
+        except SupervisorGone:
+            raise ExecutorUnavailable("the supervisor died") from None
+        except SupervisorRefused as error:
+            if error.code == wire.FENCE_MISMATCH:
+                raise FenceMismatch(attempt_id) from None
+            self._known.discard(attempt_id)
+            raise ExecutorUnavailable(str(error)) from None
+
+    async def events(self) -> AsyncIterator[Event]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def read_log(self, attempt_id: str, offset: int, limit: int) -> tuple[list[LogRecord], int]:
+        # Straight from the page cache: handing it to a thread costs more than the read.
+        fd = self._journal(attempt_id)
+        journal = os.pread(fd, max(limit, _LARGEST_FRAME), offset) if fd >= 0 else b""
+        records: list[LogRecord] = []
+        used = 0
+        for record, behind in decode(journal):
+            if records and behind > limit:
+                break
+            records.append(record)
+            used = behind
+        return records, offset + used
+
+    async def acknowledge(self, attempt_id: str, offset: int) -> None:
+        await self._ask(lambda supervisor: supervisor.acked(attempt_id, offset))
+
+    async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
+        await self._ask(lambda supervisor: supervisor.kill(attempt_id, cause.value, detail))
+
+    async def forget(self, attempt_id: str) -> None:
+        if attempt_id in self._known and attempt_id not in self._over:
+            return
+        self._known.discard(attempt_id)
+        self._over.discard(attempt_id)
+        fd = self._journals.pop(attempt_id, -1)
+        if fd >= 0:
+            os.close(fd)
+        await self._ask(lambda supervisor: supervisor.forget(attempt_id))
+
+    async def set_deadline(self, deadline: Monotonic | None, attempt_id: str | None = None) -> None:
+        at_ns = None if deadline is None else int(deadline * 1_000_000_000)
+        if attempt_id is None:
+            self._deadline = deadline
+        await self._ask(lambda supervisor: supervisor.deadline(at_ns, attempt_id))
+
+    async def close(self, *, stop: bool = False) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait((self._watch,))
+            self._watch = None
+        supervisor, self._client = self._client, None
+        if supervisor is not None:
+            if stop:
+                try:
+                    await supervisor.shutdown()
+                    await asyncio.wait((supervisor.lost,))
+                except SupervisorGone:
+                    pass
+            await supervisor.close()
+        while self._journals:
+            os.close(self._journals.popitem()[1])
+        self._events.put_nowait(None)
+
+    async def _connected(self) -> Client:
+        """The supervisor, when need be after the one that is being started in place of a dead one."""
+        if not self._reachable.is_set() and self._watch is not None:
+            await self._reachable.wait()
+        if self._client is None:
+            raise ExecutorUnavailable("adopt comes first and close last, and a newer worker takes all")
+        return self._client
+
+    async def _ask(self, request: Callable[[Client], Awaitable[None]]) -> None:
+        """For requests that have no point any more when the supervisor dies meanwhile: its attempts are over then."""
+        try:
+            await request(await self._connected())
+        except SupervisorGone:
+            pass
+
+    async def _connect(self) -> list[Known]:
+        try:
+            supervisor = await Client.connect(self._directory, self._on_event, self._options)
+            try:
+                known = await supervisor.hello()
+            except BaseException:
+                supervisor.abandon()
+                raise
+        except (LaunchFailed, SupervisorGone, SupervisorRefused, OSError) as error:
+            raise ExecutorUnavailable(str(error) or type(error).__name__) from None
+        self._client = supervisor
+        self._reachable.set()
+        return known
+
+    async def _keep_connected(self) -> None:
+        """Puts another supervisor in the place of one that died, until a newer worker takes over or this one closes."""
+        while self._client is not None:
+            await asyncio.wait((self._client.lost,))
+            self._client, self._reachable = None, asyncio.Event()
+            if self._replaced:
+                self._reachable.set()
+                self._events.put_nowait(None)
+                return
+            while True:
+                try:
+                    known = await self._connect()
+                    break
+                except ExecutorUnavailable as error:
+                    _log.error("The supervisor died. %s", error, extra={"action": "supervisor_unavailable"})
+                    await asyncio.sleep(_RETRY_SECONDS)
+            await self._resume({one.attempt_id: one for one in known})
+
+    async def _resume(self, known: Mapping[str, Known]) -> None:
+        if self._deadline is not None:
+            await self.set_deadline(self._deadline)
+        for attempt_id in self._known - self._over:
+            one = known.get(attempt_id)
+            if one is None:  # Its start was never answered, and never happened.
+                self._known.discard(attempt_id)
+            elif one.state == wire.ENDED:
+                self._ended(attempt_id, one.outcome, one.size, one.seal)
+            else:
+                self._events.put_nowait(OutputGrew(attempt_id=attempt_id, log_bytes=one.size))
+
+    def _on_event(self, event: Message) -> None:
+        match event["event"]:
+            case "output":
+                for attempt_id, size in event["sizes"].items():
+                    self._events.put_nowait(OutputGrew(attempt_id=attempt_id, log_bytes=size))
+            case "started":
+                self._events.put_nowait(Started(attempt_id=event["attempt_id"], at=event["at_us"], pid=event["pid"]))
+            case "replaced":
+                self._replaced = True
+            case "ended":
+                self._ended(event["attempt_id"], event["outcome"], event["size"], event["seal"])
+
+    def _ended(self, attempt_id: str, outcome: Message | None, size: int, seal: Message | None) -> None:
+        if attempt_id not in self._over and outcome is not None and seal is not None:
+            self._over.add(attempt_id)
+            self._events.put_nowait(
+                Ended(
+                    attempt_id=attempt_id,
+                    outcome=client.outcome(outcome),
+                    log_bytes=size,
+                    seal=client.seal(seal),
+                )
+            )
+
+    def _journal(self, attempt_id: str) -> int:
+        """The open journal; -1 when there is no output yet."""
+        fd = self._journals.get(attempt_id, -1)
+        if fd < 0:
+            if attempt_id not in self._known:
+                raise AttemptUnknown(attempt_id)
+            try:
+                fd = os.open(self._layout.journal(attempt_id), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return -1
+            self._journals[attempt_id] = fd
+        return fd
+
+
+def plan(spec: JobSpec, environment: Mapping[str, str]) -> Plan:
+    """What the supervisor is to do for a job."""
+    return Plan(
+        steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
+        environment=dict(environment),
+        working_directory=spec.working_directory,
+        timeout_seconds=spec.timeout_seconds,
+        kill_grace_seconds=spec.kill_grace_seconds,
+        log_limit_bytes=spec.log_limit_bytes,
+    )
+
+
+def _known_attempt(known: Known) -> KnownAttempt:
+    return KnownAttempt(
+        attempt_id=known.attempt_id,
+        fence=known.fence,
+        state=ExecutionState(known.state),
+        log_bytes=known.size,
+        outcome=None if known.outcome is None else client.outcome(known.outcome),
+        seal=None if known.seal is None else client.seal(known.seal),
+    )

@@ -1,0 +1,119 @@
+"""``python -I -S …/supervisor/__main__.py --directory DIR [--idle-exit SECONDS] [--spool-limit BYTES] [--cgroup no]``
+
+Writes ``ready`` to stdout when its socket listens. Exit codes: 0 done, 2 wrong arguments, 3 another supervisor has
+this directory, 1 anything else, with a traceback on stderr. Options are parsed by hand: argparse costs 1.6 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if not __package__:  # Started by its path, so that nothing else need be importable.
+    sys.path.insert(0, os.path.abspath(f"{__file__}/../../../.."))  # noqa: PTH100
+
+from runner_service.worker.supervisor import guard, paths, realm
+
+ALREADY_RUNNING = 3
+WRONG_ARGUMENTS = 2
+LOCK_SECONDS = 15.0
+"""A little more than a guard needs at most to clean up after a dead supervisor."""
+
+
+def main(arguments: list[str]) -> int:
+    options = {"--directory": "", "--idle-exit": "30", "--spool-limit": str(4 << 30), "--cgroup": "yes"}
+    known = len(options)
+    options.update(zip(arguments[::2], arguments[1::2], strict=False))
+    try:
+        idle_exit, spool_limit = float(options["--idle-exit"]), int(options["--spool-limit"])
+    except ValueError:
+        idle_exit, spool_limit = -1.0, 0
+    if not options["--directory"] or len(options) > known or len(arguments) % 2 or idle_exit < 0:
+        sys.stderr.write(f"{__doc__}\n")
+        return WRONG_ARGUMENTS
+    # What the worker's parents left open, e.g. a lock or a pipe of a shell, must not live on in every job.
+    os.closerange(3, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)  # noqa: PTH208
+    layout = paths.Layout(options["--directory"])
+    layout.make()
+    socket = paths.socket_path(layout.directory)
+    lock = _lock(layout.lock, socket)
+    if lock < 0:
+        sys.stderr.write(f"another supervisor has {layout.directory}\n")
+        return ALREADY_RUNNING
+    os.chdir("/")
+    os.umask(0o022)
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    cgroup = realm.make_cgroup() if options["--cgroup"] != "no" else ""
+    return guard.run(cgroup, lambda: _serve(layout, socket, cgroup, idle_exit, spool_limit))
+
+
+def _serve(layout: paths.Layout, socket: str, cgroup: str, idle_exit: float, spool_limit: int) -> None:
+    # Imported in the child only: the guard stays as small as it can.
+    import json
+
+    from runner_service.worker.supervisor import linux
+    from runner_service.worker.supervisor.server import Supervisor
+
+    linux.become_subreaper()
+    linux.hurry(False)
+    boot_id = linux.boot_id()
+    try:
+        before = json.loads(linux.read(layout.cgroup_note))
+    except (OSError, ValueError):
+        before = {}
+    if before.get("cgroup") and before.get("boot_id") == boot_id and before["cgroup"] != cgroup:
+        guard.end_all(before["cgroup"])
+    with open(layout.cgroup_note, "w") as note:  # noqa: PTH123
+        json.dump({"pid": os.getpid(), "boot_id": boot_id, "cgroup": cgroup}, note)
+    supervisor = Supervisor(
+        layout,
+        boot_id=boot_id,
+        realm=realm.enter(cgroup),
+        idle_exit_seconds=idle_exit,
+        spool_limit=spool_limit,
+    )
+    supervisor.adopt_spools(supervisor.spools.recover(guard.end_marked))
+    supervisor.serve(socket, _tell_ready)
+
+
+def _tell_ready() -> None:
+    try:
+        os.write(1, b"ready\n")
+    except OSError:
+        pass  # Nobody waits for it.
+    guard.to_null(0, 1)
+
+
+def _lock(path: str, socket: str) -> int:
+    """Takes the lock of the directory; -1 when a living supervisor has it."""
+    import fcntl
+    from time import monotonic, sleep
+
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if monotonic() > deadline or _answers(socket):
+                return -1
+        sleep(0.01)
+
+
+def _answers(path: str) -> bool:
+    from _socket import AF_UNIX, SOCK_STREAM, socket
+
+    probe = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,231 @@
+"""One attempt: its steps, its timeout, and its end.
+
+::
+
+    PREPARED ── first process exists ──► RUNNING ── verdict ──► (ending) ── nothing lives ──► ENDED
+
+The *verdict* is the outcome, fixed by whatever ended the attempt first: the last or a failing step, a refused start,
+the timeout, a kill. From then on the tree is made empty: after a kill or timeout by TERM and, after the grace, KILL;
+after an exit by itself what is left over gets `LINGER_NS` to finish (a ``tee`` behind the shell) and then KILL. Nothing
+ever waits for the end of a pipe: when the tree is empty what is in the pipes is read, and the journal is sealed.
+
+Background processes of one step live on in the next, as do the two pipes: the tree is swept after the last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from time import monotonic_ns, time_ns
+from typing import Protocol
+
+from runner_service.domain.logs import LogStream
+from runner_service.worker.supervisor import verdict, wire
+from runner_service.worker.supervisor.journal import Journal
+from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
+from runner_service.worker.supervisor.pipes import RETRY_NS, Pipe
+from runner_service.worker.supervisor.spawn import spawn
+from runner_service.worker.supervisor.tree import Tree
+from runner_service.worker.supervisor.wire import Message, Plan
+
+LINGER_NS = 100 * MILLISECOND
+KILL_BUDGET_NS = 10 * SECOND
+"""After the first KILL; then what still lives is counted as survivors. A process in an uninterruptible wait can."""
+FIRST_ROUND_NS = 2 * MILLISECOND
+LAST_ROUND_NS = 50 * MILLISECOND
+"""Between two looks at a tree that is being ended; most ends are noticed by SIGCHLD before."""
+
+
+class Owner(Protocol):
+    """What an attempt tells its supervisor."""
+
+    def on_started(self, attempt: Attempt) -> None: ...
+    def on_output(self, attempt: Attempt) -> None: ...
+    def on_ended(self, attempt: Attempt) -> None: ...
+    def may_read(self) -> bool: ...
+
+
+class Attempt:
+    """A live attempt. Its directories exist; `run` starts the first step."""
+
+    def __init__(
+        self, attempt_id: str, fence: int, plan: Plan, *, journal: Journal, working_directory: str, tree: Tree,
+        loop: Loop, owner: Owner,
+    ) -> None:  # fmt: skip
+        self.attempt_id = attempt_id
+        self.fence = fence
+        self.plan = plan
+        self.journal = journal
+        self.state = wire.PREPARED
+        self.pid = 0
+        """Of the newest step's main process."""
+        self.started_us = 0
+        self.deadline: Timer | None = None
+        """Its own self-stop deadline."""
+        self.outcome: Message | None = None
+        self.seal: Message | None = None
+        self._working_directory = working_directory
+        self._tree = tree
+        self._loop = loop
+        self._owner = owner
+        self._verdict: Message | None = None
+        self._step = -1
+        self._main_lives = False
+        self._outputs: list[Pipe] = []
+        self._write_ends: list[int] = []
+        self._timeout: Timer | None = None
+        self._round_timer: Timer | None = None
+        self._kill_at = 0
+        self._rounds = 0
+        self._begun_ns = 0
+        self._ended_ns = 0
+        self._cpu_us = 0
+        self._max_rss_kib = 0
+
+    @property
+    def ending(self) -> bool:
+        return self._verdict is not None and self.state != wire.ENDED
+
+    def run(self) -> None:
+        self._begun_ns = self._ended_ns = monotonic_ns()
+        try:
+            for stream in (LogStream.STDOUT, LogStream.STDERR):
+                reading, writing = os.pipe2(os.O_CLOEXEC)
+                self._write_ends.append(writing)
+                self._outputs.append(
+                    Pipe(self._loop, reading, stream, self.journal, on_output=self._on_output,
+                         may_read=self._owner.may_read)
+                )  # fmt: skip
+        except OSError as error:
+            self._start_failed(error)
+            return
+        self._tree.begin(self.attempt_id, [self._working_directory, *(pipe.name for pipe in self._outputs)])
+        timeout_ns = int(self.plan.timeout_seconds * SECOND)
+        self._timeout = self._loop.call_at(self._begun_ns + timeout_ns, self._on_timeout)
+        self._next_step()
+
+    def main_exited(self, status: int, cpu_us: int, max_rss_kib: int) -> None:
+        """The main process of the step was reaped. `look` must follow."""
+        self._main_lives = False
+        self._ended_ns = monotonic_ns()
+        self.add_usage(cpu_us, max_rss_kib)
+        if self._verdict is not None:
+            return
+        if status == 0 and self._step + 1 < len(self.plan.steps):
+            self._next_step()
+        else:
+            self._end(verdict.ended(status, self._step), self._ended_ns + LINGER_NS)
+
+    def add_usage(self, cpu_us: int, max_rss_kib: int) -> None:
+        """What a process of this attempt had used when it was reaped."""
+        self._cpu_us += cpu_us
+        self._max_rss_kib = max(self._max_rss_kib, max_rss_kib)
+
+    def kill(self, cause: str, detail: str = "") -> None:
+        """Ends the attempt. The first verdict holds: again, or after its end, changes nothing."""
+        self._terminate(verdict.killed(cause, detail, max(0, self._step)))
+
+    def set_deadline(self, at_ns: int | None) -> None:
+        """Its own self-stop deadline, or none."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = None if at_ns is None else self._loop.call_at(at_ns, lambda: self.kill("self_stop"))
+
+    def look(self, members: Mapping[str, list[int]]) -> None:
+        """Drives the end on, given who lives now."""
+        if not self.ending:
+            return
+        alive = members.get(self.attempt_id, [])
+        if not alive and not self._main_lives:
+            self._finish(0)
+            return
+        now = monotonic_ns()
+        if now < self._kill_at:
+            pause = min(LAST_ROUND_NS, self._kill_at - now)
+        elif now < self._kill_at + KILL_BUDGET_NS:
+            self._tree.kill(self.attempt_id, alive, self._rounds)
+            pause = min(FIRST_ROUND_NS << min(self._rounds, 10), LAST_ROUND_NS)
+            self._rounds += 1
+        else:
+            self._finish(len(alive))
+            return
+        if self._round_timer is not None:
+            self._round_timer.cancel()
+        self._round_timer = self._loop.call_at(now + pause, self._look_again)
+
+    def _look_again(self) -> None:
+        self.look(self._tree.members())
+
+    def _next_step(self) -> None:
+        self._step += 1
+        try:
+            argv = self.plan.steps[self._step]
+            self.pid = spawn(argv, self.plan.environment, self._working_directory, *self._write_ends)
+        except verdict.Refused as error:
+            self._end(verdict.refused(error, self._step), 0)
+        except (OSError, ValueError) as error:
+            self._start_failed(error)
+        else:
+            self._main_lives = True
+            self._tree.main_started(self.attempt_id, self.pid)
+            if self._step == 0:
+                self.state = wire.RUNNING
+                self.started_us = time_ns() // 1000
+                self._owner.on_started(self)
+        if self._step + 1 >= len(self.plan.steps) or self._verdict is not None:
+            self._close_write_ends()
+
+    def _start_failed(self, error: OSError | ValueError) -> None:
+        self._end(verdict.make("INFRASTRUCTURE", detail="start", message=str(error), step=max(0, self._step)), 0)
+
+    def _on_timeout(self) -> None:
+        seconds = f"{self.plan.timeout_seconds:g}"
+        self._terminate(
+            verdict.make("TIMED_OUT", detail="run", message=f"ran longer than {seconds} s", step=self._step)
+        )
+
+    def _on_output(self) -> None:
+        self._owner.on_output(self)
+
+    def _terminate(self, outcome: Message) -> None:
+        if self._verdict is not None or self.state == wire.ENDED:
+            return
+        alive = self._tree.members().get(self.attempt_id, [])
+        self._tree.signal(alive, signal.SIGTERM)
+        self._tree.signal(alive, signal.SIGCONT)  # What is stopped hears TERM only when it goes on.
+        self._end(outcome, monotonic_ns() + int(self.plan.kill_grace_seconds * SECOND))
+        self._look_again()
+
+    def _end(self, outcome: Message, kill_at: int) -> None:
+        self._verdict = outcome
+        self._kill_at = max(kill_at, monotonic_ns())
+        # Never from within the caller: a start is answered before its end is told.
+        self._round_timer = self._loop.call_at(0, self._look_again)
+
+    def _finish(self, survivors: int) -> None:
+        """Nothing of it lives, or what does cannot be ended."""
+        assert self._verdict is not None
+        for timer in (self._timeout, self._round_timer, self.deadline):
+            if timer is not None:
+                timer.cancel()
+        self._close_write_ends()
+        for pipe in self._outputs:
+            pipe.drain()
+        if self.seal is None:
+            self.seal = self.journal.seal()
+        if not self.journal.flush():  # The disk is full. Nothing runs any more, so this can wait for room.
+            self._round_timer = self._loop.call_later(RETRY_NS, lambda: self._finish(survivors))
+            return
+        self.journal.close()
+        self.outcome = self._verdict
+        self.outcome["survivors"] = survivors
+        self.outcome["usage"] = verdict.usage(self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib)
+        self.state = wire.ENDED
+        self._tree.end(self.attempt_id)
+        self._owner.on_ended(self)
+
+    def _close_write_ends(self) -> None:
+        for fd in self._write_ends:
+            os.close(fd)
+        self._write_ends.clear()

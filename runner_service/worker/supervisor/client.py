@@ -1,0 +1,193 @@
+"""The worker's side of the supervisor: one connection, requests, events.
+
+A client never reconnects by itself: when the supervisor dies, its jobs die with it, and whoever holds the client has
+to know. `Client.lost` tells; then connect anew, which starts another supervisor and lists the jobs as LOST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from runner_service.domain.logs import LogSeal
+from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
+from runner_service.worker.supervisor import wire
+from runner_service.worker.supervisor.launch import LaunchFailed, Options, launch, reap
+from runner_service.worker.supervisor.paths import Layout, socket_path
+from runner_service.worker.supervisor.wire import Known, Message, Plan
+
+OnEvent = Callable[[Message], None]
+"""Called in order, between two steps of the event loop; must not block."""
+
+
+class SupervisorGone(Exception):
+    """The connection to the supervisor ended. Whether the last request was carried out is not known."""
+
+
+class SupervisorRefused(Exception):
+    """The supervisor answered with an error; ``code`` is one of `wire`'s."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Client:
+    """A connection to the supervisor of a directory. Made by `connect`."""
+
+    def __init__(self, connection: _Connection, layout: Layout) -> None:
+        self._connection = connection
+        self._layout = layout
+        self.pid = 0
+        self.guard_pid = 0
+        self.boot_id = ""
+
+    @classmethod
+    async def connect(cls, directory: str, on_event: OnEvent, options: Options = Options()) -> Client:  # noqa: B008
+        """Connects to the supervisor of ``directory``, after starting one when there is none. `hello` must follow.
+
+        Raises:
+            LaunchFailed: It cannot be started.
+        """
+        path = socket_path(directory)
+        loop = asyncio.get_running_loop()
+        for _ in range(3):  # One that exits because it is idle may be met on its way out.
+            try:
+                _, connection = await loop.create_unix_connection(lambda: _Connection(on_event), path)
+                return cls(connection, Layout(directory))
+            except (FileNotFoundError, ConnectionError):
+                await launch(directory, options)
+        raise LaunchFailed("it exits as soon as it is started")
+
+    @property
+    def lost(self) -> asyncio.Future[None]:
+        """Done when the connection has ended, whoever ended it."""
+        return self._connection.lost
+
+    def journal(self, attempt_id: str) -> str:
+        """Path of the journal of an attempt."""
+        return self._layout.journal(attempt_id)
+
+    async def hello(self) -> list[Known]:
+        """Becomes the supervisor's worker and lists every attempt it knows. Events come from now on.
+
+        Raises:
+            SupervisorGone: The connection ended, as for every request.
+            SupervisorRefused: It speaks another version of the protocol.
+        """
+        reply = await self._request("hello")
+        if reply["protocol"] != wire.PROTOCOL:
+            raise SupervisorRefused("PROTOCOL", f"it speaks version {reply['protocol']}, not {wire.PROTOCOL}")
+        self.pid, self.guard_pid, self.boot_id = reply["pid"], reply["guard_pid"], reply["boot_id"]
+        return [Known(**known) for known in reply["attempts"]]
+
+    async def start(self, attempt_id: str, fence: int, plan: Plan) -> None:
+        """Starts an attempt; the same again does nothing. What stops it from starting is its outcome, not an error.
+
+        Raises:
+            SupervisorRefused: FENCE_MISMATCH, STOPPING or INVALID.
+        """
+        await self._request("start", attempt_id=attempt_id, fence=fence, plan=plan._asdict())
+
+    async def kill(self, attempt_id: str, cause: str, detail: str = "") -> None:
+        await self._request("kill", attempt_id=attempt_id, cause=cause, detail=detail)
+
+    async def forget(self, attempt_id: str) -> None:
+        await self._request("forget", attempt_id=attempt_id)
+
+    async def deadline(self, at_ns: int | None, attempt_id: str | None = None) -> None:
+        """Sets the self-stop deadline, CLOCK_MONOTONIC, of one attempt or all."""
+        await self._request("deadline", attempt_id=attempt_id, at_ns=at_ns)
+
+    async def acked(self, attempt_id: str, size: int) -> None:
+        await self._request("acked", attempt_id=attempt_id, bytes=size)
+
+    async def shutdown(self) -> None:
+        """Asks it to end every attempt and exit; `lost` is done when it has."""
+        await self._request("shutdown")
+
+    async def close(self) -> None:
+        """Lets go; the supervisor and its jobs go on."""
+        self._connection.close()
+        await asyncio.wait((self._connection.lost,))
+        reap()
+
+    def abandon(self) -> None:
+        """`close` without waiting for it."""
+        self._connection.close()
+
+    async def _request(self, operation: str, **arguments: Any) -> Message:
+        return await self._connection.request({"op": operation, **arguments})
+
+
+class _Connection(asyncio.Protocol):
+    """Frames in both directions, and who waits for which reply."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._incoming = bytearray()
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._count = 0
+        self._transport: asyncio.Transport | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def request(self, message: Message) -> Message:
+        if self._transport is None or self.lost.done():
+            raise SupervisorGone
+        self._count += 1
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[self._count] = future
+        message["id"] = self._count
+        self._transport.write(wire.pack(message))
+        reply: Message = await future
+        if "error" in reply:
+            raise SupervisorRefused(reply["error"]["code"], reply["error"]["message"])
+        return reply
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming += data
+        for message in wire.unpack(self._incoming):
+            if "event" in message:
+                self._on_event(message)
+                continue
+            waiting = self._waiting.pop(message["re"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(SupervisorGone())
+        self._waiting.clear()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+def outcome(message: Message) -> Outcome:
+    """An outcome from its JSON form."""
+    return Outcome(
+        kind=OutcomeKind(message["kind"]),
+        exit_code=message.get("exit_code"),
+        signal=message.get("signal"),
+        detail=message.get("detail", ""),
+        message=message.get("message", ""),
+        step=message.get("step", 0),
+        survivors=message.get("survivors", 0),
+        usage=Usage(**message.get("usage", {})),
+    )
+
+
+def seal(message: Message) -> LogSeal:
+    """A seal from its JSON form."""
+    return LogSeal(
+        message["records"], message["stdout_bytes"], message["stderr_bytes"], bytes.fromhex(message["sha256"])
+    )

@@ -1,0 +1,168 @@
+"""Writes the journal of one attempt to its spool.
+
+Output beyond the log limit is cut from the middle: the head goes to disk as it comes, of the rest only the newest
+stays, in memory, and follows at the end behind a GAP that says how much is missing. A full disk loses nothing: the
+record that did not fit is kept, the pipes are not read until it is written, and the job waits as on any slow reader.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from time import time_ns
+
+from runner_service.domain.logs import LogRecord, LogStream, decode, encode
+from runner_service.worker.supervisor import linux
+from runner_service.worker.supervisor.digest import Digest
+from runner_service.worker.supervisor.wire import Message
+
+MAX_TAIL_BYTES = 1 << 20
+"""Of memory for what is kept behind a gap."""
+GIVE_BACK_BYTES = 1 << 20
+"""Given back in multiples of this."""
+_PIECE_BYTES = 1 << 18
+_RECORD_COST = 200
+"""Bytes of memory that a record of the tail takes beside its data."""
+
+
+class Journal:
+    """One journal, for writing, from the start of its attempt to its seal. The file exists from the first record on."""
+
+    __slots__ = (
+        "_digest",
+        "_fd",
+        "_head_left",
+        "_path",
+        "_records",
+        "_stderr_bytes",
+        "_stdout_bytes",
+        "_tail",
+        "_tail_cost",
+        "_tail_limit",
+        "_unwritten",
+        "dropped",
+        "given_back",
+        "size",
+    )
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._path = path
+        self._fd = -1
+        self._tail_limit = min(max(0, limit) // 2, MAX_TAIL_BYTES)
+        self._head_left = max(0, limit) - self._tail_limit
+        self._tail: deque[tuple[int, LogStream, bytes]] | None = None
+        self._tail_cost = 0
+        self.dropped = 0
+        """Bytes of output that are in neither head nor tail."""
+        self.size = 0
+        """Bytes of whole frames on disk: what a reader may read."""
+        self.given_back = 0
+        """Of them, bytes that no longer take room on the disk."""
+        self._unwritten: deque[bytes] = deque()
+        self._records = 0
+        self._stdout_bytes = 0
+        self._stderr_bytes = 0
+        self._digest = Digest(self._replay)
+
+    @property
+    def stuck(self) -> bool:
+        """The disk takes no more: read no output until `flush` has succeeded."""
+        return bool(self._unwritten)
+
+    def write(self, stream: LogStream, data: bytes) -> None:
+        """Adds output as it was read: at most 64 KiB."""
+        if self._tail is None and len(data) <= self._head_left:
+            self._head_left -= len(data)
+            self._append(time_ns(), stream, data)
+            return
+        if self._tail is None:
+            head, data = data[: self._head_left], data[self._head_left :]
+            if head:
+                self._append(time_ns(), stream, head)
+            self._head_left = 0
+            self._tail = deque()
+        self._tail.append((time_ns(), stream, data))
+        self._tail_cost += len(data) + _RECORD_COST
+        # The limit counts bytes of output, the memory also what each record costs: both must hold.
+        while self._tail and (self._tail_cost > MAX_TAIL_BYTES or self._tail_bytes() > self._tail_limit):
+            _, _, oldest = self._tail.popleft()
+            self._tail_cost -= len(oldest) + _RECORD_COST
+            self.dropped += len(oldest)
+
+    def flush(self) -> bool:
+        """Writes what did not fit before; False when it still does not."""
+        while self._unwritten:
+            frame = self._unwritten[0]
+            try:
+                if self._fd < 0:
+                    self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                written = os.pwrite(self._fd, frame, self.size)
+            except OSError:
+                return False
+            if written < len(frame):  # Overwritten by the next try; a reader does not look behind size.
+                return False
+            self.size += written
+            self._unwritten.popleft()
+        return True
+
+    def seal(self) -> Message:
+        """Writes gap and tail and says what the whole log is (`domain.logs.LogSeal`; the digest in hex)."""
+        if self._tail is not None:
+            if self.dropped:
+                now = self._tail[0][0] if self._tail else time_ns()
+                self._frame(LogRecord(self._records, now, LogStream.GAP, b"", self.dropped))
+            for when, stream, data in self._tail:
+                self._append(when, stream, data)
+            self._tail = None
+        return {
+            "records": self._records,
+            "stdout_bytes": self._stdout_bytes,
+            "stderr_bytes": self._stderr_bytes,
+            "sha256": self._digest.hexdigest(),
+        }
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def may_give_back(self, offset: int) -> bool:
+        """Whether `give_back` of what is below ``offset`` would gain room."""
+        whole = min(offset, self.size) & ~(GIVE_BACK_BYTES - 1)
+        return self._fd >= 0 and whole > self.given_back and not self._digest.replays
+
+    def give_back(self, offset: int) -> None:
+        """Frees the disk below ``offset``, where the file system can."""
+        whole = min(offset, self.size) & ~(GIVE_BACK_BYTES - 1)
+        if linux.punch_hole(self._fd, whole):
+            self.given_back = whole
+
+    def _tail_bytes(self) -> int:
+        return self._tail_cost - _RECORD_COST * len(self._tail or ())
+
+    def _append(self, when: int, stream: LogStream, data: bytes) -> None:
+        self._digest.update(data)
+        if stream is LogStream.STDERR:
+            self._stderr_bytes += len(data)
+        else:
+            self._stdout_bytes += len(data)
+        self._frame(LogRecord(self._records, when, stream, data))
+
+    def _frame(self, record: LogRecord) -> None:
+        self._records += 1
+        self._unwritten.append(encode(record))
+        self.flush()
+
+    def _replay(self) -> Iterator[bytes]:
+        """The data of all records so far, of which there is little more than `digest.SWITCH_BYTES`."""
+        offset, rest = 0, b""
+        while offset < self.size:
+            rest += os.pread(self._fd, min(_PIECE_BYTES, self.size - offset), offset)
+            offset, used = min(offset + _PIECE_BYTES, self.size), 0
+            for record, behind in decode(rest):
+                used = behind
+                yield record.data
+            rest = rest[used:]
+        for record, _ in decode(b"".join(self._unwritten)):
+            yield record.data

@@ -1,0 +1,152 @@
+"""Reads the two output pipes of an attempt into its journal.
+
+One read of at most 64 KiB per turn of the loop, so that no job starves another. Output after silence is read at
+once. A job that writes many small pieces is read every few milliseconds instead of as fast as it writes: the kernel's
+pipe collects meanwhile, and there are fewer, bigger records, whose number is what everything downstream pays for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from collections.abc import Callable
+from time import monotonic_ns
+
+from runner_service.domain.logs import MAX_RECORD_BYTES, LogStream
+from runner_service.worker.supervisor.journal import Journal
+from runner_service.worker.supervisor.loop import MILLISECOND, Loop, Timer
+
+PIPE_BYTES = 1 << 20
+"""Asked for when a job floods; the kernel's default is 64 KiB, and its limit for users may refuse this."""
+SMALL_BYTES = 8 * 1024
+"""A read below this is small."""
+SMALL_IN_A_ROW = 3
+"""So many small reads in quick succession are a flood of small pieces."""
+PAUSE_NS = 5 * MILLISECOND
+RETRY_NS = 200 * MILLISECOND
+"""Between two tries when the disk is full or the spool at its limit."""
+MAX_LAST_BYTES = 4 << 20
+"""Read at the end from pipes that somebody who could not be killed may still write to."""
+
+
+class Pipe:
+    """The reading end of one output pipe."""
+
+    __slots__ = (
+        "_fd",
+        "_journal",
+        "_last_ns",
+        "_loop",
+        "_may_read",
+        "_on_output",
+        "_small",
+        "_stream",
+        "_timer",
+        "_wide",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        fd: int,
+        stream: LogStream,
+        journal: Journal,
+        *,
+        on_output: Callable[[], None],
+        may_read: Callable[[], bool],
+    ) -> None:
+        """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool is at its limit."""
+        os.set_blocking(fd, False)
+        self._loop = loop
+        self._fd = fd
+        self._stream = stream
+        self._journal = journal
+        self._on_output = on_output
+        self._may_read = may_read
+        self._small = 0
+        self._last_ns = 0
+        self._timer: Timer | None = None
+        self._wide = False
+        loop.add(fd, select.EPOLLIN, self._on_ready)
+
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
+    @property
+    def name(self) -> str:
+        """As /proc/PID/fd shows the writing end too."""
+        return f"pipe:[{os.fstat(self._fd).st_ino}]" if self._fd >= 0 else ""
+
+    def drain(self) -> None:
+        """Reads what is left, without waiting, and closes. Nobody writes any more, but for survivors."""
+        left = MAX_LAST_BYTES
+        while self._fd >= 0 and left > 0:
+            size = self._read()
+            if size <= 0:
+                break
+            left -= size
+        self.close()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._fd >= 0:
+            self._loop.remove(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _on_ready(self, _mask: int) -> None:
+        if self._journal.stuck or not self._may_read():
+            self._pause(RETRY_NS)
+            return
+        size = self._read()
+        if size < 0:
+            return
+        if size == 0:
+            self.close()
+            return
+        now = monotonic_ns()
+        if size >= MAX_RECORD_BYTES:
+            self._small = 0
+            self._widen()
+        elif size < SMALL_BYTES and now - self._last_ns < 2 * PAUSE_NS:
+            self._small += 1
+            if self._small >= SMALL_IN_A_ROW:
+                self._widen()
+                self._pause(PAUSE_NS)
+        else:
+            self._small = 0
+        self._last_ns = now
+
+    def _read(self) -> int:
+        """Reads once into the journal. Bytes read; 0 at the end, -1 when there is nothing now."""
+        try:
+            data = os.read(self._fd, MAX_RECORD_BYTES)
+        except BlockingIOError:
+            return -1
+        if data:
+            self._journal.write(self._stream, data)
+            self._on_output()
+        return len(data)
+
+    def _pause(self, delay_ns: int) -> None:
+        # Taken out altogether: a pipe without writers would report its end all the time.
+        self._loop.remove(self._fd)
+        self._timer = self._loop.call_later(delay_ns, self._resume)
+
+    def _resume(self) -> None:
+        self._timer = None
+        if self._journal.stuck:
+            self._journal.flush()
+        self._loop.add(self._fd, select.EPOLLIN, self._on_ready)
+
+    def _widen(self) -> None:
+        if not self._wide:
+            self._wide = True
+            try:
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            except OSError:
+                pass  # The user's pipes have reached their limit together: it goes on with 64 KiB.

@@ -1,0 +1,94 @@
+"""Starts one process of a job, the cheapest way there is.
+
+`os.posix_spawn` is a vfork with the exec's error as its result. It has no working directory, so this process, which
+has one thread, goes there itself for the moment of the spawn; commands are then also looked up as the job will see
+them. Every file of the supervisor is close-on-exec, so the child gets the three it is given and no other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+from collections.abc import Mapping
+
+from runner_service.worker.supervisor.verdict import Refused
+
+_null = -1
+_home = -1
+_ignored: list[signal.Signals] = []
+"""Signals that this process ignores, and a child would too: SIGPIPE as Python does, SIGHUP under nohup."""
+
+
+def spawn(argv: list[str], environment: Mapping[str, str], working_directory: str, stdout: int, stderr: int) -> int:
+    """Starts a process in a session of its own and returns its pid.
+
+    Raises:
+        Refused: The working directory, the command or the size of its arguments forbids it.
+        OSError: The machine has no room for another process.
+        ValueError: A string holds a NUL, or a variable's name a ``=``.
+    """
+    global _null, _home
+    if _null < 0:
+        _null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        _home = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        _ignored.extend(n for n in signal.Signals if signal.getsignal(n) is signal.SIG_IGN)
+    try:
+        os.chdir(working_directory)
+    except OSError as error:
+        problem = (os.strerror(error.errno or 0)).lower()
+        raise Refused("WORKING_DIRECTORY", f"chdir {working_directory}: {problem}") from None
+    try:
+        program = _find(argv[0], environment.get("PATH", os.defpath))
+        return os.posix_spawn(
+            program,
+            argv,
+            environment,
+            file_actions=(
+                (os.POSIX_SPAWN_DUP2, _null, 0),
+                (os.POSIX_SPAWN_DUP2, stdout, 1),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+            ),
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_ignored,
+        )
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        problem = os.strerror(error.errno or 0).lower()
+        raise Refused(reason, f'exec: "{argv[0]}": {problem}') from None
+    finally:
+        os.fchdir(_home)
+
+
+_REASONS = {
+    errno.ENOENT: "COMMAND_NOT_FOUND",  # The command exists (see _find): its interpreter does not.
+    errno.ENOTDIR: "COMMAND_NOT_FOUND",
+    errno.EACCES: "COMMAND_NOT_EXECUTABLE",
+    errno.EPERM: "COMMAND_NOT_EXECUTABLE",
+    errno.ENOEXEC: "COMMAND_NOT_EXECUTABLE",
+    errno.ELOOP: "COMMAND_NOT_FOUND",
+    errno.ENAMETOOLONG: "COMMAND_NOT_FOUND",
+    errno.E2BIG: "TOO_LARGE",
+}
+
+
+def _find(command: str, path: str) -> str:
+    """Where a command is, as a shell in the current directory would find it."""
+    forbidden = False
+    candidates = [command] if "/" in command else [f"{folder or '.'}/{command}" for folder in path.split(":")]
+    for candidate in candidates if command else ():
+        try:
+            mode = os.stat(candidate).st_mode  # noqa: PTH116
+        except OSError as error:
+            forbidden = forbidden or (error.errno == errno.EACCES and "/" in command)
+            continue
+        if stat.S_ISREG(mode) and os.access(candidate, os.X_OK):
+            return candidate
+        forbidden = forbidden or stat.S_ISREG(mode) or "/" in command
+    if forbidden:
+        raise Refused("COMMAND_NOT_EXECUTABLE", f'exec: "{command}": permission denied')
+    raise Refused("COMMAND_NOT_FOUND", f'exec: "{command}": executable file not found in $PATH')

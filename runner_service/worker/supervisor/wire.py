@@ -1,0 +1,114 @@
+"""The protocol between worker and supervisor.
+
+A unix stream socket carries frames in both directions: u32 little-endian length, then one JSON object. The worker
+sends requests, each with a number ``id``; the supervisor sends one reply per request, in order, and events between
+them. A connection becomes *the* worker's with its ``hello``; the one before it is closed.
+
+::
+
+    request                                             reply (besides "re": id)
+    hello     {}                                        protocol pid guard_pid boot_id attempts: [Known]
+    start     attempt_id fence plan                     {}   again with the same fence: nothing happens
+    kill      attempt_id cause detail                   {}   cause: cancel | shutdown | stale | self_stop
+    forget    attempt_id                                {}   of an ended attempt; else nothing happens
+    deadline  attempt_id|null at_ns|null                {}   CLOCK_MONOTONIC; null attempt: all, now and later
+    acked     attempt_id bytes                          {}   spool below it may be given back to the disk
+    shutdown  {}                                        {}   ends every attempt, then exits
+    refused:                                            error: code, message: a sentence
+
+    event
+    started   attempt_id at_us pid
+    output    sizes: {attempt_id: spool bytes}
+    ended     attempt_id outcome size seal
+    replaced                       a newer worker said hello; this connection is closed
+
+Of one attempt the events come in the order started, output, ended. ``output`` is coalesced, and not repeated after a
+reconnect: the hello says the size.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+PROTOCOL = 1
+MAX_FRAME_BYTES = 8 << 20
+"""A plan holds arguments and environment, which the service caps at 1 MiB."""
+
+Message = dict[str, Any]
+
+PREPARED, RUNNING, ENDED = "PREPARED", "RUNNING", "ENDED"
+
+FENCE_MISMATCH = "FENCE_MISMATCH"
+INVALID = "INVALID"
+STOPPING = "STOPPING"
+
+EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""Of no bytes."""
+
+_LENGTH = struct.Struct("<I")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Plan(NamedTuple):
+    """What to run, with nothing left to resolve."""
+
+    steps: list[list[str]]
+    """An argument vector each."""
+    environment: dict[str, str]
+    working_directory: str = ""
+    """Empty: a fresh one."""
+    timeout_seconds: float = 1800.0
+    kill_grace_seconds: float = 5.0
+    log_limit_bytes: int = 1 << 30
+
+
+class Known(NamedTuple):
+    """One attempt in the reply to hello."""
+
+    attempt_id: str
+    fence: int
+    state: str
+    size: int
+    """Of the journal in bytes."""
+    started_us: int
+    pid: int
+    outcome: Message | None = None
+    seal: Message | None = None
+
+
+class WireError(Exception):
+    """The other side sent something that is not a frame."""
+
+
+def pack(message: Message) -> bytes:
+    """Encodes one frame."""
+    body = _encode(message).encode()
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack(buffer: bytearray) -> list[Message]:
+    """Takes every whole frame out of the buffer.
+
+    Raises:
+        WireError: A frame is too long or is not a JSON object.
+    """
+    messages = []
+    start, end = 0, len(buffer)
+    while start + 4 <= end:
+        (size,) = _LENGTH.unpack_from(buffer, start)
+        if size > MAX_FRAME_BYTES:
+            raise WireError(f"a frame of {size} bytes")
+        if start + 4 + size > end:
+            break
+        try:
+            message = json.loads(buffer[start + 4 : start + 4 + size])
+        except ValueError as error:
+            raise WireError(str(error)) from None
+        if not isinstance(message, dict):
+            raise WireError("a frame that is not an object")
+        messages.append(message)
+        start += 4 + size
+    del buffer[:start]
+    return messages

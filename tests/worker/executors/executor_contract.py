@@ -1,0 +1,258 @@
+"""What every executor must do: `base.Executor`'s docstrings as tests, run on each by a `Rig`.
+
+An executor joins by a subclass of `Rig` and one line in ``test_executor_contract.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+
+import pytest
+
+from runner_service.domain.jobs import JobSpec, Step
+from runner_service.domain.logs import LogRecord, LogStream
+from runner_service.domain.outcomes import OutcomeKind, RefusedReason
+from runner_service.worker.executors.base import (
+    AttemptUnknown,
+    Ended,
+    Event,
+    ExecutionState,
+    Executor,
+    ExecutorUnavailable,
+    FenceMismatch,
+    KillCause,
+    OutputGrew,
+    Started,
+)
+from runner_service.worker.executors.environment import job_environment
+
+PATIENCE = 20.0
+
+
+class Rig(ABC):
+    """One kind of executor, and how to make it do things."""
+
+    @abstractmethod
+    def executor(self) -> Executor:
+        """Another worker's executor over the same attempts."""
+
+    @abstractmethod
+    def says(self, stdout: str, stderr: str, code: int) -> Step: ...
+
+    @abstractmethod
+    def holds(self, stdout: str) -> Step:
+        """Writes, then stays until it is killed."""
+
+    @abstractmethod
+    def writes(self, size: int) -> Step:
+        """So many bytes to stdout."""
+
+    @abstractmethod
+    def pass_deadline(self) -> float:
+        """A deadline that passes very soon, or that has passed when `deadline_set` was called."""
+
+    def deadline_set(self) -> None:  # noqa: B027  Nothing to do where time passes by itself.
+        """After the deadline was given to the executor."""
+
+
+class Worker:
+    """Reads an executor's events, and keeps them."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.seen: list[Event] = []
+        self._events: AsyncIterator[Event] = executor.events()
+
+    async def start(self, attempt_id: str, *steps: Step, fence: int = 1, **spec: object) -> None:
+        environment = job_environment({}, job_id="job", attempt_id=attempt_id)
+        job = JobSpec(steps=steps, kill_grace_seconds=0.2, **spec)  # type: ignore[arg-type]
+        await self.executor.start(attempt_id, fence, job, environment)
+
+    async def until(self, attempt_id: str, kind: type[Event]) -> Event:
+        async with asyncio.timeout(PATIENCE):
+            async for event in self._events:
+                self.seen.append(event)
+                if event.attempt_id == attempt_id and isinstance(event, kind):
+                    return event
+        raise AssertionError("the events ended")
+
+    async def end(self, attempt_id: str) -> Ended:
+        event = await self.until(attempt_id, Ended)
+        assert isinstance(event, Ended)
+        return event
+
+    async def log(self, attempt_id: str, offset: int = 0, limit: int = 1 << 18) -> list[LogRecord]:
+        records: list[LogRecord] = []
+        while True:
+            more, offset = await self.executor.read_log(attempt_id, offset, limit)
+            if not more:
+                return records
+            records += more
+
+
+def text(records: list[LogRecord], stream: LogStream) -> bytes:
+    return b"".join(record.data for record in records if record.stream is stream)
+
+
+class ExecutorContract:
+    """Subclass it as ``TestContract`` with a ``rig`` fixture."""
+
+    @pytest.fixture
+    async def worker(self, rig: Rig) -> AsyncIterator[Worker]:
+        worker = Worker(rig.executor())
+        await worker.executor.adopt()
+        yield worker
+        await worker.executor.close(stop=True)
+
+    async def test_an_attempt_starts_writes_and_ends(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.says("out", "err", 7))
+        end = await worker.end("a")
+        assert [type(event) for event in worker.seen if not isinstance(event, OutputGrew)] == [Started, Ended]
+        assert (end.outcome.kind, end.outcome.exit_code, end.outcome.survivors) == (OutcomeKind.EXITED, 7, 0)
+        records = await worker.log("a")
+        assert (text(records, LogStream.STDOUT), text(records, LogStream.STDERR)) == (b"out", b"err")
+        assert [record.sequence for record in records] == list(range(end.seal.records))
+        assert (end.seal.stdout_bytes, end.seal.stderr_bytes) == (3, 3)
+        assert end.seal.sha256 == hashlib.sha256(b"".join(record.data for record in records)).digest()
+
+    async def test_output_is_told_before_the_end(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("hello"))
+        grown = await worker.until("a", OutputGrew)
+        assert isinstance(grown, OutputGrew)
+        records, offset = await worker.executor.read_log("a", 0, 1 << 16)
+        assert (text(records, LogStream.STDOUT), offset) == (b"hello", grown.log_bytes)
+
+    async def test_a_log_can_be_read_in_pieces_from_any_offset(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.writes(1_000_000))
+        end = await worker.end("a")
+        offset, sizes = 0, []
+        while True:
+            records, behind = await worker.executor.read_log("a", offset, 1)
+            if not records:
+                break
+            assert len(records) == 1
+            sizes.append(len(records[0].data))
+            offset = behind
+        assert (sum(sizes), offset) == (1_000_000, end.log_bytes)
+        assert end.log_bytes == end.seal.stdout_bytes + 24 * end.seal.records
+
+    async def test_the_first_failing_step_ends_the_job(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.says("1", "", 0), rig.says("2", "", 3), rig.says("3", "", 0))
+        end = await worker.end("a")
+        assert (end.outcome.exit_code, end.outcome.step) == (3, 1)
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"12"
+
+    async def test_a_missing_command_is_refused_and_ends_without_having_started(self, worker: Worker) -> None:
+        await worker.start("a", Step(argv=("no-such-command", "x")))
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.REFUSED, RefusedReason.COMMAND_NOT_FOUND)
+        assert end.outcome.message == 'exec: "no-such-command": executable file not found in $PATH'
+        assert [type(event) for event in worker.seen] == [Ended]
+        assert await worker.log("a") == []
+
+    @pytest.mark.parametrize(
+        ("cause", "detail", "kind", "told"),
+        [
+            (KillCause.CANCEL, "", OutcomeKind.CANCELLED, "user"),
+            (KillCause.CANCEL, "admin", OutcomeKind.CANCELLED, "admin"),
+            (KillCause.SHUTDOWN, "", OutcomeKind.CANCELLED, "shutdown"),
+            (KillCause.STALE, "", OutcomeKind.LOST, "stale"),
+            (KillCause.SELF_STOP, "", OutcomeKind.LOST, "self_stop"),
+        ],
+    )
+    async def test_a_kill_ends_with_its_cause(
+        self, rig: Rig, worker: Worker, cause: KillCause, detail: str, kind: OutcomeKind, told: str
+    ) -> None:
+        await worker.start("a", rig.holds("x"))
+        await worker.until("a", OutputGrew)
+        await worker.executor.kill("a", cause, detail)
+        await worker.executor.kill("a", KillCause.CANCEL, "again")
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.detail) == (kind, told)
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"x"
+
+    async def test_starting_twice_runs_once(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.says("once", "", 0))
+        await worker.start("a", rig.says("once", "", 0))
+        await worker.end("a")
+        await worker.start("a", rig.says("once", "", 0))
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"once"
+        await worker.start("b", rig.says("", "", 0))
+        await worker.end("b")
+        assert sum(isinstance(event, Started) and event.attempt_id == "a" for event in worker.seen) == 1
+
+    async def test_another_fence_is_refused(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("x"), fence=1)
+        with pytest.raises(FenceMismatch):
+            await worker.start("a", rig.holds("x"), fence=2)
+
+    async def test_every_call_may_be_repeated_and_come_at_any_time(self, rig: Rig, worker: Worker) -> None:
+        executor = worker.executor
+        await executor.kill("unknown", KillCause.CANCEL)
+        await executor.forget("unknown")
+        await executor.acknowledge("unknown", 5)
+        await executor.set_deadline(1e12, "unknown")
+        await worker.start("a", rig.holds("x"))
+        await executor.forget("a")
+        await worker.until("a", OutputGrew)
+        assert [(known.attempt_id, known.state) for known in await executor.adopt()] == [("a", ExecutionState.RUNNING)]
+        await executor.kill("a", KillCause.CANCEL)
+        await worker.end("a")
+        await executor.kill("a", KillCause.CANCEL)
+        await executor.forget("a")
+        await executor.forget("a")
+        assert await executor.adopt() == []
+        with pytest.raises(AttemptUnknown):
+            await executor.read_log("a", 0, 100)
+
+    async def test_another_worker_adopts_what_runs_and_what_has_ended(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("live", rig.holds("before"), fence=5)
+        await worker.until("live", OutputGrew)
+        await worker.start("done", rig.says("bye", "", 4), fence=6)
+        await worker.end("done")
+        await worker.executor.close()
+        heir = Worker(rig.executor())
+        known = {one.attempt_id: one for one in await heir.executor.adopt()}
+        live, done = known["live"], known["done"]
+        assert (live.state, live.fence, live.outcome, live.seal) == (ExecutionState.RUNNING, 5, None, None)
+        assert (done.state, done.fence) == (ExecutionState.ENDED, 6)
+        assert done.outcome is not None and done.outcome.exit_code == 4
+        assert done.seal is not None and done.seal.stdout_bytes == 3
+        assert text(await heir.log("live"), LogStream.STDOUT) == b"before"
+        await heir.executor.kill("live", KillCause.CANCEL)
+        assert (await heir.end("live")).outcome.kind is OutcomeKind.CANCELLED
+        assert not any(event.attempt_id == "done" for event in heir.seen)
+        await heir.executor.close(stop=True)
+
+    async def test_a_newer_worker_takes_over(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("x"))
+        await worker.until("a", OutputGrew)
+        heir = Worker(rig.executor())
+        await heir.executor.adopt()
+        async with asyncio.timeout(PATIENCE):
+            async for _ in worker.executor.events():
+                pass
+        with pytest.raises(ExecutorUnavailable):
+            await worker.start("b", rig.says("", "", 0))
+        await heir.executor.kill("a", KillCause.CANCEL)
+        await heir.end("a")
+        await heir.executor.close(stop=True)
+
+    async def test_a_deadline_that_passes_ends_the_attempt(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("x"))
+        await worker.until("a", OutputGrew)
+        await worker.executor.set_deadline(rig.pass_deadline())
+        rig.deadline_set()
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.LOST, "self_stop")
+
+    async def test_closing_with_stop_ends_everything_and_twice_does_no_harm(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("x"))
+        await worker.until("a", OutputGrew)
+        await worker.executor.close(stop=True)
+        await worker.executor.close(stop=True)
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.CANCELLED, "shutdown")

@@ -1,0 +1,211 @@
+"""Kill means empty, and nothing is ever waited for that somebody else holds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from supervisor_rig import Hold, alive, children, until, with_token
+
+from runner_service.domain.outcomes import OutcomeKind
+from runner_service.worker.supervisor.paths import Layout
+
+
+@pytest.fixture(params=[True, False], ids=["cgroup", "proc"])
+def cgroup(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+STUBBORN = """
+import os, signal, sys, time
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            if WIPED:
+                os.closerange(0, 64)
+                os.chdir("/")
+                os.execve("/bin/sleep", ["sleep", "1000." + TOKEN], {})
+            time.sleep(1000)
+        os._exit(0)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+os.write(1, b"ready")
+time.sleep(1000)
+"""
+
+
+def stubborn(token: str, *, wiped: bool = False) -> list[str]:
+    """Ignores TERM, and so do its double-forked grandchildren in sessions of their own, which it no longer knows."""
+    number = str(int(token, 16))
+    script = STUBBORN.replace("TOKEN", repr(number)).replace("WIPED", str(wiped))
+    return [sys.executable, "-I", "-S", "-c", script, number]
+
+
+@pytest.fixture
+def token() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+async def test_a_cancel_leaves_no_process_whatever_they_did_to_hide(hold: Hold, token: str, wiped: bool) -> None:
+    number = str(int(token, 16))
+    await hold.start("a", stubborn(token, wiped=wiped))
+    await hold.event("output", "a")
+    await until(lambda: len(with_token(number)) == 4)
+    await hold.client.kill("a", "cancel", "me")
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.CANCELLED, "me", 0)
+    assert with_token(number) == []
+
+
+async def test_the_hidden_processes_of_two_jobs_at_once_are_told_apart(hold: Hold, token: str) -> None:
+    other = uuid.uuid4().hex
+    await hold.start("a", stubborn(token))
+    await hold.start("b", stubborn(other))
+    await hold.event("output", "a")
+    await hold.event("output", "b")
+    await until(lambda: len(with_token(str(int(other, 16)))) == 4)
+    await hold.client.kill("a", "cancel")
+    await hold.end("a")
+    assert with_token(str(int(token, 16))) == []
+    assert len(with_token(str(int(other, 16)))) == 4
+
+
+async def test_term_comes_first_and_is_honoured(hold: Hold) -> None:
+    await hold.start("a", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done", kill_grace_seconds=20)
+    await hold.event("output", "a")
+    await hold.client.kill("a", "cancel")
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.CANCELLED, None)
+    assert hold.text("a") == b"up\nbye\n"
+
+
+async def test_a_stopped_process_hears_term(hold: Hold) -> None:
+    await hold.start("a", "echo up; kill -STOP $$; sleep 1000", kill_grace_seconds=20)
+    await hold.event("output", "a")
+    await hold.client.kill("a", "cancel")
+    assert (await hold.end("a")).outcome.kind is OutcomeKind.CANCELLED
+
+
+HOPPING = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(6):
+    os.fork()
+os.write(1, b"x")
+while True:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+"""
+
+
+async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(hold: Hold, token: str) -> None:
+    """64 processes, each of which is another a moment later. Not a bomb: this machine has other things to do."""
+    await hold.start("a", [sys.executable, "-I", "-S", "-c", HOPPING, token])
+    await hold.event("output", "a")
+    await hold.client.kill("a", "cancel")
+    assert (await hold.end("a")).outcome.survivors == 0
+    assert with_token(token) == []
+
+
+async def test_a_timeout_does_not_wait_for_a_grandchild_that_holds_the_pipe(hold: Hold, token: str) -> None:
+    begun = time.monotonic()
+    end = await hold.run(
+        "a", f"setsid sh -c 'trap \"\" TERM; sleep 1000; : {token}' & echo up; sleep 1000", timeout_seconds=0.3
+    )
+    assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.TIMED_OUT, "run")
+    assert time.monotonic() - begun < 20  # Only that it does not take the 1,000 s of the sleep.
+    assert with_token(token) == []
+
+
+async def test_the_timeout_is_for_all_steps_together(hold: Hold) -> None:
+    end = await hold.run("a", "sleep 0.2", "sleep 0.2", "sleep 1000", timeout_seconds=0.5)
+    assert (end.outcome.kind, end.outcome.step) == (OutcomeKind.TIMED_OUT, 2)
+
+
+async def test_completion_does_not_wait_for_a_grandchild_that_holds_the_pipe(hold: Hold, token: str) -> None:
+    end = await hold.run("a", f"(setsid sh -c 'sleep 1000; : {token}' &) ; echo done; exit 4")
+    assert (end.outcome.kind, end.outcome.exit_code, end.outcome.survivors) == (OutcomeKind.EXITED, 4, 0)
+    assert hold.text("a") == b"done\n"
+    assert with_token(token) == []
+
+
+async def test_what_the_shell_leaves_behind_may_finish_its_last_words(hold: Hold) -> None:
+    await hold.run("a", ["bash", "-c", "echo through | tee >(sleep 0.02; cat >&2) > /dev/null; exit 0"])
+    records = hold.records("a")
+    assert b"".join(record.data for record in records) == b"through\n"
+
+
+async def test_a_kill_after_the_end_and_of_the_unknown_changes_nothing(hold: Hold) -> None:
+    await hold.client.kill("unknown", "cancel")
+    await hold.run("a", "exit 3")
+    await hold.client.kill("a", "cancel")
+    known = {one.attempt_id: one for one in await hold.client.hello()}
+    assert known["a"].outcome is not None and known["a"].outcome["exit_code"] == 3
+
+
+async def test_a_deadline_ends_the_tree_without_any_worker(hold: Hold, token: str) -> None:
+    await hold.start("a", stubborn(token))
+    await hold.event("output", "a")
+    await hold.client.deadline(time.monotonic_ns() + 200_000_000)
+    await hold.client.close()
+    await until(lambda: with_token(str(int(token, 16))) == [])
+    known = await hold.connect()
+    if known["a"].outcome is None:
+        outcome = (await hold.end("a")).outcome
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.LOST, "self_stop")
+    else:
+        assert (known["a"].outcome["kind"], known["a"].outcome["detail"]) == ("LOST", "self_stop")
+
+
+async def test_a_deadline_that_is_renewed_or_taken_away_does_not_pass(hold: Hold) -> None:
+    await hold.start("a", "sleep 0.4; echo survived")
+    await hold.start("b", "sleep 0.4; echo survived")
+    await hold.client.deadline(time.monotonic_ns() + 100_000_000)
+    await hold.client.deadline(time.monotonic_ns() + 60_000_000_000)
+    await hold.client.deadline(time.monotonic_ns() + 100_000_000, "b")
+    await hold.client.deadline(None, "b")
+    assert (await hold.end("a")).outcome.succeeded
+    assert (await hold.end("b")).outcome.succeeded
+
+
+async def test_one_attempts_own_deadline_leaves_the_others_alone(hold: Hold) -> None:
+    await hold.start("a", "sleep 1000")
+    await hold.start("b", "sleep 1000")
+    await hold.client.deadline(time.monotonic_ns() + 50_000_000, "a")
+    assert (await hold.end("a")).outcome.detail == "self_stop"
+    assert [one.attempt_id for one in await hold.client.hello() if one.outcome is None] == ["b"]
+
+
+async def test_nothing_is_left_over_after_many_jobs(hold: Hold) -> None:
+    """No descriptor, no zombie, no file."""
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{hold.client.pid}/fd").iterdir()))
+
+    async def one(number: int) -> None:
+        attempt_id = f"a{number}"
+        await hold.run(attempt_id, "echo x; (sleep 0.001 &); true", ["true"] if number % 2 else ["nope"])
+        await hold.client.forget(attempt_id)
+
+    await one(0)
+    before = descriptors()
+    for batch in range(10):
+        await asyncio.gather(*(one(1 + batch * 20 + number) for number in range(20)))
+    assert descriptors() == before
+    assert [child for child in children(hold.client.pid) if child[1] == "Z"] == []
+    layout = Layout(str(hold.directory))
+    assert list(Path(layout.spool).iterdir()) == []
+    assert [path.name for path in Path(layout.work).iterdir() if not path.name.startswith(".spare-")] == []
+    assert alive(hold.client.pid)
