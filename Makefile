@@ -1,0 +1,61 @@
+# One command each, the same here and in CI. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test test-slow check proto lint types format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## .venv with everything
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+proto: venv ## regenerate the stubs
+	$(BIN)/python proto/generate.py
+
+run: proto ## serve configs/demo.yaml
+	$(BIN)/runner serve --config configs/demo.yaml
+
+test: venv ## the tests, under five minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: venv ## the slow tests alone
+	$(BIN)/python -m pytest -m slow
+
+check: lint types test ## everything that CI checks
+
+lint: proto
+	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf lint runner/descriptors.binpb --config buf.yaml --path runner/v1 --path runner/gateway --path runner/dialects
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null); \
+	if [ -n "$$tag" ]; then PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/breaking.py "$$tag"; \
+	else echo "buf breaking: skipped, there is no tag to compare with"; fi
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: proto
+	$(BIN)/mypy
+
+format: venv ## format protos and Python
+	$(BIN)/buf format -w proto
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: proto ## figures of this machine, as ratios measured in one run
+	$(BIN)/python -m benchmarks
+
+lock: venv ## pin the newest versions that pyproject.toml takes (needs uv)
+	uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove what was made
+	rm -rf $(VENV) runner dist build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,50 @@
+"""The reference pages name everything that there is, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import Reason
+from runner_service import config
+from runner_service.domain.errors import RunnerError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def leaves(kind: type[RunnerError]) -> Iterator[type[RunnerError]]:
+    below = kind.__subclasses__()
+    for each in below:
+        yield from leaves(each)
+    if not below:
+        yield kind
+
+
+def test_the_error_page_names_every_reason() -> None:
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    ours = {kind.reason for kind in leaves(RunnerError) if kind.__module__ == "runner_service.domain.errors"}
+    missing = [reason for reason in (*sorted(ours), *Reason) if f"`{reason}`" not in page]
+    assert missing == []
+
+
+def test_the_settings_page_names_every_setting() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    missing = []
+    for name, field in config.Settings.model_fields.items():
+        section = field.annotation
+        keys = [name]
+        if isinstance(section, type) and issubclass(section, config.Section):
+            keys = [f"{name}.{key}" for key in section.model_fields]
+        missing += [key for key in keys if f"`{key}`" not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
