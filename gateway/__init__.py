@@ -1,1 +1,35 @@
-"""A generic gRPC-JSON transcoder: HTTP in front of any gRPC servicers, from their descriptors."""
+"""A generic gRPC-JSON transcoder: serves gRPC services over HTTP by their ``google.api.http`` annotations.
+
+It knows no endpoint by name. What annotations can't say (error bodies, statuses, framings, names) is
+declared in protos with the options of ``runner/gateway/v1/options.proto``::
+
+    capture = HandlerCapture()
+    library_pb2_grpc.add_LibraryServicer_to_server(Library(), capture)
+    app = Gateway(handlers=capture)  # an ASGI application
+
+See ``metadata`` for what servicers see of HTTP headers and how they shape replies, ``errors.Reason`` for
+what the gateway refuses by itself.
+"""
+
+from gateway.app import Gateway
+from gateway.channel import Channel
+from gateway.context import Call
+from gateway.dispatch import Backend, HandlerCapture, InProcess
+from gateway.endpoints import AnnotationError
+from gateway.errors import Failure, Reason
+from gateway.options import GatewayOptions
+from gateway.routes import RouteConflict
+
+__all__ = [
+    "AnnotationError",
+    "Backend",
+    "Call",
+    "Channel",
+    "Failure",
+    "Gateway",
+    "GatewayOptions",
+    "HandlerCapture",
+    "InProcess",
+    "Reason",
+    "RouteConflict",
+]

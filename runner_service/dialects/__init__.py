@@ -1,0 +1,1 @@
+"""Adapters: façade servicers that translate a documented API, call a service, and translate back."""

@@ -1,0 +1,93 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import code_pb2
+from grpc import aio
+
+from gateway.departure import Receive
+from gateway.dispatch import Backend, HandlerCapture, InProcess
+from gateway.endpoints import Catalog
+from gateway.errors import Failure
+from gateway.exchange import Exchange, Site
+from gateway.openapi import document
+from gateway.options import GatewayOptions
+from gateway.replies import HttpReply
+from gateway.streams import Send
+from gateway.websocket import WebSocketExchange
+
+
+class Gateway:
+    """Serves captured gRPC handlers over HTTP and JSON, by their ``google.api.http`` annotations.
+
+    An ASGI application: give it to any ASGI server. Raises ``AnnotationError`` (or ``RouteConflict``) at
+    construction, naming the RPC, when an annotation can't be served.
+    """
+
+    def __init__(
+        self,
+        *,
+        handlers: HandlerCapture | None = None,
+        interceptors: Sequence[aio.ServerInterceptor] = (),
+        backend: Backend | None = None,
+        services: Sequence[str] | None = None,
+        pool: DescriptorPool | None = None,
+        descriptors: bytes | None = None,
+        options: GatewayOptions | None = None,
+    ) -> None:
+        """``handlers`` (with ``interceptors``) are called in this process; a ``backend`` takes their place.
+
+        :param services: full names of the services to serve; the captured ones by default.
+        :param pool: where descriptors are looked up; the default pool by default.
+        :param descriptors: a serialized FileDescriptorSet with source info, for the comments in the OpenAPI document.
+        """
+        settings = options or GatewayOptions()
+        if backend is None:
+            if handlers is None:
+                raise TypeError("a gateway needs captured handlers or a backend")
+            backend = InProcess(handlers, interceptors)
+        if services is None:
+            services = handlers.services() if handlers is not None else []
+        self.catalog = Catalog(services, settings, pool)
+        self._site = Site(self.catalog, backend, settings)
+        self._descriptors = descriptors
+        self._settings = settings
+        if settings.openapi_path is not None:
+            self._site.documents[settings.openapi_path] = functools.cache(self._openapi_reply)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of what is served."""
+        return document(self.catalog, self._settings, self._descriptors)
+
+    def _openapi_reply(self) -> HttpReply:
+        return HttpReply(200, orjson.dumps(self.openapi()), [("content-type", "application/json")])
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serves one ASGI scope: http, websocket or lifespan."""
+        if scope["type"] == "http":
+            await Exchange(self._site, scope, receive, send).run()
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketExchange(self._site, scope, receive, send).run()
+        else:
+            raise NotImplementedError(f"ASGI scope {scope['type']}")
+
+    def drain(self) -> None:
+        """Ends all open streams with an UNAVAILABLE error that their clients see. Call it when the server stops."""
+        for stream in tuple(self._site.streams):
+            stream.interrupt(Failure(code_pb2.UNAVAILABLE, "the server is shutting down", "SHUTTING_DOWN", "gateway"))
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

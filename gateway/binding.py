@@ -1,0 +1,238 @@
+"""Path, query, body and headers → one request message, compiled per binding of an RPC.
+
+The order is: body, path, query, then what headers and other request parts supply. Where two name one field,
+the path wins over body and query; strictly (that is, unless the service ignores unknown names) they must agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from gateway.codec import Decoder, Refused, schema
+from gateway.errors import Reason, from_refused, refusal
+from gateway.fields import TextField, as_text_field, resolve_path
+from gateway.masks import mask_field, mask_paths
+from gateway.query import QueryBinder, check_oneofs
+from gateway.request import HttpRequest
+from gateway.supplied import Supplied, is_supplied
+from gateway.template import Template
+from runner.gateway.v1 import options_pb2 as options
+
+# NDJSON is what a client stream is made of: JSON, many times.
+_JSON_TYPES = frozenset({"application/json", "application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+
+class Binder:
+    """Fills the request of one binding; raises ``ValueError`` at construction for a binding that can't work."""
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        decoder: Decoder,
+        template: Template,
+        *,
+        body: str,
+        http_method: str,
+        service_rules: options.ServiceRules,
+        method_rules: options.MethodRules,
+        selectors: frozenset[str] = frozenset(),
+        max_depth: int = 100,
+        query_beside_body: bool = False,
+    ) -> None:
+        self.descriptor = descriptor
+        self._new = schema.message_class(descriptor)
+        self._decoder = decoder
+        self._rules = service_rules
+        self._method_rules = method_rules
+        self._max_depth = max_depth
+        self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
+        supplied = frozenset(each.name for each in self._supplied)
+        self._paths = [
+            (variable.path, _path_field(descriptor, variable.path, decoder)) for variable in template.variables
+        ]
+        self.body_fields: tuple[FieldDescriptor, ...] | None = None
+        if body:
+            self.body_fields = () if body == "*" else resolve_path(descriptor, tuple(body.split(".")))
+        self.raw_body = self._is_raw_body()
+        self._into = decoder.into(descriptor, supplied)
+        # The body's field is set like a member of that name.
+        self._member = decoder.member(self.body_fields[-1]) if self.body_fields else None
+        self._mask = mask_field(descriptor) if http_method in ("PATCH", "PUT") else None
+        self._not_in_mask = supplied | {path[0] for path, _ in self._paths if len(path) == 1}
+        self._strict_paths = (
+            body != "" and service_rules.unknown_fields != options.UNKNOWN_NAMES_IGNORE and not self.raw_body
+        )
+        self._query = QueryBinder(
+            descriptor,
+            decoder,
+            body=None
+            if self.body_fields is None or query_beside_body
+            else tuple(field.name for field in self.body_fields),
+            path_fields=frozenset(path for path, _ in self._paths),
+            supplied=supplied,
+            ignore_unknown=service_rules.unknown_query == options.UNKNOWN_NAMES_IGNORE,
+            also_known=selectors,
+        )
+
+    def new(self) -> Any:
+        """An empty request."""
+        return self._new()
+
+    def bind(self, request: HttpRequest, variables: dict[tuple[str, ...], str], body: bytes) -> Any:
+        """The request message; raises ``Failure`` (400, 415) naming what does not fit."""
+        message: Any = self._new()
+        value = self._bind_body(message, request, body)
+        self._bind_rest(message, request, variables)
+        if self._mask is not None and value is not None and not message.HasField(self._mask.name):
+            self._fill_mask(message, value)
+        return message
+
+    def bind_head(self, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> Any:
+        """What path, query and headers say, without the body: the part that the messages of a client stream share."""
+        message: Any = self._new()
+        self._bind_rest(message, request, variables)
+        return message
+
+    def bind_part(self, head: Any, request: HttpRequest, part: bytes) -> Any:
+        """One message of a client stream: a JSON value, or a piece of a raw body, over what ``bind_head`` made."""
+        message: Any = self._new()
+        self._bind_body(message, request, part)
+        message.MergeFrom(head)
+        return message
+
+    def _bind_rest(self, message: Any, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> None:
+        for path, target in self._paths:
+            self._bind_path(message, target, variables[path])
+        if request.raw_query:
+            self._query.bind(message, request.raw_query)
+        for supplied in self._supplied:
+            supplied.bind(message, request)
+
+    def _bind_body(self, message: Any, request: HttpRequest, body: bytes) -> Any:
+        """Merges the body; returns its parsed value, None where there is none."""
+        if self.body_fields is None:
+            if body and not self._rules.ignore_unbound_body:
+                raise refusal(Reason.BODY_UNEXPECTED, "this request takes no body")
+            return None
+        if not body and self._method_rules.body_required:
+            raise refusal(Reason.BODY_REQUIRED, "the body is empty")
+        if self.raw_body:
+            owner = self._body_owner(message)
+            target = getattr(owner, self.body_fields[-1].name) if self.body_fields else owner
+            target.content_type, target.data = request.header("content-type") or "", body
+            return None
+        self.check_media_type(request, body)
+        root = ".".join(field.name for field in self.body_fields)
+        try:
+            return self._decode_body(message, body)
+        except Refused as refused:
+            raise from_refused(refused, root="" if refused.bare and not refused.path else root) from None
+
+    def _decode_body(self, message: Any, body: bytes) -> Any:
+        assert self.body_fields is not None
+        if not body:
+            last = self.body_fields[-1] if self.body_fields else None
+            if last is not None and schema.is_message(last) and not last.is_repeated:
+                getattr(self._body_owner(message), last.name).SetInParent()
+            return None
+        value = self._parse(body)
+        if self._member is None:
+            self._into(message, value)
+            return value
+        _, null_is_value, put = self._member
+        if value is not None or null_is_value:
+            put(self._body_owner(message), value)
+        return value
+
+    def _parse(self, body: bytes) -> Any:
+        assert self.body_fields is not None
+        field = self.body_fields[-1] if self.body_fields else None
+        return self._decoder.parse(
+            body,
+            self.descriptor if field is None else cast(Descriptor, field.containing_type),
+            field=field,
+            ignore_trailing_text=self._rules.ignore_trailing_text,
+            max_depth=self._max_depth,
+        )
+
+    def check_media_type(self, request: HttpRequest, body: bytes) -> None:
+        """415 unless the body is JSON, says nothing of its type, or the service takes any."""
+        given = request.header("content-type")
+        if not given or not body or self._rules.any_content_type:
+            return
+        media_type = given.partition(";")[0].strip().lower()
+        if media_type in _JSON_TYPES or media_type.endswith("+json"):
+            return
+        raise refusal(
+            Reason.MEDIA_TYPE_UNSUPPORTED,
+            f"the body must be application/json, not {media_type[:64]}",
+            http_status=415,
+        )
+
+    def _bind_path(self, message: Any, target: TextField, text: str) -> None:
+        name = ".".join(field.name for field in target.fields)
+        before = _value_if_set(message, target) if self._strict_paths else None
+        try:
+            check_oneofs(message, target)
+            target.put(message, [text])
+        except Refused as refused:
+            raise from_refused(refused, root=name) from None
+        if before is not None and before != getattr(target.owner(message), target.field.name):
+            raise refusal(Reason.FIELD_CONFLICT, f"{name}: the path and the body name it differently", field_path=name)
+
+    def _fill_mask(self, message: Any, value: Any) -> None:
+        assert self._mask is not None and self.body_fields is not None
+        if not self.body_fields:
+            paths = mask_paths(value, self.descriptor, but=self._not_in_mask | {self._mask.name})
+        elif schema.is_message(self.body_fields[-1]):
+            paths = mask_paths(value, schema.message_type(self.body_fields[-1]))
+        else:
+            return
+        getattr(message, self._mask.name).paths.extend(paths)
+
+    def _body_owner(self, message: Any) -> Any:
+        assert self.body_fields is not None
+        for field in self.body_fields[:-1]:
+            message = getattr(message, field.name)
+            message.SetInParent()
+        return message
+
+    def _is_raw_body(self) -> bool:
+        if self.body_fields is None:
+            return False
+        if not self.body_fields:
+            return bool(self.descriptor.full_name == schema.HTTP_BODY)
+        field = self.body_fields[-1]
+        return schema.is_message(field) and bool(schema.message_type(field).full_name == schema.HTTP_BODY)
+
+
+def _path_field(descriptor: Descriptor, path: tuple[str, ...], decoder: Decoder) -> TextField:
+    fields = resolve_path(descriptor, path)
+    if fields[-1].is_repeated:
+        raise ValueError(f"path variable {'.'.join(path)} is repeated in {descriptor.full_name}")
+    try:
+        return as_text_field(fields, decoder)
+    except Refused as refused:
+        raise ValueError(f"path variable {'.'.join(path)} of {descriptor.full_name} {refused}") from None
+
+
+def _value_if_set(message: Any, target: TextField) -> Any:
+    """What the body gave a field; None when nothing."""
+    for field in target.fields[:-1]:
+        if not message.HasField(field.name):
+            return None
+        message = getattr(message, field.name)
+    field = target.field
+    if field.has_presence:
+        if not message.HasField(field.name):
+            return None
+    elif getattr(message, field.name) == field.default_value:
+        return None
+    value = getattr(message, field.name)
+    if schema.is_message(field):
+        copy = type(value)()
+        copy.CopyFrom(value)
+        return copy
+    return value

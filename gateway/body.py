@@ -1,0 +1,91 @@
+"""Reading request bodies, under a cap."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+
+from google.rpc import code_pb2
+
+from gateway.departure import ClientLeft, Receive
+from gateway.errors import Failure, Reason, refusal
+from gateway.request import HttpRequest
+
+
+def too_large(limit: int) -> Failure:
+    """413: over the cap, whether announced or found while reading."""
+    return refusal(
+        Reason.BODY_TOO_LARGE,
+        f"the body is larger than {limit} bytes",
+        code=code_pb2.RESOURCE_EXHAUSTED,
+        http_status=413,
+        limit=str(limit),
+    )
+
+
+async def read_body(request: HttpRequest, receive: Receive, limit: int) -> bytes:
+    """The whole body, inflated when it came as gzip.
+
+    Raises ``Failure`` (413, before anything is read when Content-Length says so; 415 for other encodings) and
+    ``ClientLeft``.
+    """
+    if not has_body(request):
+        return b""
+    encoding = (request.header("content-encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise refusal(
+            Reason.MEDIA_TYPE_UNSUPPORTED, f"Content-Encoding {encoding[:32]} is not supported", http_status=415
+        )
+    body = await _read(request, receive, limit)
+    return _inflated(body, limit) if encoding == "gzip" and body else body
+
+
+def has_body(request: HttpRequest) -> bool:
+    """Whether a body follows the headers: requests without one need not be read at all."""
+    length = request.header("content-length")
+    return length not in (None, "0") or request.header("transfer-encoding") is not None
+
+
+async def _read(request: HttpRequest, receive: Receive, limit: int) -> bytes:
+    length = request.header("content-length")
+    if length is not None and length.isdecimal() and int(length) > limit:
+        raise too_large(limit)
+    first = await receive()
+    if first["type"] == "http.disconnect":
+        raise ClientLeft
+    body: bytes = first.get("body", b"")
+    if not first.get("more_body", False):
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+    chunks, size = [body], len(body)
+    async for chunk in _chunks(receive):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+    return b"".join(chunks)
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+def _inflated(body: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        # One byte more than allowed tells a bomb from a body of exactly the cap.
+        inflated = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        raise refusal(Reason.BODY_MALFORMED, "the body is not gzip") from None
+    if len(inflated) > limit:
+        raise too_large(limit)
+    if not inflater.eof:
+        raise refusal(Reason.BODY_MALFORMED, "the body is cut gzip")
+    return inflated

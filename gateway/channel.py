@@ -1,0 +1,106 @@
+"""Calls → a gRPC server elsewhere, over a channel: the gateway as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import code_pb2
+from grpc import aio
+
+from gateway.codec import schema
+from gateway.context import Call
+from gateway.dispatch import Write
+from gateway.errors import Failure, crash, deadline_exceeded, from_rpc
+
+# gRPC writes these itself; sent as metadata they would be refused or doubled.
+_OWN = frozenset({"user-agent", "te", "content-type"})
+
+
+class Channel:
+    """A ``Backend`` over a ``grpc.aio.Channel``. Bad requests never reach the server: nothing is sent for them."""
+
+    def __init__(self, channel: aio.Channel, pool: DescriptorPool | None = None) -> None:
+        self._channel = channel
+        self._pool = pool if pool is not None else descriptor_pool.Default()
+        self._stubs: dict[str, Callable[..., Any]] = {}
+
+    async def unary(self, call: Call, request: Any) -> Any:
+        """Runs an RPC with one reply."""
+        rpc = self._start(call, request)
+        try:
+            reply = await rpc
+            call.initial.extend(await rpc.initial_metadata() or ())
+            call.trailing.extend(await rpc.trailing_metadata() or ())
+        except aio.AioRpcError as error:
+            raise _failure(call, error) from None
+        finally:
+            rpc.cancel()  # does nothing to a call that is over
+        return reply
+
+    async def stream(self, call: Call, request: Any, write: Write) -> None:
+        """Runs a server-streaming RPC."""
+        rpc = self._start(call, request)
+        try:
+            call.initial.extend(await rpc.initial_metadata() or ())
+            async for message in rpc:
+                try:
+                    await write(message)
+                except (asyncio.CancelledError, Failure):
+                    raise
+                except Exception:
+                    raise crash(call.request_id) from None
+            call.trailing.extend(await rpc.trailing_metadata() or ())
+        except aio.AioRpcError as error:
+            raise _failure(call, error) from None
+        finally:
+            rpc.cancel()
+
+    def _start(self, call: Call, request: Any) -> Any:
+        if call.refusal is not None:
+            raise call.refusal
+        timeout = None
+        if call.deadline is not None:
+            timeout = max(0.0, call.deadline - asyncio.get_running_loop().time())
+        metadata = [(entry.key, entry.value) for entry in call.metadata if _is_sendable(entry.key, entry.value)]
+        return self._stub(call.method)(request, timeout=timeout, metadata=metadata)
+
+    def _stub(self, name: str) -> Callable[..., Any]:
+        stub = self._stubs.get(name)
+        if stub is None:
+            service, _, method = name[1:].partition("/")
+            descriptor = cast(Any, self._pool).FindServiceByName(service).methods_by_name[method]
+            stub = self._stubs[name] = self._make(name, descriptor)
+        return stub
+
+    def _make(self, name: str, method: MethodDescriptor) -> Callable[..., Any]:
+        if method.client_streaming:
+            make: Any = self._channel.stream_stream if method.server_streaming else self._channel.stream_unary
+        else:
+            make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        stub: Callable[..., Any] = make(
+            name,
+            request_serializer=schema.message_class(method.input_type).SerializeToString,
+            response_deserializer=schema.message_class(method.output_type).FromString,
+        )
+        return stub
+
+
+def _is_sendable(key: str, value: str | bytes) -> bool:
+    return key not in _OWN and (isinstance(value, bytes) or (value.isascii() and value.isprintable()))
+
+
+def _failure(call: Call, error: aio.AioRpcError) -> Failure:
+    call.initial.extend(error.initial_metadata() or ())
+    call.trailing.extend(error.trailing_metadata() or ())
+    code = error.code()
+    if code is grpc.StatusCode.OK:
+        return Failure(code_pb2.UNKNOWN, "the server ended the call without an answer")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
+        return deadline_exceeded()  # noticed by our own end of the channel
+    return from_rpc(code, error.details() or "", call.trailing)

@@ -1,0 +1,317 @@
+"""JSON → messages, compiled once per message type into closures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from gateway.codec import schema
+from gateway.codec.errors import Refused
+from gateway.codec.raw import RawShape, RawText, with_raw_text
+from gateway.codec.scalars_in import Decode, scalar_decoder, text_decoder
+from gateway.codec.style import Style
+from gateway.codec.text import MAX_DEPTH, parse_exactly
+from gateway.codec.well_known_in import Into, well_known_into
+
+Slot = int | str  # what may be set once: a field (by number) or a oneof (by name)
+Member = tuple[Slot, bool, Into]  # (slot, whether null is a value, setter)
+
+
+class Decoder:
+    """Reads messages in one style. Closures are made on first use and kept."""
+
+    def __init__(self, style: Style, pool: DescriptorPool | None = None) -> None:
+        self.style = style
+        self.pool = pool if pool is not None else descriptor_pool.Default()
+        self._messages: dict[tuple[str, frozenset[str]], Into] = {}
+        self._shapes: dict[str, RawShape] = {}
+        self._raw: dict[str, RawShape | None] = {}
+
+    def parse(
+        self,
+        body: bytes,
+        descriptor: Descriptor,
+        *,
+        field: FieldDescriptor | None = None,
+        ignore_trailing_text: bool = False,
+        max_depth: int = MAX_DEPTH,
+    ) -> Any:
+        """The value of a JSON text that is meant for a message type, or for one field of it.
+
+        Members that travel as raw JSON keep their text.
+        """
+        value, text = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=max_depth)
+        shape = self.raw_shape(descriptor)
+        if shape is None:
+            return value
+        if field is not None:
+            shape = shape.members.get(field.name)
+            if shape is None:
+                return value
+        return with_raw_text(text, shape)
+
+    def into(self, descriptor: Descriptor, omit: frozenset[str] = frozenset()) -> Into:
+        """The closure that merges a JSON value into a message; ``omit`` names top-level fields it may not have."""
+        key = (descriptor.full_name, omit)
+        known = self._messages.get(key)
+        if known is not None:
+            return known
+        special = well_known_into(descriptor, self)
+        if special is not None:
+            self._messages[key] = special
+            return special
+        only = schema.only_field(descriptor)
+        members: dict[str, Member] = {}
+        into = _transparent(members, only.name) if only else _object(members, self.style.ignore_unknown)
+        # Known before its fields are compiled: a message may hold itself.
+        self._messages[key] = into
+        for field in descriptor.fields:
+            if field.name not in omit:
+                members[field.name] = members[field.json_name] = self.member(field)
+        return into
+
+    def member(self, field: FieldDescriptor) -> Member:
+        """How one field is set from the JSON value of its member."""
+        slot = schema.oneof_name(field) or field.number
+        return slot, _null_is_value(field), self.field(field)
+
+    def field(self, field: FieldDescriptor) -> Into:
+        """The closure that sets a field of a message from the JSON value of its member."""
+        name = field.name
+        value_field = schema.map_value(field)
+        if value_field is not None:
+            key_field = schema.message_type(field).fields_by_name["key"]
+            # The names of an object are texts already.
+            key = None if key_field.type == schema.F.TYPE_STRING else text_decoder(key_field)
+            if schema.is_message(value_field):
+                return _message_map(name, key, self.into(schema.message_type(value_field)), _null_is_value(value_field))
+            return _scalar_map(name, key, self._map_scalar(field, value_field))
+        if schema.is_message(field):
+            into = self.into(schema.message_type(field))
+            return _messages(name, into, _null_is_value(field)) if field.is_repeated else _message(name, into)
+        decode = scalar_decoder(field, strict=self.style.strict_types)
+        plain = field.type == schema.F.TYPE_STRING and not schema.field_rules(field).raw_json
+        if field.is_repeated:
+            return _scalars(name, decode, str if plain else None)
+        return _text(name, decode) if plain else _scalar(name, decode)
+
+    def _map_scalar(self, field: FieldDescriptor, value: FieldDescriptor) -> Decode:
+        rules = schema.field_rules(field)
+        # Values of a map take the rules written on the map: its entry type can't carry any.
+        ruled = field if rules.raw_json or rules.text else value
+        if ruled is value:
+            return scalar_decoder(value, strict=self.style.strict_types)
+        return scalar_decoder_of_map(value, raw=rules.raw_json)
+
+    def raw_shape(self, descriptor: Descriptor) -> RawShape | None:
+        """Where messages of a type have raw JSON; None when nowhere."""
+        name = descriptor.full_name
+        if name not in self._raw:
+            shape = self._shape(descriptor)
+            self._raw[name] = shape if _leads_to_raw(shape, set()) else None
+        return self._raw[name]
+
+    def _shape(self, descriptor: Descriptor) -> RawShape:
+        known = self._shapes.get(descriptor.full_name)
+        if known is not None:
+            return known
+        only = schema.only_field(descriptor)
+        if only is not None:
+            shape = self._raw_below(only) or RawShape()
+            self._shapes[descriptor.full_name] = shape
+            return shape
+        # Known before its members: a message may hold itself.
+        shape = self._shapes[descriptor.full_name] = RawShape()
+        for field in descriptor.fields:
+            below = self._raw_below(field)
+            if below is not None:
+                shape.members[field.name] = shape.members[field.json_name] = below
+        return shape
+
+    def _raw_below(self, field: FieldDescriptor) -> RawShape | None:
+        if schema.field_rules(field).raw_json:
+            return RawShape(raw=True, many=field.is_repeated)
+        single = schema.map_value(field) or field
+        if not schema.is_message(single) or schema.message_type(single).full_name.startswith("google.protobuf."):
+            return None
+        inner = self._shape(schema.message_type(single))
+        if not field.is_repeated:
+            return inner
+        return RawShape(members=inner.members, raw=inner.raw, many=True)
+
+
+def scalar_decoder_of_map(value: FieldDescriptor, *, raw: bool) -> Decode:
+    """Values of a map that carry text or raw JSON by the rules of the map."""
+    is_text = value.type == schema.F.TYPE_STRING
+
+    def decode(member: Any) -> Any:
+        text = member.text if raw and isinstance(member, RawText) else member
+        if type(text) is not str:
+            raise Refused("a string", member)
+        return text if is_text else text.encode()
+
+    return decode
+
+
+def _leads_to_raw(shape: RawShape, seen: set[int]) -> bool:
+    if shape.raw:
+        return True
+    # The members are shared by shapes of one type: they, not the shape, mark what was looked at.
+    if id(shape.members) in seen:
+        return False
+    seen.add(id(shape.members))
+    return any(_leads_to_raw(below, seen) for below in shape.members.values())
+
+
+def _null_is_value(field: FieldDescriptor) -> bool:
+    """Fields for which null is something to set; for all others it means: not set."""
+    if schema.field_rules(field).raw_json:
+        return True
+    if schema.is_message(field):
+        if schema.message_type(field).full_name == schema.VALUE:
+            return True
+        only = schema.only_field(schema.message_type(field))
+        return only is not None and not only.is_repeated and _null_is_value(only)
+    return field.type == schema.F.TYPE_ENUM and bool(schema.enum_type(field).full_name == schema.NULL_VALUE)
+
+
+def _object(members: dict[str, Member], ignore_unknown: bool) -> Into:
+    def into(message: Any, value: Any) -> None:
+        if type(value) is not dict:
+            raise Refused("an object", value)
+        used = set()
+        for name, item in value.items():
+            member = members.get(name)
+            if member is None:
+                if ignore_unknown:
+                    continue
+                raise Refused("no such field", unknown=True).under(_printable(name))
+            slot, null_is_value, put = member
+            if item is None and not null_is_value:
+                continue
+            if slot in used:
+                raise _twice(slot).under(name)
+            used.add(slot)
+            try:
+                put(message, item)
+            except Refused as refused:
+                raise refused.under(name) from None
+
+    return into
+
+
+def _twice(slot: Slot) -> Refused:
+    if isinstance(slot, str):
+        return Refused(f'another member of the oneof "{slot}" is set too', bare=True)
+    return Refused("given twice, in both spellings of its name", bare=True)
+
+
+def _printable(name: str) -> str:
+    return name if len(name) <= 64 else name[:64] + "…"
+
+
+def _transparent(members: dict[str, Member], name: str) -> Into:
+    def into(message: Any, value: Any) -> None:
+        members[name][2](message, value)
+
+    return into
+
+
+def _scalar(name: str, decode: Decode) -> Into:
+    def put(message: Any, value: Any) -> None:
+        setattr(message, name, decode(value))
+
+    return put
+
+
+def _text(name: str, decode: Decode) -> Into:
+    """The commonest field by far, at the cost of one call instead of two."""
+
+    def put(message: Any, value: Any) -> None:
+        setattr(message, name, value if type(value) is str else decode(value))
+
+    return put
+
+
+def _scalars(name: str, decode: Decode, as_is: type | None) -> Into:
+    def put(message: Any, value: Any) -> None:
+        if type(value) is not list:
+            raise Refused("a list", value)
+        if as_is is not None and {as_is}.issuperset(map(type, value)):
+            getattr(message, name).extend(value)
+            return
+        index = 0
+        decoded = []
+        try:
+            for index, item in enumerate(value):  # noqa: B007 (read in the handler)
+                decoded.append(decode(item))
+        except Refused as refused:
+            raise refused.under(f"[{index}]") from None
+        getattr(message, name).extend(decoded)
+
+    return put
+
+
+def _message(name: str, into: Into) -> Into:
+    def put(message: Any, value: Any) -> None:
+        inner = getattr(message, name)
+        inner.SetInParent()
+        into(inner, value)
+
+    return put
+
+
+def _messages(name: str, into: Into, null_is_value: bool) -> Into:
+    def put(message: Any, value: Any) -> None:
+        if type(value) is not list:
+            raise Refused("a list", value)
+        add: Callable[[], Any] = getattr(message, name).add
+        for index, item in enumerate(value):
+            try:
+                if item is None and not null_is_value:
+                    raise Refused("a value", None)
+                into(add(), item)
+            except Refused as refused:
+                raise refused.under(f"[{index}]") from None
+
+    return put
+
+
+def _scalar_map(name: str, key: Decode | None, decode: Decode) -> Into:
+    def put(message: Any, value: Any) -> None:
+        if type(value) is not dict:
+            raise Refused("an object", value)
+        entries = getattr(message, name)
+        for text, item in value.items():
+            try:
+                entries[text if key is None else key(text)] = decode(item)
+            except Refused as refused:
+                raise refused.under(_subscript(text)) from None
+
+    return put
+
+
+def _message_map(name: str, key: Decode | None, into: Into, null_is_value: bool) -> Into:
+    def put(message: Any, value: Any) -> None:
+        if type(value) is not dict:
+            raise Refused("an object", value)
+        entries = getattr(message, name)
+        for text, item in value.items():
+            try:
+                if item is None and not null_is_value:
+                    raise Refused("a value", None)
+                entry = entries[text if key is None else key(text)]
+                into(entry, item)
+            except Refused as refused:
+                raise refused.under(_subscript(text)) from None
+
+    return put
+
+
+def _subscript(key: str) -> str:
+    return f"[{orjson.dumps(_printable(key)).decode()}]"

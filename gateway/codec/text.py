@@ -1,0 +1,135 @@
+"""JSON text → Python values, with what orjson leaves out: duplicate names, a depth limit, text after the value.
+
+Duplicates are found without a second parse, by counting. The parsed tree can't have more members than the
+text has names, and the text can't have more names than it has ``":`` (once no space stands before a colon): so when
+tree and text count the same, no name was given twice. Otherwise, say for strings that begin with a colon, the names
+are counted exactly, by one regular expression; only when that count differs is the text walked by the standard
+library to name the culprit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from gateway.codec.errors import Refused
+
+MAX_DEPTH = 100
+
+# One match per JSON string; the group is there when the string is a member's name.
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?', re.DOTALL)
+_SPACE = re.compile(r"[ \t\n\r]*")
+_FIRST_VALUE = json.JSONDecoder()
+
+
+class _Duplicate(Exception):
+    """Carries the name that an object has twice."""
+
+
+def parse(body: bytes, *, ignore_trailing_text: bool = False, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text.
+
+    Raises ``Refused`` (never a parser's error) for text that is not JSON, not UTF-8, nested deeper than
+    ``max_depth``, or with a name twice in one object.
+    """
+    value, _ = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=max_depth)
+    return value
+
+
+def parse_exactly(body: bytes, *, ignore_trailing_text: bool = False, max_depth: int = MAX_DEPTH) -> tuple[Any, bytes]:
+    """As ``parse``, with the text of the value itself, free of what followed it."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if ignore_trailing_text:
+            body = _first_value(body)
+        value = _loads_leniently(body)
+    if type(value) is dict or type(value) is list:
+        members = _members(value, max_depth)
+        if not _surely(body, members) and _names(body) != members:
+            raise Refused(f'the name "{_duplicate(body)}" is given twice', bare=True)
+    return value, body
+
+
+def _loads_leniently(body: bytes) -> Any:
+    """For what orjson refuses: numbers over the range of a double are JSON all the same, and raw fields keep them."""
+    try:
+        value = json.loads(body.decode(), parse_constant=_no_constant, parse_int=integer)
+        # Fails for half a surrogate pair, which is no text.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise Refused("the body is not valid JSON", bare=True) from None
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def integer(text: str) -> int | float:
+    """An integer of any length; Python refuses to read thousands of digits, and no field wants them."""
+    return int(text) if len(text) < 400 else float(text)
+
+
+def _members(value: dict[str, Any] | list[Any], depth: int) -> int:
+    """How many members all objects of the tree have; refuses trees that are too deep."""
+    if depth == 0:
+        raise Refused("the body is nested too deeply", bare=True)
+    if type(value) is dict:
+        count = len(value)
+        items: Any = value.values()
+    else:
+        count = 0
+        items = value
+    for item in items:
+        if type(item) is dict or type(item) is list:
+            count += _members(item, depth - 1)
+    return count
+
+
+def _surely(body: bytes, members: int) -> bool:
+    """Whether counting proves that no name is there twice."""
+    if body.count(b'":') != members:
+        return False
+    return b" :" not in body and b"\n:" not in body and b"\t:" not in body and b"\r:" not in body
+
+
+def _names(body: bytes) -> int:
+    return sum(map(bool, _STRINGS.findall(body)))
+
+
+def _duplicate(body: bytes) -> str:
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _Duplicate(name)
+            seen.add(name)
+
+    try:
+        json.loads(body, object_pairs_hook=check)
+    except _Duplicate as duplicate:
+        return str(duplicate)[:64]
+    raise AssertionError("a name was counted twice and not found twice")
+
+
+def _first_value(body: bytes) -> bytes:
+    """The text of the first JSON value, for services that ignore what follows it."""
+    # surrogateescape: bytes after the value need not be text at all.
+    text = body.decode("utf-8", "surrogateescape")
+    start = skip_space(text, 0)
+    try:
+        _, end = _FIRST_VALUE.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        raise Refused("the body is not valid JSON", bare=True) from None
+    return text[start:end].encode("utf-8", "surrogateescape")
+
+
+def skip_space(text: str, position: int) -> int:
+    """The position of the next character that is not JSON white space."""
+    match = _SPACE.match(text, position)
+    assert match is not None
+    return match.end()

@@ -1,0 +1,96 @@
+"""Timestamps, durations and field masks as text, both ways."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from gateway.codec.errors import Refused
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (prints without an offset)
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
+_MAX_DURATION = 315_576_000_000  # seconds: ten thousand years
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # years 1 to 9999
+_UPPER = re.compile("[A-Z]")
+_LOWER = re.compile("_([a-z])")
+_MASK_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
+
+TIMESTAMP = 'a time like "2026-01-31T12:00:00Z"'
+DURATION = 'a duration like "1.5s"'
+FIELD_MASK = 'field paths separated by commas, like "title,author.name"'
+
+
+def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
+    """RFC 3339 in UTC with ``digits`` fractional digits (cut, not rounded); 0: as many as needed, in threes."""
+    if not 0 <= nanos < 1_000_000_000:
+        raise ValueError("a Timestamp's nanos are out of range")
+    text = (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
+    if digits:
+        return f"{text}.{nanos:09d}"[: 20 + digits] + "Z"
+    return f"{text}{_fraction(nanos)}Z"
+
+
+def duration_text(seconds: int, nanos: int) -> str:
+    """Seconds with a fraction in threes and the suffix ``s``."""
+    sign = "-" if seconds < 0 or nanos < 0 else ""
+    return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
+
+
+def _fraction(nanos: int) -> str:
+    if nanos == 0:
+        return ""
+    if nanos % 1_000_000 == 0:
+        return f".{nanos // 1_000_000:03d}"
+    if nanos % 1_000 == 0:
+        return f".{nanos // 1_000:06d}"
+    return f".{nanos:09d}"
+
+
+def parse_timestamp(text: str) -> tuple[int, int]:
+    """(seconds, nanos) since the epoch; any offset, up to nine fractional digits, years 1 to 9999."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise Refused(TIMESTAMP, text)
+    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    try:
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except ValueError:
+        raise Refused(TIMESTAMP, text) from None
+    elapsed = moment - _EPOCH
+    seconds = elapsed.days * 86400 + elapsed.seconds
+    if sign:
+        if int(offset_hours) > 23 or int(offset_minutes) > 59:
+            raise Refused(TIMESTAMP, text)
+        offset = int(offset_hours) * 3600 + int(offset_minutes) * 60
+        seconds += -offset if sign == "+" else offset
+        if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+            raise Refused(TIMESTAMP, text)
+    return seconds, int(fraction.ljust(9, "0")) if fraction else 0
+
+
+def parse_duration(text: str) -> tuple[int, int]:
+    """(seconds, nanos), both with the sign of the duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None or int(match[2]) > _MAX_DURATION:
+        raise Refused(DURATION, text)
+    seconds, nanos = int(match[2]), int(match[3].ljust(9, "0")) if match[3] else 0
+    return (-seconds, -nanos) if match[1] else (seconds, nanos)
+
+
+def field_mask_text(paths: list[str]) -> str:
+    """Paths in lowerCamelCase, separated by commas."""
+    return ",".join(_LOWER.sub(lambda match: match[1].upper(), path) for path in paths)
+
+
+def parse_field_mask(text: str) -> list[str]:
+    """Paths as the proto file spells them; both spellings are taken."""
+    if not text:
+        return []
+    paths = text.split(",")
+    if not all(map(_MASK_PATH.fullmatch, paths)):
+        raise Refused(FIELD_MASK, text)
+    return [_UPPER.sub(lambda match: "_" + match[0].lower(), path) for path in paths]

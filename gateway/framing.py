@@ -1,0 +1,186 @@
+"""Framings of a stream: messages → the bytes of a reply, as pure objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import orjson
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from gateway.codec import Encoder, schema
+from gateway.codec.scalars_out import Encode
+from gateway.fields import resolve_path
+from runner.gateway.v1 import options_pb2 as options
+
+
+class Framing(Protocol):
+    """Turns the messages of one stream into bytes, in order. One object per stream."""
+
+    media_type: str
+    """Of the reply; for raw streams known once the first message was framed."""
+    early: bool
+    """The headers may be sent before the first message: they do not depend on it."""
+    keep_alive: bytes
+    """What shows that the stream is alive; empty where there is no such thing."""
+
+    def message(self, message: Any) -> bytes:
+        """One message."""
+        ...
+
+    def end(self) -> bytes:
+        """What closes a complete stream."""
+        ...
+
+    def error(self, body: bytes) -> bytes | None:
+        """What tells of an error after the headers; None: only a cut connection can."""
+        ...
+
+
+class Sse:
+    """text/event-stream: an event per message."""
+
+    media_type = "text/event-stream; charset=utf-8"
+    early = True
+    keep_alive = b": keep-alive\n\n"
+
+    def __init__(self, encode: Encode, event: Encode | None, cursor: Encode | None) -> None:
+        self._encode = encode
+        self._event = event
+        self._cursor = cursor
+
+    def message(self, message: Any) -> bytes:
+        head = b""
+        if self._cursor is not None:
+            head += b"id: %b\n" % _line(self._cursor(message))
+        if self._event is not None:
+            head += b"event: %b\n" % _line(self._event(message))
+        return b"%bdata: %b\n\n" % (head, orjson.dumps(self._encode(message)))
+
+    def end(self) -> bytes:
+        return b""
+
+    def error(self, body: bytes) -> bytes | None:
+        return b"event: error\ndata: %b\n\n" % body
+
+
+class NdJson:
+    """application/x-ndjson: a JSON value per line; an empty line keeps the connection alive."""
+
+    media_type = "application/x-ndjson"
+    early = True
+    keep_alive = b"\n"
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+
+    def message(self, message: Any) -> bytes:
+        return orjson.dumps(self._encode(message), option=orjson.OPT_APPEND_NEWLINE)
+
+    def end(self) -> bytes:
+        return b""
+
+    def error(self, body: bytes) -> bytes | None:
+        return b'{"error":%b}\n' % body
+
+
+class Array:
+    """application/json: one array. JSON has no place for an error in it, so that one cuts the connection."""
+
+    early = False
+    keep_alive = b""
+
+    def __init__(self, encode: Encode, media_type: str) -> None:
+        self.media_type = media_type
+        self._encode = encode
+        self._before = b"["
+
+    def message(self, message: Any) -> bytes:
+        before, self._before = self._before, b","
+        return before + orjson.dumps(self._encode(message))
+
+    def end(self) -> bytes:
+        return b"[]" if self._before == b"[" else b"]"
+
+    def error(self, body: bytes) -> bytes | None:
+        return None
+
+
+class Raw:
+    """The bytes of the messages and nothing else; an error cuts the connection."""
+
+    early = False
+    keep_alive = b""
+
+    def __init__(self, field: str) -> None:
+        self.media_type = "application/octet-stream"
+        self._field = field  # the bytes field; empty for google.api.HttpBody
+        self._first = True
+
+    def message(self, message: Any) -> bytes:
+        if self._field:
+            return getattr(message, self._field)  # type: ignore[no-any-return]
+        if self._first:
+            self._first = False
+            self.media_type = message.content_type or self.media_type
+        return message.data  # type: ignore[no-any-return]
+
+    def end(self) -> bytes:
+        return b""
+
+    def error(self, body: bytes) -> bytes | None:
+        return None
+
+
+_MODES = (options.STREAM_MODE_SSE, options.STREAM_MODE_NDJSON, options.STREAM_MODE_ARRAY)
+_BODY_MODES = (options.STREAM_MODE_RAW,)
+
+
+class Framings:
+    """The framings of one RPC, compiled at start-up."""
+
+    def __init__(self, output: Descriptor, encoder: Encoder, rules: options.MethodRules, json_media_type: str) -> None:
+        self.is_body = output.full_name == schema.HTTP_BODY
+        self.modes: tuple[int, ...] = tuple(rules.stream_modes) or (_BODY_MODES if self.is_body else _MODES)
+        """How the stream may be framed in an HTTP reply, best first; WebSockets frame for themselves."""
+        self.modes = tuple(mode for mode in self.modes if mode != options.STREAM_MODE_WEBSOCKET)
+        self._raw_field = rules.raw_field
+        if options.STREAM_MODE_RAW in self.modes and not self.is_body:
+            field = output.fields_by_name.get(rules.raw_field)
+            if field is None or field.type != schema.F.TYPE_BYTES or field.is_repeated:
+                raise ValueError(f"raw_field of a stream of {output.full_name} must name a bytes field")
+        encode = encoder.message(output)
+        event = _getter(output, encoder, rules.sse_event_field)
+        cursor = _getter(output, encoder, rules.sse_id_field)
+        self._make: dict[int, Callable[[], Framing]] = {
+            options.STREAM_MODE_SSE: lambda: Sse(encode, event, cursor),
+            options.STREAM_MODE_NDJSON: lambda: NdJson(encode),
+            options.STREAM_MODE_ARRAY: lambda: Array(encode, json_media_type),
+            options.STREAM_MODE_RAW: lambda: Raw("" if self.is_body else self._raw_field),
+        }
+
+    def open(self, mode: int) -> Framing:
+        """A fresh framing for one stream."""
+        return self._make[mode]()
+
+
+def _getter(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:
+    """Reads one field of a message, as it prints."""
+    if not path:
+        return None
+    fields: tuple[FieldDescriptor, ...] = resolve_path(output, tuple(path.split(".")))
+    encode = encoder.value(fields[-1])
+    names = [field.name for field in fields]
+
+    def get(message: Any) -> Any:
+        for name in names:
+            message = getattr(message, name)
+        return message if encode is None else encode(message)
+
+    return get
+
+
+def _line(value: Any) -> bytes:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    # A line break would end the field, and let a value forge the rest of the event.
+    return text.replace("\r", " ").replace("\n", " ").encode()

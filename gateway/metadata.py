@@ -1,0 +1,140 @@
+"""HTTP headers → invocation metadata, and response metadata → the HTTP reply.
+
+**In.** Headers on the allow-list become metadata under their own name; ``Grpc-Metadata-Foo: x`` becomes ``foo: x``
+(with ``-bin``, from base64). Cookies, hop-by-hop headers and names that the gateway itself sets never pass.
+Three entries are always there:
+
+- ``x-request-id`` (or the name that the options give): the client's when well formed, else a new one;
+- ``x-http-listener``: ``host:port`` of the listener that took the request (a socket's path for unix sockets), which
+  clients can't set: from it a server knows calls that came over a loopback listener;
+- ``x-http-route``: the method and path template that matched, such as ``GET /v1/books/{id}``.
+
+**Out.** A servicer (or interceptor) shapes the HTTP reply by response metadata, initial or trailing, of replies and
+errors alike:
+
+- ``x-http-status: 202`` sets the status;
+- ``x-http-header-NAME: value`` sets a header, ``x-http-header-content-type`` the media type;
+  ``x-http-header-set-cookie`` may repeat; a redirect is a status with ``x-http-header-location``.
+
+Everything else stays inside, ``grpc-*`` above all. Framing headers (Content-Length, Transfer-Encoding,
+Connection …) can't be set, and neither can values with line breaks or other controls.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gateway.request import HttpRequest
+
+DEFAULT_ALLOWED = frozenset(
+    {
+        "accept-language",
+        "authorization",
+        "idempotency-key",
+        "traceparent",
+        "tracestate",
+        "user-agent",
+        "x-api-key",
+        "x-request-id",
+    }
+)
+LISTENER = "x-http-listener"
+ROUTE = "x-http-route"
+STATUS = "x-http-status"
+HEADER = "x-http-header-"
+
+_PREFIX = "grpc-metadata-"
+_NEVER_IN = ("grpc-", "x-http-", ":")
+_NEVER_OUT = frozenset({"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
+_METADATA_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+
+
+class Metadatum(NamedTuple):
+    """One entry of metadata, shaped as grpc.aio's own."""
+
+    key: str
+    value: str | bytes
+
+
+def request_id(given: str | None) -> str:
+    """The client's request id when it is short and plain, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return os.urandom(16).hex()
+
+
+def invocation_metadata(
+    request: HttpRequest, *, allowed: frozenset[str], request_id_header: str, request_id: str, route: str
+) -> tuple[Metadatum, ...]:
+    """What a servicer sees of the request's headers."""
+    entries = []
+    for name, value in request.headers:
+        if name in allowed:
+            if name != request_id_header:
+                entries.append(Metadatum(name, value))
+        elif name.startswith(_PREFIX):
+            entry = _prefixed(name.removeprefix(_PREFIX), value)
+            if entry is not None and entry.key != request_id_header:
+                entries.append(entry)
+    entries.append(Metadatum(request_id_header, request_id))
+    entries.append(Metadatum(LISTENER, request.listener))
+    entries.append(Metadatum(ROUTE, route))
+    return tuple(entries)
+
+
+def _prefixed(name: str, value: str) -> Metadatum | None:
+    if not _METADATA_NAME.fullmatch(name) or name.startswith(_NEVER_IN):
+        return None
+    if not name.endswith("-bin"):
+        return Metadatum(name, value)
+    try:
+        return Metadatum(name, b64decode(value + "=" * (-len(value) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+@dataclass(slots=True)
+class ReplyShape:
+    """What response metadata says of the HTTP reply."""
+
+    status: int = 0
+    content_type: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def reply_shape(*metadata: Iterable[tuple[str, Any]]) -> ReplyShape:
+    """Reads response metadata; entries that are no valid HTTP are dropped, never sent."""
+    shape = ReplyShape()
+    for entries in metadata:
+        for key, value in entries:
+            text = value if isinstance(value, str) else bytes(value).decode("latin-1")
+            if key == STATUS and text.isdecimal() and 200 <= int(text) <= 599:
+                shape.status = int(text)
+            elif key.startswith(HEADER):
+                _add_header(shape, key.removeprefix(HEADER), text)
+    return shape
+
+
+def has_controls(value: str) -> bool:
+    """Whether a header value has characters that would break out of it."""
+    return _CONTROLS.search(value) is not None
+
+
+def _add_header(shape: ReplyShape, name: str, value: str) -> None:
+    if name in _NEVER_OUT or not _HEADER_NAME.fullmatch(name) or has_controls(value):
+        return
+    if name == "content-type":
+        shape.content_type = value
+        return
+    if name != "set-cookie":
+        shape.headers = [each for each in shape.headers if each[0] != name]
+    shape.headers.append((name, value))

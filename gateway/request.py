@@ -1,0 +1,98 @@
+"""The parts of an HTTP request that fields and metadata are filled from, read off an ASGI scope."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+Scope = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+
+class HttpRequest:
+    """A view on an ASGI scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.method: str = scope.get("method", "GET")
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        # latin-1 keeps every byte as one character: nothing is decoded before the path is split.
+        self.raw_path: str = raw_path.decode("latin-1")
+        self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
+        # ASGI servers give names in lower case.
+        self.headers: Headers = [(name.decode("latin-1"), _text(value)) for name, value in scope["headers"]]
+        """All headers, names in lower case, in order."""
+        self._first: dict[str, str] = dict(reversed(self.headers))
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its name in lower case."""
+        return self._first.get(name)
+
+    def header_list(self, name: str) -> list[str]:
+        """Every value of a header, by its name in lower case."""
+        return [value for each, value in self.headers if each == name]
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie."""
+        for header in self.header_list("cookie"):
+            for pair in header.split(";"):
+                key, equals, value = pair.strip().partition("=")
+                if equals and key == name:
+                    return value.strip('"')
+        return None
+
+    @property
+    def target(self) -> str:
+        """Path and query as sent."""
+        return f"{self.raw_path}?{self.raw_query}" if self.raw_query else self.raw_path
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https`` (``ws``, ``wss`` on WebSockets)."""
+        return str(self.scope.get("scheme", "http"))
+
+    @property
+    def client_host(self) -> str:
+        """The client's address, without its port; empty when the server does not know it."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def peer(self) -> str:
+        """The client as gRPC writes it: ``ipv4:127.0.0.1:5555``, ``ipv6:[::1]:5555`` or ``unix:``."""
+        client = self.scope.get("client")
+        return peer_text(client[0], client[1]) if client else "unix:"
+
+    @property
+    def listener(self) -> str:
+        """``host:port`` of the listener that took the request; the path of a unix socket."""
+        server = self.scope.get("server")
+        return _listener(server[0], server[1]) if server else ""
+
+
+@functools.lru_cache(maxsize=64)
+def _listener(host: str, port: int | None) -> str:
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def peer_text(host: str, port: int) -> str:
+    """An address and port the way ``ServicerContext.peer()`` writes them."""
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One ``name=value`` of a query; ``value`` is None for a bare ``name``."""
+
+    name: str
+    value: str | None

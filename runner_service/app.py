@@ -1,0 +1,233 @@
+"""The composition root: settings → store → services → servicers → servers; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gateway import Gateway, GatewayOptions, HandlerCapture
+from runner.dialects.common.v1 import health_service_pb2_grpc
+from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
+from runner.v1 import (
+    command_service_pb2_grpc,
+    dispatch_service_pb2_grpc,
+    job_service_pb2_grpc,
+    log_stream_service_pb2_grpc,
+    runner_service_pb2_grpc,
+)
+from runner_client import __version__
+from runner_service.blobs.directory import DirectoryBlobs
+from runner_service.config import Settings
+from runner_service.dialects.common import HealthServicer
+from runner_service.dialects.sct import SctCommandServicer
+from runner_service.domain.dispatch import DispatchTimes
+from runner_service.domain.jobs import Micros
+from runner_service.domain.requests import JobDefaults
+from runner_service.http import HttpBindError, HttpServer
+from runner_service.local_runner import LocalRunner
+from runner_service.rpc.access import Gatekeeper, read_rules
+from runner_service.rpc.commands import CommandServicer
+from runner_service.rpc.dispatch import DispatchServicer
+from runner_service.rpc.interceptors import GuardInterceptor
+from runner_service.rpc.jobs import JobServicer
+from runner_service.rpc.logs import LogStreamServicer
+from runner_service.rpc.runners import RunnerServicer
+from runner_service.rpc.server import BindError, Registration, RpcServer
+from runner_service.running import App
+from runner_service.services.auth import ApiKey, Auth, Role
+from runner_service.services.claimer import Claimer
+from runner_service.services.dispatch import Dispatch
+from runner_service.services.health import Health
+from runner_service.services.jobs import Jobs
+from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
+from runner_service.services.retention import Retention
+from runner_service.services.runners import Runners
+from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
+from runner_service.worker.supervisor.paths import private_directory, short_socket_path
+
+log = logging.getLogger(__name__)
+
+
+class DataDirectoryBusy(Exception):
+    """Another server runs on the data directory."""
+
+
+CANNOT_SERVE = (DataDirectoryBusy, BindError, HttpBindError, SchemaOutdated, SchemaTooNew)
+"""What `open_app` raises when it cannot serve; each message says why and what to do."""
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now(self) -> Micros:
+        return time.time_ns() // 1000
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Opens everything in order; leaving the context closes what `App.stop` has not, in the reverse order.
+
+    Raises one of `CANNOT_SERVE` when it cannot.
+    """
+    async with AsyncExitStack() as stack:
+        data_dir = settings.data_dir.expanduser().absolute()
+        _lock(stack, data_dir)
+        store = await stack.enter_async_context(
+            open_store(settings.store.url or f"sqlite:///{data_dir}/runner.db", migrate=settings.store.migrate)
+        )
+        blobs = DirectoryBlobs(data_dir / "blobs")
+        signals, clock, times, tails = store.signals, SystemClock(), DispatchTimes(), LogTails()
+
+        jobs = Jobs(store=store.jobs, signals=signals, defaults=_defaults(settings))
+        runners = Runners(store=store.runners, clock=clock)
+        claimer = Claimer(store=store.dispatch, signals=signals)
+        dispatch = Dispatch(store=store.dispatch, signals=signals, claimer=claimer, times=times)
+        archive = ArchiveReader(store=store.logs, blobs=blobs)
+        reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
+        ingest = LogIngest(store=store.logs, signals=signals, tails=tails)
+        health = Health(jobs=store.jobs, clock=clock, version=__version__)
+        auth = Auth(keys=_keys(settings), runners=store.runners)
+
+        registrations: list[Registration] = [
+            _adds(command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(jobs)),
+            _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(jobs)),
+            _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(runners)),
+            _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(reader)),
+            _adds(dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server, DispatchServicer(dispatch, ingest)),
+            # A dialect is one line here.
+            _adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(health)),
+            _adds(
+                sct_pb2_grpc.add_CommandServiceServicer_to_server,
+                SctCommandServicer(
+                    jobs=jobs,
+                    logs=reader,
+                    working_directory=settings.executor.working_directory,
+                    max_output_bytes=settings.sct.max_output_bytes,
+                ),
+            ),
+        ]
+        handlers = HandlerCapture()
+        for register in registrations:
+            register(handlers)
+        services = handlers.services()
+        guard = GuardInterceptor(
+            Gatekeeper(
+                auth=auth,
+                rules=read_rules(services),
+                require_auth=settings.security.require_auth,
+                insecure=settings.security.insecure,
+            )
+        )
+        rpc = RpcServer(registrations=registrations, services=services, interceptors=[guard])
+        gateway = Gateway(
+            handlers=handlers,
+            interceptors=[guard],
+            descriptors=files("runner").joinpath("descriptors.binpb").read_bytes(),
+            options=GatewayOptions(
+                title="Runner Service", version=__version__, cors_origins=settings.server.cors_origins
+            ),
+        )
+        tls = _tls(settings)
+        http = HttpServer(gateway, tls=tls)
+
+        socket = short_socket_path(str(data_dir / "run" / "grpc.sock"))
+        await rpc.listen(f"unix:{socket}")
+        grpc_port = await rpc.listen(settings.server.grpc, tls=tls)
+        bound = [await http.listen(address) for address in settings.server.http_addresses]
+
+        # Before any worker can be heard: the time that the server was away is nobody's fault.
+        if not store.shared:
+            await store.dispatch.renew_leases(lease_seconds=times.lease)
+        local = None
+        if settings.executor.local_runner:
+            local = LocalRunner(
+                data_dir=data_dir,
+                server=f"unix:{socket}",
+                slots=settings.executor.max_concurrent_jobs,
+                log_level=settings.logging.level,
+            )
+        archiver = Archiver(store=store.logs, blobs=blobs)
+        retention = Retention(
+            jobs=store.jobs,
+            blobs=blobs,
+            clock=clock,
+            keep_seconds=settings.retention.jobs_days * 86_400,
+            sweep_seconds=settings.retention.sweep_seconds,
+        )
+        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run()]
+        await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
+        await rpc.start()
+        stack.push_async_callback(rpc.stop, 0)
+        await http.start()
+        stack.push_async_callback(http.stop, grace=0)
+
+        app = App(
+            settings=settings,
+            jobs=jobs,
+            claimer=claimer,
+            dispatch=dispatch,
+            rpc=rpc,
+            gateway=gateway,
+            http=http,
+            local=local,
+        )
+        app.http_addresses = bound
+        app.grpc_address = f"{settings.server.grpc.rpartition(':')[0]}:{grpc_port}"
+        yield app
+
+
+def _adds(add: Callable[[Any, Any], None], servicer: object) -> Registration:
+    return lambda server: add(servicer, server)
+
+
+def _lock(stack: AsyncExitStack, data_dir: Path) -> None:
+    """Makes the data directory and refuses a second server on it."""
+    for path in (data_dir, data_dir / "run", data_dir / "secrets"):
+        private_directory(str(path))
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataDirectoryBusy(
+            f"another server runs on the data directory {data_dir}: stop it, or give --data-dir"
+        ) from None
+
+
+@asynccontextmanager
+async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _defaults(settings: Settings) -> JobDefaults:
+    return JobDefaults(
+        timeout_seconds=settings.executor.default_timeout_seconds,
+        kill_grace_seconds=settings.executor.kill_grace_seconds,
+        queue_limit=settings.executor.max_queued_jobs,
+    )
+
+
+def _keys(settings: Settings) -> list[ApiKey]:
+    return [
+        ApiKey.of(key.key, name=key.name or f"key-{number}", role=Role[key.role.upper()])
+        for number, key in enumerate(settings.security.api_keys, start=1)
+    ]
+
+
+def _tls(settings: Settings) -> tuple[Path, Path] | None:
+    tls = settings.security.tls
+    return (Path(tls.cert_file), Path(tls.key_file)) if tls.enabled else None

@@ -1,0 +1,144 @@
+"""What the server adds to the command line: ``serve`` and ``join`` (entry-point group ``runner.commands``)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner_client import __version__
+
+EXIT_CONFIG = 2
+EXIT_CANNOT_SERVE = 1
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING}
+
+
+def serve(argv: Sequence[str]) -> int:
+    """``runner serve``: the server with its local runner, until SIGTERM or SIGINT. Returns the exit code."""
+    options = _serve_parser().parse_args(argv)
+    from runner_service.config import ConfigError, load
+
+    _log(options.log_level or "info", options.log_file)
+    try:
+        settings = load(options.config, _serve_flags(options))
+    except ConfigError as error:
+        print(f"runner: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_CONFIG
+    _log(settings.logging.level, options.log_file)
+    import uvloop
+
+    return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
+
+
+def _serve_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="runner serve", description="Serves gRPC and REST, with a runner on this machine."
+    )
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="YAML settings; a missing file means the defaults")
+    add("--data-dir", type=Path, metavar="DIR", help="where everything is kept (default: $XDG_STATE_HOME/runner)")
+    add("--http", action="append", metavar="HOST:PORT", help="HTTP listener in place of the configured; repeatable")
+    add("--grpc", metavar="HOST:PORT", help="gRPC listener (default: 127.0.0.1:50051)")
+    add("--no-local-runner", action="store_true", help="run no jobs on this machine")
+    add("--insecure", action="store_true", help="let other machines in without a credential")
+    add("--no-migrate", action="store_true", help="refuse a database of an older version instead of upgrading it")
+    add(
+        "--keep-jobs",
+        action="store_true",
+        help="at the end leave the local runner and its jobs running, for an upgrade",
+    )
+    add("--log-level", choices=["debug", "info", "warn", "error"], help="of the server's own log (default: info)")
+    add("--log-file", type=Path, metavar="FILE", help="where the server's own log goes (default: standard error)")
+    add("--version", action="version", version=f"runner {__version__}")
+    return parser
+
+
+def _serve_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags that were given, nested like the file."""
+    flags: dict[str, Any] = {}
+    server: dict[str, Any] = {}
+    if options.http:
+        server["http"] = options.http
+    if options.grpc:
+        server["grpc"] = options.grpc
+    if server:
+        flags["server"] = server
+    if options.data_dir:
+        flags["data_dir"] = options.data_dir
+    if options.no_local_runner:
+        flags["executor"] = {"local_runner": False}
+    if options.insecure:
+        flags["security"] = {"insecure": True}
+    if options.no_migrate:
+        flags["store"] = {"migrate": False}
+    if options.log_level:
+        flags["logging"] = {"level": options.log_level}
+    return flags
+
+
+async def _serve(settings: Any, *, keep_jobs: bool) -> int:
+    from runner_service.app import CANNOT_SERVE, open_app
+
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        async with open_app(settings) as app:
+            http = " ".join(f"http://{address}" for address in app.http_addresses)
+            print(f"runner is ready: {http} grpc://{app.grpc_address}", flush=True)  # noqa: T201
+            await stop.wait()
+            await app.stop(keep_jobs=keep_jobs, hurry=hurry)
+    except CANNOT_SERVE as error:
+        print(f"runner: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_CANNOT_SERVE
+    return 0
+
+
+def join(argv: Sequence[str]) -> int:
+    """``runner join``: makes this machine a runner of a server elsewhere. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="runner join",
+        description="Makes this machine a runner. Off loopback the server wants a key of role worker: RUNNER_TOKEN.",
+    )
+    add = parser.add_argument
+    add("--server", metavar="HOST:PORT", default=os.environ.get("RUNNER_SERVER", "127.0.0.1:50051"))
+    add(
+        "--data-dir", type=Path, metavar="DIR", help="identity, spool and work (default: $XDG_STATE_HOME/runner-joined)"
+    )
+    add("--name", default="", help="for people (default: the host name)")
+    add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
+    add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
+    add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    options = parser.parse_args(argv)
+    from runner_service.config import default_data_dir
+    from runner_service.worker.main import main
+
+    arguments = ["--server", options.server, "--name", options.name, "--log-level", options.log_level]
+    # Apart from a server's own directory: the two may live on one machine.
+    arguments += ["--data-dir", str(options.data_dir or default_data_dir("runner-joined"))]
+    arguments += ["--slots", str(options.slots)] if options.slots else []
+    for label in options.label:
+        arguments += ["--label", label]
+    return main(arguments)
+
+
+def _log(level: str, file: Path | None) -> None:
+    logging.basicConfig(
+        level=_LEVELS.get(level, logging.ERROR if level == "error" else logging.INFO),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        filename=file,
+        force=True,
+    )
+    # Each migration is logged by the store; alembic tells about its plugins.
+    logging.getLogger("alembic").setLevel(logging.WARNING)

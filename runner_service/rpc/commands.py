@@ -1,0 +1,56 @@
+"""CommandService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.v1 import command_service_pb2 as pb
+from runner.v1 import command_service_pb2_grpc
+from runner_service.domain.jobs import JobKind
+from runner_service.ports.store import JobFilter
+from runner_service.rpc.access import current_principal
+from runner_service.rpc.convert import commands as convert
+from runner_service.rpc.convert import jobs as convert_jobs
+from runner_service.rpc.convert import paging, times
+from runner_service.services.jobs import Jobs
+
+
+class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
+    """Converts, calls one service function, converts."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def RunCommand(self, request: pb.RunCommandRequest, context: Any) -> pb.RunCommandResponse:
+        job = await self._jobs.create(convert.new_job(request), by=current_principal.get().name)
+        return pb.RunCommandResponse(command=convert.command(job))
+
+    async def GetCommand(self, request: pb.GetCommandRequest, context: Any) -> pb.GetCommandResponse:
+        job = await self._jobs.get(request.job_id, kind=JobKind.COMMAND)
+        return pb.GetCommandResponse(command=convert.command(job))
+
+    async def ListCommands(self, request: pb.ListCommandsRequest, context: Any) -> pb.ListCommandsResponse:
+        filter = JobFilter(
+            kinds=frozenset({JobKind.COMMAND}),
+            states=convert_jobs.states(request.states),
+            created_since=times.micros(request.created_since) if request.HasField("created_since") else None,
+            created_before=times.micros(request.created_before) if request.HasField("created_before") else None,
+            tags=dict(request.tags),
+        )
+        page = await self._jobs.list(
+            filter,
+            limit=paging.size(request.page_size, default=50, most=500),
+            offset=paging.skip(request.skip),
+            after=request.page_token,
+        )
+        return pb.ListCommandsResponse(
+            commands=[convert.command(job) for job in page.jobs],
+            next_page_token=page.next_after,
+            total_size=page.total,
+        )
+
+    async def CancelCommand(self, request: pb.CancelCommandRequest, context: Any) -> pb.CancelCommandResponse:
+        job = await self._jobs.cancel(
+            request.job_id, by=current_principal.get().name, reason=request.reason, kind=JobKind.COMMAND
+        )
+        return pb.CancelCommandResponse(command=convert.command(job))

@@ -1,0 +1,1 @@
+"""Between proto messages and domain facts: pure functions, one module per noun."""

@@ -1,0 +1,42 @@
+"""Commands: jobs of one step, shown as what was asked for."""
+
+from __future__ import annotations
+
+from runner.v1 import command_pb2, command_service_pb2
+from runner_service.domain.jobs import Job, JobKind, Step
+from runner_service.domain.requests import NewJob
+from runner_service.rpc.convert import jobs, outcomes, times
+
+
+def command(value: Job) -> command_pb2.Command:
+    return command_pb2.Command(
+        job_id=value.job_id,
+        argv=value.spec.steps[0].argv,
+        environment=value.spec.environment,
+        working_directory=value.spec.working_directory,
+        timeout=times.duration(value.spec.timeout_seconds),
+        priority=value.priority,
+        tags=value.tags,
+        state=jobs.STATES[value.state],
+        create_time=times.timestamp(value.created_at),
+        start_time=times.timestamp(value.started_at),
+        finish_time=times.timestamp(value.finished_at),
+        outcome=outcomes.to_proto(value.outcome),
+        cancel=jobs.cancel(value),
+        runner_id=value.runner_id,
+    )
+
+
+def new_job(request: command_service_pb2.RunCommandRequest) -> NewJob:
+    """What a RunCommand asks for."""
+    return NewJob(
+        kind=JobKind.COMMAND,
+        steps=(Step(argv=tuple(request.argv)),),
+        environment=dict(request.environment),
+        working_directory=request.working_directory,
+        timeout_seconds=times.seconds(request.timeout) if request.HasField("timeout") else None,
+        priority=request.priority,
+        tags=dict(request.tags),
+        required_labels=dict(request.required_labels),
+        request_id=request.request_id,
+    )

@@ -1,0 +1,85 @@
+"""The worker protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.v1 import dispatch_service_pb2 as pb
+from runner_service.domain.dispatch import (
+    Action,
+    Beat,
+    DispatchTimes,
+    Listed,
+    Order,
+    Report,
+    Verdict,
+    self_stop_seconds,
+)
+from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.logs import encode_all
+from runner_service.rpc.convert import jobs, logs, outcomes, times
+from runner_service.services.dispatch import Phase, SyncAnswer
+
+_ACTIONS = {action: pb.Order.Action.Value(f"ACTION_{action.name}") for action in Action}
+_VERDICTS = {verdict: pb.ReportVerdict.Answer.Value(f"ANSWER_{verdict.name}") for verdict in Verdict}
+
+
+def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
+    return Beat(
+        runner_id=request.runner_id,
+        session_id=request.session_id,
+        sync_number=request.sync_number,
+        boot_id=request.boot_id,
+        version=request.version,
+        labels=dict(request.labels),
+        slots=request.slots,
+        listed=tuple(Listed(attempt_id=held.attempt_id, fence=held.fence) for held in request.attempts),
+        lease_seconds=lease_seconds,
+    )
+
+
+def phases(request: pb.SyncRequest) -> Mapping[str, Phase]:
+    """Raises `InvalidArgument` for a phase that is not known: guessing one could start a job twice."""
+    try:
+        return {held.attempt_id: Phase(held.phase) for held in request.attempts}
+    except ValueError:
+        raise InvalidArgument(field="attempts.phase", problem="it is not known to this server") from None
+
+
+def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncResponse:
+    return pb.SyncResponse(
+        parked=times.duration(answer.parked_seconds),
+        lease=times.duration(dispatch_times.lease),
+        orders=[_order(order, dispatch_times) for order in answer.orders],
+        followed_attempt_ids=answer.followed,
+    )
+
+
+def _order(order: Order, dispatch_times: DispatchTimes) -> pb.Order:
+    message = pb.Order(action=_ACTIONS[order.action], attempt_id=order.attempt_id, fence=order.fence)
+    if order.job is not None:
+        message.job_id = order.job.job_id
+        message.self_stop.CopyFrom(times.duration(self_stop_seconds(order.job, dispatch_times)))
+        if order.action in (Action.OFFER, Action.RUN):
+            message.spec.CopyFrom(jobs.spec(order.job.spec))
+    if order.cancel is not None:
+        message.reason = order.cancel.by
+    return message
+
+
+def report(value: pb.AttemptReport, *, runner_id: str) -> Report:
+    records = logs.records_from(value.records)
+    return Report(
+        runner_id=runner_id,
+        attempt_id=value.attempt_id,
+        fence=value.fence,
+        outcome=outcomes.from_proto(value.outcome),
+        first_sequence=records[0].sequence if records else 0,
+        records=len(records),
+        journal=encode_all(records),
+        seal=logs.seal(value.seal) if value.HasField("seal") else None,
+    )
+
+
+def verdict(attempt_id: str, value: Verdict) -> pb.ReportVerdict:
+    return pb.ReportVerdict(attempt_id=attempt_id, answer=_VERDICTS[value])

@@ -1,0 +1,141 @@
+"""Jobs, attempts, events and requests for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runner.v1 import job_pb2, job_service_pb2
+from runner_service.domain.jobs import (
+    Attempt,
+    AttemptState,
+    Job,
+    JobEvent,
+    JobKind,
+    JobSpec,
+    JobState,
+    LossPolicy,
+    Step,
+)
+from runner_service.domain.requests import NewJob
+from runner_service.rpc.convert import outcomes, times
+
+STATES = {state: job_pb2.Job.State.Value(f"STATE_{state.name}") for state in JobState}
+STATES_BACK = {number: state for state, number in STATES.items()}
+_KINDS = {kind: job_pb2.Job.Kind.Value(f"KIND_{kind.name}") for kind in JobKind}
+_KINDS_BACK = {number: kind for kind, number in _KINDS.items()}
+_ATTEMPT_STATES = {state: job_pb2.Attempt.State.Value(f"STATE_{state.name}") for state in AttemptState}
+_LOSSES = {policy: job_pb2.LossPolicy.Kind.Value(f"KIND_{policy.name}") for policy in LossPolicy}
+_LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
+
+
+def job(value: Job, *, waiting: str = "") -> job_pb2.Job:
+    return job_pb2.Job(
+        job_id=value.job_id,
+        kind=_KINDS[value.kind],
+        origin=value.origin,
+        spec=spec(value.spec),
+        state=STATES[value.state],
+        priority=value.priority,
+        tags=value.tags,
+        create_time=times.timestamp(value.created_at),
+        start_time=times.timestamp(value.started_at),
+        finish_time=times.timestamp(value.finished_at),
+        attempts=value.attempts,
+        attempt_id=value.attempt_id,
+        runner_id=value.runner_id,
+        outcome=outcomes.to_proto(value.outcome),
+        cancel=cancel(value),
+        waiting=waiting,
+    )
+
+
+def cancel(value: Job) -> job_pb2.Cancel | None:
+    if value.cancel is None:
+        return None
+    return job_pb2.Cancel(time=times.timestamp(value.cancel.at), by=value.cancel.by, reason=value.cancel.reason)
+
+
+def spec(value: JobSpec) -> job_pb2.JobSpec:
+    return job_pb2.JobSpec(
+        steps=[_step(step) for step in value.steps],
+        environment=value.environment,
+        working_directory=value.working_directory,
+        timeout=times.duration(value.timeout_seconds),
+        kill_grace=times.duration(value.kill_grace_seconds),
+        log_limit_bytes=value.log_limit_bytes,
+        required_labels=value.required_labels,
+        retry=job_pb2.RetryPolicy(max_attempts=value.max_attempts, delay=times.duration(value.retry_delay_seconds)),
+        loss=job_pb2.LossPolicy(
+            kind=_LOSSES[value.loss_policy],
+            wait=times.duration(value.loss_wait_seconds),
+            idempotent=value.idempotent,
+        ),
+    )
+
+
+def _step(step: Step) -> job_pb2.Step:
+    if step.argv:
+        return job_pb2.Step(name=step.name, argv=job_pb2.Argv(args=step.argv))
+    return job_pb2.Step(name=step.name, script=step.script)
+
+
+def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
+    """What a CreateJob asks for. Raises `InvalidArgument`."""
+    asked = request.spec
+    return NewJob(
+        kind=JobKind.JOB,
+        steps=tuple(Step(name=step.name, argv=tuple(step.argv.args), script=step.script) for step in asked.steps),
+        environment=dict(asked.environment),
+        working_directory=asked.working_directory,
+        timeout_seconds=times.seconds(asked.timeout) if asked.HasField("timeout") else None,
+        kill_grace_seconds=(
+            times.check_not_negative("spec.kill_grace", asked.kill_grace) if asked.HasField("kill_grace") else None
+        ),
+        log_limit_bytes=asked.log_limit_bytes,
+        required_labels=dict(asked.required_labels),
+        max_attempts=asked.retry.max_attempts or 1,
+        retry_delay_seconds=times.check_not_negative("spec.retry.delay", asked.retry.delay),
+        idempotent=asked.loss.idempotent,
+        loss_policy=_LOSSES_BACK.get(asked.loss.kind, LossPolicy.WAIT),
+        loss_wait_seconds=(
+            times.check_not_negative("spec.loss.wait", asked.loss.wait) if asked.loss.HasField("wait") else None
+        ),
+        priority=request.priority,
+        tags=dict(request.tags),
+        request_id=request.request_id,
+    )
+
+
+def states(values: Sequence[job_pb2.Job.State.ValueType]) -> frozenset[JobState]:
+    """The states of a filter; one that says UNSPECIFIED means any."""
+    return frozenset() if 0 in values else frozenset(STATES_BACK[value] for value in values if value in STATES_BACK)
+
+
+def kinds(values: Sequence[job_pb2.Job.Kind.ValueType]) -> frozenset[JobKind]:
+    return frozenset() if 0 in values else frozenset(_KINDS_BACK[value] for value in values if value in _KINDS_BACK)
+
+
+def attempt(value: Attempt) -> job_pb2.Attempt:
+    return job_pb2.Attempt(
+        attempt_id=value.attempt_id,
+        job_id=value.job_id,
+        number=value.number,
+        runner_id=value.runner_id,
+        state=_ATTEMPT_STATES[value.state],
+        assign_time=times.timestamp(value.assigned_at),
+        start_time=times.timestamp(value.started_at),
+        finish_time=times.timestamp(value.finished_at),
+        outcome=outcomes.to_proto(value.outcome),
+    )
+
+
+def event(value: JobEvent) -> job_pb2.JobEvent:
+    return job_pb2.JobEvent(
+        sequence=value.sequence,
+        job_id=value.job_id,
+        time=times.timestamp(value.at),
+        kind=value.kind,
+        state=STATES[value.state],
+        attempt_id=value.attempt_id,
+        detail=value.detail,
+    )

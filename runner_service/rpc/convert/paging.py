@@ -1,0 +1,19 @@
+"""Page sizes and skips."""
+
+from __future__ import annotations
+
+from runner_service.domain.errors import InvalidArgument
+
+
+def size(asked: int, *, default: int, most: int) -> int:
+    """0 is the default; more than the most is the most. Raises `InvalidArgument` for a negative one."""
+    if asked < 0:
+        raise InvalidArgument(field="page_size", problem=f"give a number from 1 to {most}")
+    return min(asked, most) or default
+
+
+def skip(asked: int) -> int:
+    """Raises `InvalidArgument` for a negative one."""
+    if asked < 0:
+        raise InvalidArgument(field="skip", problem="give a number of 0 or more")
+    return asked

@@ -1,0 +1,68 @@
+"""DispatchService: what workers call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from runner.v1 import dispatch_service_pb2 as pb
+from runner.v1 import dispatch_service_pb2_grpc
+from runner_service.domain.errors import InvalidArgument, PermissionDenied
+from runner_service.rpc.access import current_principal
+from runner_service.rpc.convert import dispatch as convert
+from runner_service.rpc.convert import logs as convert_logs
+from runner_service.services.dispatch import Dispatch
+from runner_service.services.logs import LogIngest
+
+
+class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
+    """Converts, calls one service function, converts."""
+
+    def __init__(self, dispatch: Dispatch, logs: LogIngest) -> None:
+        self._dispatch = dispatch
+        self._logs = logs
+
+    async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
+        _check_own(request.runner_id)
+        times = self._dispatch.times
+        answer = await self._dispatch.sync(convert.beat(request, lease_seconds=times.lease), convert.phases(request))
+        return convert.sync_response(answer, times)
+
+    async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Any) -> pb.ReportAttemptsResponse:
+        _check_own(request.runner_id)
+        reports = [convert.report(report, runner_id=request.runner_id) for report in request.reports]
+        verdicts = await self._dispatch.report(reports)
+        return pb.ReportAttemptsResponse(
+            verdicts=[
+                convert.verdict(report.attempt_id, verdict) for report, verdict in zip(reports, verdicts, strict=True)
+            ]
+        )
+
+    async def AppendLogs(
+        self, requests: AsyncIterator[pb.AppendLogsRequest], context: Any
+    ) -> AsyncIterator[pb.AppendLogsResponse]:
+        attempt_id, fence = "", 0
+        async for request in requests:
+            if not attempt_id:
+                _check_own(request.runner_id)
+                attempt_id, fence = request.attempt_id, request.fence
+            status = await self._logs.append(attempt_id, fence, convert_logs.records_from(request.records))
+            yield pb.AppendLogsResponse(next_sequence=status.next_sequence, followed=self._logs.followed(attempt_id))
+
+    async def AppendLogsOnce(self, request: pb.AppendLogsOnceRequest, context: Any) -> pb.AppendLogsOnceResponse:
+        _check_own(request.runner_id)
+        status = await self._logs.append(request.attempt_id, request.fence, convert_logs.records_from(request.records))
+        return pb.AppendLogsOnceResponse(next_sequence=status.next_sequence)
+
+    async def SealLogs(self, request: pb.SealLogsRequest, context: Any) -> pb.SealLogsResponse:
+        _check_own(request.runner_id)
+        status = await self._logs.seal(request.attempt_id, request.fence, convert_logs.seal(request.seal))
+        return pb.SealLogsResponse(sealed=status.sealed, next_sequence=status.next_sequence)
+
+
+def _check_own(runner_id: str) -> None:
+    """A worker speaks for its own runner alone."""
+    if not runner_id:
+        raise InvalidArgument(field="runner_id", problem="name the runner")
+    if current_principal.get().runner_id != runner_id:
+        raise PermissionDenied("The credential is that of another runner.", needed="worker", role="worker")

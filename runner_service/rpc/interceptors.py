@@ -1,0 +1,97 @@
+"""What holds for every call, on the gRPC port and through the gateway alike: admission, and errors with a status.
+
+Both wrap the handler, because only there is a context with a peer; what a method's wrapper needs is made once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from runner_service.domain.errors import RunnerError
+from runner_service.rpc.access import LISTENER_KEY, Gatekeeper, current_principal
+from runner_service.rpc.errors import status_of
+
+log = logging.getLogger(__name__)
+
+Context = Any
+"""A `grpc.aio.ServicerContext`: grpcio's types leave its parameters open."""
+Before = Callable[[str, Context], Awaitable[None]]
+
+
+class GuardInterceptor(grpc.aio.ServerInterceptor):
+    """Admits a call, runs it, and turns domain errors into a status that says why."""
+
+    def __init__(self, gatekeeper: Gatekeeper) -> None:
+        self._gatekeeper = gatekeeper
+        self._guarded: dict[str, tuple[Any, Any]] = {}
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        known = self._guarded.get(details.method)
+        if known is None or known[0] is not handler:
+            known = self._guarded[details.method] = (handler, self._guard(details.method, handler))
+        return known[1]
+
+    async def _admit(self, method: str, context: Context) -> None:
+        authorization = listener = None
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization":
+                authorization = value
+            elif key == LISTENER_KEY:
+                listener = value
+        principal = await self._gatekeeper.admit(
+            method, authorization=authorization, peer=context.peer(), listener=listener
+        )
+        current_principal.set(principal)
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        admit = self._admit
+
+        async def unary(request: Any, context: Context) -> Any:
+            try:
+                await admit(method, context)
+                return await behavior(request, context)
+            except Exception as error:
+                await _end(method, context, error)
+
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                await admit(method, context)
+                async for message in behavior(request, context):
+                    yield message
+            except Exception as error:
+                await _end(method, context, error)
+
+        kinds = (
+            ("unary_unary", grpc.unary_unary_rpc_method_handler, unary),
+            ("unary_stream", grpc.unary_stream_rpc_method_handler, stream),
+            ("stream_unary", grpc.stream_unary_rpc_method_handler, unary),
+            ("stream_stream", grpc.stream_stream_rpc_method_handler, stream),
+        )
+        for name, make, guarded in kinds:
+            behavior = getattr(handler, name)
+            if behavior is not None:
+                return make(
+                    guarded,
+                    request_deserializer=handler.request_deserializer,
+                    response_serializer=handler.response_serializer,
+                )
+        raise TypeError(f"the handler of {method} has no behavior")
+
+
+async def _end(method: str, context: Context, error: Exception) -> NoReturn:
+    """Ends a call by its error. What is no error of the domain is a fault of ours: logged here, and not shown."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, RunnerError):
+        log.error("%s failed", method, exc_info=error, extra={"action": "rpc_failed"})
+        error = RunnerError()
+    await context.abort_with_status(status_of(error))
+    raise AssertionError("abort raises")

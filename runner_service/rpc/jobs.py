@@ -1,0 +1,77 @@
+"""JobService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from runner.v1 import job_service_pb2 as pb
+from runner.v1 import job_service_pb2_grpc
+from runner_service.domain.errors import InvalidArgument
+from runner_service.ports.store import JobFilter
+from runner_service.rpc.access import current_principal
+from runner_service.rpc.convert import jobs as convert
+from runner_service.rpc.convert import paging, times
+from runner_service.services.jobs import Jobs
+
+_WAIT_SECONDS = 30.0
+_WAIT_MOST_SECONDS = 300.0
+
+
+class JobServicer(job_service_pb2_grpc.JobServiceServicer):
+    """Converts, calls one service function, converts."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
+        job = await self._jobs.create(convert.new_job(request), by=current_principal.get().name)
+        return pb.CreateJobResponse(job=convert.job(job))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
+        job = await self._jobs.get(request.job_id)
+        return pb.GetJobResponse(job=convert.job(job, waiting=await self._jobs.explain(job)))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
+        filter = JobFilter(
+            origin=request.origin or None,
+            kinds=convert.kinds(request.kinds),
+            states=convert.states(request.states),
+            runner_id=request.runner_id or None,
+            created_since=times.micros(request.created_since) if request.HasField("created_since") else None,
+            created_before=times.micros(request.created_before) if request.HasField("created_before") else None,
+            tags=dict(request.tags),
+        )
+        page = await self._jobs.list(
+            filter,
+            limit=paging.size(request.page_size, default=50, most=500),
+            offset=paging.skip(request.skip),
+            after=request.page_token,
+        )
+        return pb.ListJobsResponse(
+            jobs=[convert.job(job) for job in page.jobs], next_page_token=page.next_after, total_size=page.total
+        )
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
+        job = await self._jobs.cancel(request.job_id, by=current_principal.get().name, reason=request.reason)
+        return pb.CancelJobResponse(job=convert.job(job))
+
+    async def WaitJob(self, request: pb.WaitJobRequest, context: Any) -> pb.WaitJobResponse:
+        asked = times.check_not_negative("timeout", request.timeout)
+        seconds = min(asked, _WAIT_MOST_SECONDS) if request.HasField("timeout") else _WAIT_SECONDS
+        return pb.WaitJobResponse(job=convert.job(await self._jobs.wait(request.job_id, seconds=seconds)))
+
+    async def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
+        after = _event_number(request.last_event_id) if request.last_event_id else request.after
+        async for event in self._jobs.watch(job_id=request.job_id, after=after):
+            yield pb.WatchJobsResponse(event=convert.event(event))
+
+    async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:
+        attempts = await self._jobs.attempts(request.job_id)
+        return pb.ListAttemptsResponse(attempts=[convert.attempt(attempt) for attempt in attempts])
+
+
+def _event_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidArgument(field="last_event_id", problem="give the sequence of an event")
+    return int(text)

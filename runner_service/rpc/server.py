@@ -1,0 +1,116 @@
+"""The gRPC server: servicers, health, reflection, and the channel arguments that matter."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from runner_service.rpc.reflection import add_reflection
+
+Registration = Callable[[Any], None]
+"""Adds a servicer to a server, or to what stands in for one."""
+
+BIND_SECONDS = 2.0
+"""A dialling client can hold a port of the ephemeral range for a moment while the server restarts."""
+_BIND_AGAIN_SECONDS = 0.1
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+_OPTIONS: Sequence[tuple[str, Any]] = (
+    # Else a second server binds the same port without a word.
+    ("grpc.so_reuseport", 0),
+    # The defaults drop calls when thousands of workers reconnect at the same time.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Workers ping to notice a dead network: that is no abuse.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class BindError(Exception):
+    """The address cannot be listened on."""
+
+
+class RpcServer:
+    """A `grpc.aio` server on any number of addresses."""
+
+    def __init__(
+        self,
+        *,
+        registrations: Sequence[Registration],
+        services: Sequence[str],
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+    ) -> None:
+        self._server = grpc.aio.server(interceptors=list(interceptors), options=list(_OPTIONS))
+        self._health = health_aio.HealthServicer()
+        self._services = services
+        for register in registrations:
+            register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        add_reflection([*services, "grpc.health.v1.Health"], self._server)
+
+    async def listen(self, address: str, *, tls: tuple[Path, Path] | None = None) -> int:
+        """Binds an address, HOST:PORT or ``unix:PATH``, and returns the port.
+
+        Raises:
+            BindError: Another process has it; said after two seconds of trying.
+        """
+        credentials = None
+        if tls is not None:
+            certificate, key = (path.read_bytes() for path in tls)
+            credentials = grpc.ssl_server_credentials([(key, certificate)])
+        deadline = time.monotonic() + BIND_SECONDS
+        while True:
+            try:
+                _probe(address)
+                if credentials is None:
+                    return int(self._server.add_insecure_port(address))
+                return int(self._server.add_secure_port(address, credentials))
+            except (OSError, RuntimeError) as error:
+                if time.monotonic() > deadline or isinstance(error, socket.gaierror):
+                    raise BindError(f"cannot listen on {address}: {_why(error)}") from None
+            await asyncio.sleep(_BIND_AGAIN_SECONDS)
+
+    async def start(self) -> None:
+        await self._server.start()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def refuse(self) -> None:
+        """Tells health clients that no new work is taken."""
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self, grace: float) -> None:
+        """Takes no new calls, gives those under way ``grace`` seconds. May be called twice."""
+        await self._server.stop(grace)
+
+    async def _set_health(self, status: Any) -> None:
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+
+def _probe(address: str) -> None:
+    """Binds and lets go, because a failure of gRPC's own bind is printed to standard error by its core."""
+    if address.startswith("unix:"):
+        return
+    host, _, port = address.rpartition(":")
+    family, kind, proto, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, proto) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(name)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "another process has it"

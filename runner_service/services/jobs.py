@@ -1,0 +1,156 @@
+"""Use cases of jobs and commands: create, read, cancel, wait, watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from runner_service.domain.errors import JobFinished, JobNotFound, Unavailable
+from runner_service.domain.ids import new_id
+from runner_service.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.requests import JobDefaults, NewJob, make_spec
+from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, runner_topic
+from runner_service.ports.store import JobFilter, JobPage, JobStore
+
+POLL_SECONDS = 30.0
+"""A waiter looks at the store this often even when no hint comes; `Signals` caps it where hints can get lost."""
+EVENTS_AT_ONCE = 500
+
+
+class Jobs:
+    """Jobs of every kind and dialect."""
+
+    def __init__(self, *, store: JobStore, signals: Signals, defaults: JobDefaults) -> None:
+        self._store = store
+        self._signals = signals
+        self._defaults = defaults
+        self._accepting = True
+
+    def stop_accepting(self) -> None:
+        """From now on new jobs are refused, because the server stops."""
+        self._accepting = False
+
+    async def create(self, request: NewJob, *, by: str = "") -> Job:
+        """Stores and queues a job, or returns the one that the same request id made before.
+
+        A negative timeout has passed already: the job ends TIMED_OUT at once and nothing is started.
+
+        Raises:
+            InvalidArgument: Names the field.
+            AlreadyExists: The request id was used for another request.
+            QueueFull, StorageFull: Nothing was stored.
+            Unavailable: The server stops.
+        """
+        if not self._accepting:
+            raise Unavailable(retry_after=1)
+        spec = make_spec(request, self._defaults)
+        expired = spec.timeout_seconds < 0
+        job = Job(
+            job_id=new_id(),
+            kind=request.kind,
+            spec=spec,
+            state=JobState.TIMED_OUT if expired else JobState.QUEUED,
+            outcome=Outcome(kind=OutcomeKind.TIMED_OUT, detail="run") if expired else None,
+            created_at=0,
+            origin=request.origin,
+            priority=request.priority,
+            tags=request.tags,
+            annotations=request.annotations,
+            request_id=request.request_id,
+            created_by=by,
+        )
+        fingerprint = request.fingerprint() if request.request_id else ""
+        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=self._defaults.queue_limit)
+        if fresh:
+            self._signals.publish((QUEUE, EVENTS))
+        return stored
+
+    async def get(self, job_id: str, *, origin: str | None = None, kind: JobKind | None = None) -> Job:
+        """Returns one job.
+
+        Raises:
+            JobNotFound: No such job, or it is of another origin or kind than the one named.
+        """
+        job = await self._store.get(job_id)
+        if (origin is not None and job.origin != origin) or (kind is not None and job.kind is not kind):
+            raise JobNotFound(job_id=job_id)
+        return job
+
+    async def explain(self, job: Job) -> str:
+        """Says why a queued job waits; empty for any other."""
+        if job.state is not JobState.QUEUED:
+            return ""
+        position = await self._store.position(job.job_id)
+        return (
+            "next in the queue: waits for a runner with room" if position == 0 else f"{position} jobs stand before it"
+        )
+
+    async def list(self, filter: JobFilter, *, limit: int, offset: int = 0, after: str = "") -> JobPage:
+        """Returns a page, newest first; see `JobStore.list`."""
+        return await self._store.list(filter, limit=limit, offset=offset, after=after)
+
+    async def attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Returns the attempts of a job, oldest first. Raises `JobNotFound`."""
+        await self._store.get(job_id)
+        return await self._store.attempts(job_id)
+
+    async def cancel(
+        self,
+        job_id: str,
+        *,
+        by: str,
+        reason: str = "",
+        origin: str | None = None,
+        kind: JobKind | None = None,
+        once: bool = False,
+    ) -> Job:
+        """Accepts a cancel: see `JobStore.cancel`. With ``once``, for APIs that show a job as cancelled from the first
+        cancel on, another one finds it finished.
+
+        Raises:
+            JobNotFound: No such job, or of another origin or kind.
+            JobFinished: It has ended.
+        """
+        if origin is not None or kind is not None:
+            known = await self.get(job_id, origin=origin, kind=kind)
+            if once and known.cancelling:
+                raise JobFinished(job_id=job_id, state=JobState.CANCELLED)
+        job = await self._store.cancel(job_id, by=by or "user", reason=reason)
+        topics = [EVENTS, job_topic(job_id)]
+        if job.runner_id:
+            topics.append(runner_topic(job.runner_id))
+        self._signals.publish(topics)
+        return job
+
+    async def wait(self, job_id: str, *, seconds: float) -> Job:
+        """Returns the job once it is terminal, or as it stands after ``seconds``. Raises `JobNotFound`."""
+        deadline = time.monotonic() + seconds
+        with self._signals.subscribe(job_topic(job_id)) as waiter:
+            while True:
+                job = await self._store.get(job_id)
+                left = deadline - time.monotonic()
+                if job.state.terminal or left <= 0:
+                    return job
+                await waiter.wait(min(left, POLL_SECONDS))
+
+    async def watch(self, *, job_id: str = "", after: int = 0) -> AsyncIterator[JobEvent]:
+        """Yields events behind ``after`` as they are committed. With ``job_id`` it begins with the job's first and ends
+        after ``finished``; without and with ``after`` 0 it begins with the present. Raises `JobNotFound`."""
+        with self._signals.subscribe(job_topic(job_id) if job_id else EVENTS) as waiter:
+            if job_id:
+                await self._store.get(job_id)
+            elif not after:
+                after = await self._store.last_event()
+            while True:
+                events = await self._store.events(after=after, limit=EVENTS_AT_ONCE, job_id=job_id or None)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                    if job_id and event.kind == "finished":
+                        return
+                if not events:
+                    if job_id and (await self._store.get(job_id)).state.terminal:
+                        # Ended before ``after``: nothing will follow.
+                        return
+                    await waiter.wait(POLL_SECONDS)

@@ -1,0 +1,91 @@
+"""The gateway is tested with its own services: their stubs are built here, once per run, and never kept."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import grpc_tools
+import httpx
+import pytest
+from google.rpc import code_pb2
+from grpc_tools import protoc
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+_NAMES = ("library", "facade", "everything")
+
+
+def _build(target: Path) -> None:
+    command = [
+        "protoc",
+        f"-I{HERE / 'protos'}",
+        f"-I{ROOT / 'proto'}",
+        f"-I{Path(code_pb2.__file__).parent.parent.parent}",
+        f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--descriptor_set_out={target / 'tests.binpb'}",
+        "--include_imports",
+        "--include_source_info",
+        *(f"{name}.proto" for name in _NAMES),
+    ]
+    if protoc.main(command) != 0:
+        raise RuntimeError("protoc refused the test protos")
+
+
+# Cleaned at exit, not by the garbage collector, whose warning would fail the run.
+_STUBS = tempfile.TemporaryDirectory(prefix="gateway-test-stubs-")
+atexit.register(_STUBS.cleanup)
+_build(Path(_STUBS.name))
+sys.path[:0] = [_STUBS.name, str(HERE)]
+
+
+def load(name: str) -> ModuleType:
+    """A generated module of the test protos."""
+    return importlib.import_module(name)
+
+
+@pytest.fixture(scope="session")
+def protos() -> SimpleNamespace:
+    """The test messages: ``protos.library.Book``, ``protos.everything.Everything`` …"""
+    return SimpleNamespace(**{name: load(f"{name}_pb2") for name in _NAMES})
+
+
+@pytest.fixture(scope="session")
+def descriptors() -> bytes:
+    """The descriptor set of the test protos, with comments."""
+    return (Path(_STUBS.name) / "tests.binpb").read_bytes()
+
+
+@pytest.fixture
+def library() -> Any:
+    """The library servicer of a test, to look at what reached it."""
+    from gateway_servicers import Library
+
+    return Library()
+
+
+@pytest.fixture
+def gateway(library: Any, descriptors: bytes) -> Any:
+    """A gateway over all test servicers, with defaults."""
+    from gateway_servicers import capture
+
+    from gateway import Gateway
+
+    return Gateway(handlers=capture(library), descriptors=descriptors)
+
+
+@pytest.fixture
+async def client(gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An in-memory client of that gateway."""
+    from harness import in_memory
+
+    async with in_memory(gateway) as made:
+        yield made
