@@ -112,14 +112,14 @@ class Raw:
     early = False
     keep_alive = b""
 
-    def __init__(self, field: str) -> None:
+    def __init__(self, read: Callable[[Any], bytes] | None) -> None:
         self.media_type = "application/octet-stream"
-        self._field = field  # the bytes field; empty for google.api.HttpBody
+        self._read = read  # None for google.api.HttpBody
         self._first = True
 
     def message(self, message: Any) -> bytes:
-        if self._field:
-            return getattr(message, self._field)  # type: ignore[no-any-return]
+        if self._read is not None:
+            return self._read(message)
         if self._first:
             self._first = False
             self.media_type = message.content_type or self.media_type
@@ -144,11 +144,9 @@ class Framings:
         self.modes: tuple[int, ...] = tuple(rules.stream_modes) or (_BODY_MODES if self.is_body else _MODES)
         """How the stream may be framed in an HTTP reply, best first; WebSockets frame for themselves."""
         self.modes = tuple(mode for mode in self.modes if mode != options.STREAM_MODE_WEBSOCKET)
-        self._raw_field = rules.raw_field
+        raw = None
         if options.STREAM_MODE_RAW in self.modes and not self.is_body:
-            field = output.fields_by_name.get(rules.raw_field)
-            if field is None or field.type != schema.F.TYPE_BYTES or field.is_repeated:
-                raise ValueError(f"raw_field of a stream of {output.full_name} must name a bytes field")
+            raw = _raw_reader(output, rules.raw_field)
         encode = encoder.message(output)
         event = _getter(output, encoder, rules.sse_event_field)
         cursor = _getter(output, encoder, rules.sse_id_field)
@@ -156,12 +154,28 @@ class Framings:
             options.STREAM_MODE_SSE: lambda: Sse(encode, event, cursor),
             options.STREAM_MODE_NDJSON: lambda: NdJson(encode),
             options.STREAM_MODE_ARRAY: lambda: Array(encode, json_media_type),
-            options.STREAM_MODE_RAW: lambda: Raw("" if self.is_body else self._raw_field),
+            options.STREAM_MODE_RAW: lambda: Raw(raw),
         }
 
     def open(self, mode: int) -> Framing:
         """A fresh framing for one stream."""
         return self._make[mode]()
+
+
+def _raw_reader(output: Descriptor, path: str) -> Callable[[Any], bytes]:
+    """Reads the bytes field at ``path``; a list on the way, or of bytes, is read as one run."""
+    name, _, rest = path.partition(".")
+    field = output.fields_by_name.get(name)
+    if field is not None and rest and field.message_type is not None:
+        below = _raw_reader(field.message_type, rest)
+        if field.is_repeated:
+            return lambda message: b"".join(map(below, getattr(message, name)))
+        return lambda message: below(getattr(message, name))
+    if field is None or rest or field.type != schema.F.TYPE_BYTES:
+        raise ValueError(f"raw_field of a stream of {output.full_name} must name a bytes field, not {path!r}")
+    if field.is_repeated:
+        return lambda message: b"".join(getattr(message, name))
+    return lambda message: getattr(message, name)
 
 
 def _getter(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:
