@@ -106,7 +106,9 @@ def _check(request: NewJob) -> None:
     if size > MAX_ARGUMENT_BYTES:
         raise InvalidArgument(field="environment", problem="arguments and environment are over 1 MiB together")
     directory = request.working_directory
-    if directory and (not directory.startswith("/") or "\0" in directory):
+    if "\0" in directory:
+        raise InvalidArgument(field="working_directory", problem="a path holds no NUL character")
+    if directory and not directory.startswith("/"):
         raise InvalidArgument(field="working_directory", problem="give an absolute path")
     _check_range("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
     _check_range("retry.max_attempts", request.max_attempts, 1, MAX_ATTEMPTS)
@@ -120,9 +122,9 @@ def _check(request: NewJob) -> None:
     for title, words in (("tags", request.tags), ("required_labels", request.required_labels)):
         if len(words) > MAX_TAGS:
             raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")
-    for name in request.required_labels:
-        if not name or "\0" in name + request.required_labels[name]:
-            raise InvalidArgument(field="required_labels", problem="a name is not empty and holds no NUL character")
+        for name, value in words.items():
+            if not name or "\0" in name + value:
+                raise InvalidArgument(field=title, problem="a name is not empty, and nothing holds a NUL character")
     if len(request.request_id) > MAX_NAME:
         raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
 

@@ -1,0 +1,48 @@
+"""Servers for the tests of the façades. A test that changes a server starts one of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sct_server import Sct, SctServer
+
+ENVIRONMENT = {
+    "SCT_AGENT_API_KEY": "key-of-the-environment",
+    "RUNNER_SCT_MAX_OUTPUT_BYTES": str(1024 * 1024),
+    "DATABASE_PASSWORD": "secret-of-the-service",
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SctServer]:
+    """With the README's configuration and ten slots. Leave no job running."""
+    server = SctServer(tmp_path_factory.mktemp("sct"), environment=ENVIRONMENT)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sct(server: SctServer) -> Sct:
+    return server.client()
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., SctServer]]:
+    """Starts a server that the test may do with as it likes."""
+    made: list[SctServer] = []
+
+    def make(config: Any = None, **options: Any) -> SctServer:
+        made.append(SctServer(tmp_path, config, **options))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        # Shown with a test that fails.
+        sys.stderr.write(one.errors)
+        one.close()
