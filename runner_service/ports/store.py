@@ -47,6 +47,15 @@ class JobPage:
     """Pass as ``after`` for the page behind this one; empty: this is the last."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """What a deletion of old jobs did."""
+
+    jobs: int
+    blob_keys: tuple[str, ...]
+    """Blobs of archived logs that nothing points to any more."""
+
+
 class JobStore(Protocol):
     """Jobs, their attempts and their events."""
 
@@ -109,9 +118,8 @@ class JobStore(Protocol):
         """The newest sequence that `events` would give; 0 when there is none."""
         ...
 
-    async def expire(self, *, finished_before: Micros, limit: int) -> Sequence[str]:
-        """Deletes up to ``limit`` terminal jobs that finished before, with attempts, events and logs. Returns the keys
-        of the blobs that their archived logs leave behind."""
+    async def expire(self, *, finished_before: Micros, limit: int) -> Expired:
+        """Deletes up to ``limit`` terminal jobs that finished before, with attempts, events and logs."""
         ...
 
 
@@ -150,6 +158,7 @@ class DispatchStore(Protocol):
         Raises:
             RunnerNotFound: No such runner: register again.
             StaleWorker: A later session (ids sort by start) holds the identity.
+            StaleSync: A beat of this session with a higher ``sync_number`` was taken before.
         """
         ...
 
@@ -180,9 +189,9 @@ class DispatchStore(Protocol):
 
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
         """Ends RUNNING attempts whose runner has been away too long, by the job's loss policy: RETRY at lease end +
-        kill budget, WAIT at lease end + ``loss_wait_seconds`` + kill budget, FAIL at lease end + kill budget. A job with an
-        accepted cancel ends CANCELLED at lease end + kill budget. Logs are sealed incomplete. Returns the ids of the
-        jobs that moved."""
+        kill budget, WAIT at lease end + ``loss_wait_seconds`` + kill budget, FAIL at lease end + kill budget. A job
+        with an accepted cancel ends CANCELLED at lease end + kill budget. Logs are sealed incomplete. Returns the ids
+        of the jobs that moved."""
         ...
 
     async def renew_leases(self, *, lease_seconds: float) -> None:

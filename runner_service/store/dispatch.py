@@ -1,0 +1,135 @@
+"""Leases: the beats of workers, and what becomes of attempts whose worker stays away (DESIGN.md §5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import bindparam, case, literal_column, update
+
+from runner_service.domain.dispatch import Action, Beat, Order
+from runner_service.domain.errors import StaleSync, StaleWorker
+from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.runners import Runner
+from runner_service.store import runners
+from runner_service.store.ledger import Ledger
+from runner_service.store.reports import EXECUTION, Execution, executions_of, give_up
+from runner_service.store.schema import attempts, jobs
+from runner_service.store.schema import runners as runners_table
+from runner_service.store.statements import Connection, Query, integer, number, string, word
+
+_ACTIVE = literal_column("attempts.state") != word("FINISHED")
+# These read attempts_active, and of the tables only what it finds.
+ACTIVE = Query(
+    EXECUTION.where(_ACTIVE, attempts.c.runner_id == string("runner_id"))
+    .order_by(jobs.c.job_id)
+    .with_for_update(of=[jobs, attempts])
+)
+# Sweeps skip what somebody is working on: it is not abandoned, and they come again.
+UNCONFIRMED = Query(
+    EXECUTION.where(
+        _ACTIVE, attempts.c.state == word("ASSIGNED"), attempts.c.assigned_at < integer("before")
+    ).with_for_update(of=[jobs, attempts], skip_locked=True)
+)
+ABANDONED = Query(
+    EXECUTION.join(runners_table, runners_table.c.runner_id == attempts.c.runner_id)
+    .where(
+        _ACTIVE,
+        attempts.c.state == word("RUNNING"),
+        runners_table.c.lease_until
+        + integer("kill_budget_us")
+        + case((jobs.c.cancel.is_not(None), number(0)), else_=jobs.c.loss_wait_us)
+        <= integer("now"),
+    )
+    .with_for_update(of=[jobs, attempts, runners_table], skip_locked=True)
+)
+RENEW = Query(
+    update(runners_table)
+    .values(lease_until=integer("lease_until"))
+    .where(runners_table.c.lease_until < bindparam("floor", type_=runners_table.c.lease_until.type))
+)
+FORGOTTEN = Outcome(kind=OutcomeKind.LOST, detail="runner_forgot")
+EXPIRED = Outcome(kind=OutcomeKind.LOST, detail="lease_expired")
+
+
+def beat(conn: Connection, said: Beat) -> tuple[Runner, list[Order]]:
+    runner = runners.get(conn, said.runner_id, lock=True)
+    if said.session_id < runner.session_id:
+        raise StaleWorker(runner_id=said.runner_id)
+    if said.session_id == runner.session_id and said.sync_number < runners.sync_number_of(conn, said.runner_id):
+        raise StaleSync
+    now = conn.now()
+    runner = replace(
+        runner,
+        session_id=said.session_id,
+        boot_id=said.boot_id,
+        version=said.version,
+        labels=said.labels,
+        slots=said.slots,
+        last_seen_at=now,
+        lease_until=now + round(said.lease_seconds * 1e6),
+    )
+    runners.save(conn, runner, said.sync_number)
+    ledger = Ledger(conn, now)
+    listed = {one.attempt_id: one.fence for one in said.listed}
+    orders = []
+    for execution in executions_of(conn, conn.all(ACTIVE, {"runner_id": said.runner_id})):
+        job, attempt = execution.job, execution.attempt
+        has = listed.get(attempt.attempt_id) == attempt.fence
+        if has:
+            del listed[attempt.attempt_id]
+        if not has and attempt.state is AttemptState.RUNNING:
+            give_up(conn, ledger, execution, FORGOTTEN)
+        elif not has:
+            orders.append(_order(Action.OFFER, job, attempt))
+        else:
+            if attempt.state is AttemptState.ASSIGNED:
+                job = _confirm(ledger, execution)
+            orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
+    ledger.flush()
+    orders += [Order(action=Action.FORGET, attempt_id=attempt_id, fence=fence) for attempt_id, fence in listed.items()]
+    return runner, orders
+
+
+def _order(action: Action, job: Job, attempt: Attempt) -> Order:
+    cancel = job.cancel if action is Action.CANCEL else None
+    return Order(action=action, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job, cancel=cancel)
+
+
+def _confirm(ledger: Ledger, execution: Execution) -> Job:
+    job, attempt = execution.job, execution.attempt
+    ledger.save_attempt(replace(attempt, state=AttemptState.RUNNING, started_at=ledger.now))
+    running = transition(job, JobState.RUNNING, at=ledger.now, attempts=job.attempts + 1)
+    return ledger.moved(job, running, "running", attempt.runner_id)
+
+
+def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str]:
+    now = conn.now()
+    ledger = Ledger(conn, now)
+    released = []
+    rows = conn.all(UNCONFIRMED, {"before": now - round(older_than_seconds * 1e6)})
+    for execution in executions_of(conn, rows):
+        job = execution.job
+        attempt_id, runner_id = ledger.drop_attempt(job)
+        queued = transition(job, JobState.QUEUED, at=now, attempt_id=attempt_id, runner_id=runner_id)
+        ledger.moved(job, queued, "requeued", "unconfirmed")
+        released.append(job.job_id)
+    ledger.flush()
+    return released
+
+
+def expire_leases(conn: Connection, kill_budget_seconds: float) -> list[str]:
+    now = conn.now()
+    ledger = Ledger(conn, now)
+    moved = []
+    rows = conn.all(ABANDONED, {"kill_budget_us": round(kill_budget_seconds * 1e6), "now": now})
+    for execution in executions_of(conn, rows):
+        give_up(conn, ledger, execution, EXPIRED)
+        moved.append(execution.job.job_id)
+    ledger.flush()
+    return moved
+
+
+def renew_leases(conn: Connection, lease_seconds: float) -> None:
+    lease_until = conn.now() + round(lease_seconds * 1e6)
+    conn.run(RENEW, {"lease_until": lease_until, "floor": lease_until})

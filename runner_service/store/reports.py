@@ -1,0 +1,154 @@
+"""How attempts end: by their runner's report, or given up by the server. Both go through `end`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from runner_service.domain.dispatch import Report, Verdict
+from runner_service.domain.jobs import (
+    Attempt,
+    AttemptState,
+    Cancel,
+    Job,
+    JobState,
+    final_outcome,
+    may_retry,
+    state_of,
+    transition,
+)
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.store import bodies
+from runner_service.store.journal import Piece
+from runner_service.store.ledger import Ledger
+from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
+from runner_service.store.rows import ATTEMPT_COLUMNS, ATTEMPT_WIDTH, JOB_COLUMNS, JOB_WIDTH, attempt_of, is_id, job_of
+from runner_service.store.schema import attempts, jobs
+from runner_service.store.statements import Connection, Query, Row, among
+
+EXECUTION = (
+    select(*JOB_COLUMNS, *ATTEMPT_COLUMNS, *LOG_COLUMNS, attempts.c.reported)
+    .select_from(attempts)
+    .join(jobs, jobs.c.job_id == attempts.c.job_id)
+)
+"""Attempts with their jobs. Who locks several does so in order of the job, so that no two wait for each other."""
+REPORTED = Query(
+    EXECUTION.where(among(attempts.c.attempt_id, "attempt_ids"))
+    .order_by(jobs.c.job_id)
+    .with_for_update(of=[jobs, attempts])
+)
+
+
+class Execution(NamedTuple):
+    """An attempt with its job and its log, as one transaction has them."""
+
+    job: Job
+    attempt: Attempt
+    log: Log
+    reported: bool
+
+
+def executions_of(conn: Connection, rows: Sequence[Row]) -> list[Execution]:
+    """Executions from rows of `EXECUTION`."""
+    found = bodies.load(conn, dict.fromkeys(row[0] for row in rows))
+    start, end = JOB_WIDTH + ATTEMPT_WIDTH, JOB_WIDTH + ATTEMPT_WIDTH + len(LOG_COLUMNS)
+    return [
+        Execution(
+            job_of(row, found[row[0]]),
+            attempt_of(row[JOB_WIDTH:start]),
+            log_of(row[JOB_WIDTH], row[start:end]),
+            bool(row[end]),
+        )
+        for row in rows
+    ]
+
+
+def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: bool) -> Execution:
+    """Ends an attempt and moves its job on: to its final state, or back to the queue. The caller flushes the ledger
+    and writes the log."""
+    job, attempt = execution.job, execution.attempt
+    now = ledger.now
+    if attempt.state is AttemptState.ASSIGNED:
+        # It ended before it was confirmed, e.g. refused at once: it counts, or a retry would never end.
+        job = replace(job, attempts=attempt.number)
+    recorded = final_outcome(job, outcome)
+    if may_retry(job, outcome):
+        not_before = now + round(job.spec.retry_delay_seconds * 1e6)
+        after = transition(job, JobState.QUEUED, at=now, not_before=not_before)
+        ledger.moved(execution.job, after, "requeued", outcome.kind)
+    else:
+        # A worker that stops cancels by itself: what is CANCELLED says by whom, whoever it was.
+        by_worker = recorded.kind is OutcomeKind.CANCELLED and job.cancel is None
+        cancel = Cancel(at=now, by=recorded.detail, reason=recorded.message) if by_worker else job.cancel
+        after = transition(job, state_of(recorded), at=now, outcome=recorded, cancel=cancel)
+        ledger.moved(execution.job, after, "finished", recorded.kind)
+    ended = replace(attempt, state=AttemptState.FINISHED, finished_at=now, outcome=recorded)
+    ledger.save_attempt(ended, reported=reported)
+    return Execution(after, ended, execution.log, reported)
+
+
+def give_up(conn: Connection, ledger: Ledger, execution: Execution, outcome: Outcome) -> Execution:
+    """Ends an attempt that its runner will not report: its log stays as it is."""
+    ended = end(ledger, execution, outcome, reported=False)
+    if ended.log.state == 0:
+        ended.log.give_up()
+        conn.run(SAVE_LOG, ended.log.values())
+    return ended
+
+
+PreparedReport = tuple[Report, Sequence[Piece]]
+"""A report with its journal cut into rows."""
+
+
+def report_all(conn: Connection, calls: Sequence[Sequence[PreparedReport]]) -> list[list[Verdict]]:
+    """The reports of several callers at once; one answer for each."""
+    verdicts = iter(report(conn, [one for reports in calls for one in reports]))
+    return [[next(verdicts) for _ in reports] for reports in calls]
+
+
+def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[Verdict]:
+    """One verdict per report, in order."""
+    ids = dict.fromkeys(one.attempt_id for one, _ in reports if is_id(one.attempt_id))
+    rows = conn.all(REPORTED, {"attempt_ids": conn.array(ids)})
+    known = {execution.attempt.attempt_id: execution for execution in executions_of(conn, rows)}
+    ledger = Ledger(conn, conn.now())
+    logs: list[Log] = []
+    chunks: list[dict[str, object]] = []
+    verdicts = []
+    for one, pieces in reports:
+        execution = known.get(one.attempt_id)
+        if (
+            execution is None
+            or execution.attempt.fence != one.fence
+            or execution.attempt.runner_id != one.runner_id
+            or (execution.attempt.state is AttemptState.FINISHED and not execution.reported)
+        ):
+            verdicts.append(Verdict.STALE)
+        elif execution.attempt.state is AttemptState.FINISHED:
+            verdicts.append(Verdict.ACCEPTED)
+        elif (log := _closed(execution.log, one, pieces, chunks)) is None:
+            verdicts.append(Verdict.LOG_MISSING)
+        else:
+            logs.append(log)
+            known[one.attempt_id] = end(ledger, execution._replace(log=log), one.outcome, reported=True)
+            verdicts.append(Verdict.ACCEPTED)
+    conn.many(ADD_CHUNK, chunks)
+    conn.many(SAVE_LOG, [log.values() for log in logs])
+    ledger.flush()
+    return verdicts
+
+
+def _closed(log: Log, one: Report, pieces: Sequence[Piece], chunks: list[dict[str, object]]) -> Log | None:
+    """The log with the rest that the report brought, sealed; None when something is still missing."""
+    log = replace(log)
+    # A log that was sealed before is complete: what the report repeats is a duplicate.
+    rows = log.extend(pieces) if log.state == 0 else []
+    if one.seal is None:
+        log.give_up()
+    elif not log.close(one.seal):
+        return None
+    chunks += rows
+    return log

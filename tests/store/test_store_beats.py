@@ -1,0 +1,190 @@
+"""The beats of workers: identity, confirmation, orders."""
+
+from __future__ import annotations
+
+import pytest
+from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, running
+
+from runner_service.domain.dispatch import Action, Beat, Listed
+from runner_service.domain.errors import RunnerNotFound, StaleSync, StaleWorker
+from runner_service.domain.ids import new_id
+from runner_service.domain.jobs import AttemptState, JobState
+from runner_service.domain.outcomes import OutcomeKind
+from runner_service.store import SqlStore
+
+
+async def test_a_beat_takes_over_identity_facts_and_lease(store: SqlStore, clock: MovingClock) -> None:
+    runner = await store.runners.register(make_runner())
+    clock.advance(7)
+    said = Beat(
+        runner_id=runner.runner_id,
+        session_id=new_id(),
+        boot_id="boot",
+        version="1.2",
+        labels={"os": "linux"},
+        slots=4,
+        lease_seconds=12.5,
+    )
+    after, orders = await store.dispatch.beat(said)
+    assert list(orders) == []
+    assert after == await store.runners.get(runner.runner_id)
+    assert (after.session_id, after.boot_id, after.version) == (said.session_id, "boot", "1.2")
+    assert (after.labels, after.slots) == ({"os": "linux"}, 4)
+    assert (after.last_seen_at, after.lease_until) == (clock.now(), clock.now() + 12_500_000)
+
+
+async def test_an_unknown_runner_must_register(store: SqlStore) -> None:
+    with pytest.raises(RunnerNotFound):
+        await store.dispatch.beat(Beat(runner_id=new_id(), session_id=new_id()))
+
+
+async def test_a_later_session_takes_the_identity_and_the_earlier_is_refused(store: SqlStore) -> None:
+    old = await make_worker(store)
+    new = Worker(store, await store.runners.get(old.runner_id))
+    job = await create(store)
+    await old.start()
+    new.listed = dict(old.listed)
+    orders = await new.beat()
+    assert [order.action for order in orders.values()] == [Action.RUN]
+    before = await store.runners.get(old.runner_id)
+    old.listed = {}
+    with pytest.raises(StaleWorker):
+        await old.beat()
+    assert await store.runners.get(old.runner_id) == before
+    assert (await store.jobs.get(job.job_id)).state is JobState.RUNNING
+
+
+async def test_a_late_beat_changes_nothing(store: SqlStore) -> None:
+    worker, job, attempt = await running(store)
+    late = Beat(runner_id=worker.runner_id, session_id=worker.session_id, sync_number=worker.number - 1)
+    with pytest.raises(StaleSync):
+        await store.dispatch.beat(late)
+    assert (await store.jobs.get(job.job_id)).state is JobState.RUNNING
+    # The same again is the same: the answer was lost.
+    worker.number -= 1
+    assert (await worker.beat())[attempt.attempt_id].action is Action.RUN
+    # A new session counts anew.
+    after = Worker(store, await store.runners.get(worker.runner_id))
+    after.listed = dict(worker.listed)
+    assert (await after.beat())[attempt.attempt_id].action is Action.RUN
+
+
+async def test_an_offer_is_confirmed_by_listing_it_and_only_then_runs(store: SqlStore, clock: MovingClock) -> None:
+    worker = await make_worker(store)
+    job = await create(store)
+    (assignment,) = await worker.claim()
+    attempt_id = assignment.attempt.attempt_id
+    clock.advance(1)
+    offered = await worker.beat()
+    assert offered[attempt_id].action is Action.OFFER
+    assert offered[attempt_id].job == assignment.job
+    assert (await store.jobs.attempt(attempt_id)).state is AttemptState.ASSIGNED
+    clock.advance(1)
+    confirmed = await worker.beat()
+    found = await store.jobs.get(job.job_id)
+    assert confirmed[attempt_id].action is Action.RUN
+    assert confirmed[attempt_id].job == found
+    assert (found.state, found.attempts, found.started_at) == (JobState.RUNNING, 1, clock.now())
+    attempt = await store.jobs.attempt(attempt_id)
+    assert (attempt.state, attempt.started_at) == (AttemptState.RUNNING, clock.now())
+    again = await worker.beat()
+    assert again == confirmed
+    assert await kinds(store, job) == ["created", "assigned", "running"]
+
+
+async def test_an_offer_is_repeated_until_it_is_listed(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    await create(store)
+    (assignment,) = await worker.claim()
+    for _ in range(2):
+        worker.listed = {}
+        assert [order.action for order in (await worker.beat()).values()] == [Action.OFFER]
+    assert (await store.jobs.attempt(assignment.attempt.attempt_id)).state is AttemptState.ASSIGNED
+
+
+async def test_what_is_not_the_runners_is_to_be_forgotten(store: SqlStore) -> None:
+    worker, job, attempt = await running(store)
+    other = await make_worker(store)
+    strange = (
+        Listed(attempt_id=new_id(), fence=1),
+        Listed(attempt_id=attempt.attempt_id, fence=attempt.fence),
+        Listed(attempt_id="no id at all \x00", fence=-1),
+    )
+    other.number += 1
+    said = Beat(runner_id=other.runner_id, session_id=other.session_id, sync_number=other.number, listed=strange)
+    _, orders = await store.dispatch.beat(said)
+    assert {(order.action, order.attempt_id, order.fence) for order in orders} == {
+        (Action.FORGET, one.attempt_id, one.fence) for one in strange
+    }
+    assert (await store.jobs.get(job.job_id)).state is JobState.RUNNING
+    # Ended ones too.
+    await worker.report(attempt)
+    worker.listed = {attempt.attempt_id: attempt.fence}
+    assert (await worker.beat())[attempt.attempt_id].action is Action.FORGET
+
+
+async def test_another_fence_is_to_be_forgotten_and_does_not_confirm(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    await create(store)
+    (assignment,) = await worker.claim()
+    worker.listed = {assignment.attempt.attempt_id: 99}
+    _, orders = await store.dispatch.beat(worker.said())
+    assert {order.action for order in orders} == {Action.OFFER, Action.FORGET}
+
+
+async def test_a_running_attempt_that_is_not_listed_is_lost(store: SqlStore) -> None:
+    worker, job, attempt = await running(store)
+    worker.listed = {}
+    assert await worker.beat() == {}
+    found = await store.jobs.get(job.job_id)
+    assert found.state is JobState.LOST
+    assert found.outcome is not None
+    assert (found.outcome.kind, found.outcome.detail) == (OutcomeKind.LOST, "runner_forgot")
+    status = await store.logs.status(attempt.attempt_id)
+    assert (status.sealed, status.complete) == (True, False)
+
+
+async def test_a_forgotten_attempt_is_retried_where_that_is_allowed(store: SqlStore) -> None:
+    spec = {"max_attempts": 2, "idempotent": True, "loss_policy": "RETRY"}
+    from runner_service.domain.jobs import LossPolicy
+
+    worker, job, _ = await running(store, spec={**spec, "loss_policy": LossPolicy.RETRY})
+    worker.listed = {}
+    await worker.beat()
+    assert (await store.jobs.get(job.job_id)).state is JobState.QUEUED
+    assert (await worker.start()).number == 2
+    assert await kinds(store, job) == ["created", "assigned", "running", "requeued", "assigned", "running"]
+
+
+async def test_an_unconfirmed_assignment_goes_back_at_no_cost(store: SqlStore, clock: MovingClock) -> None:
+    worker = await make_worker(store)
+    job = await create(store, spec={"max_attempts": 1})
+    (first,) = await worker.claim()
+    clock.advance(15)
+    assert list(await store.dispatch.release_unconfirmed(older_than_seconds=15)) == []
+    clock.advance(1)
+    assert list(await store.dispatch.release_unconfirmed(older_than_seconds=15)) == [job.job_id]
+    queued = await store.jobs.get(job.job_id)
+    assert (queued.state, queued.attempts, queued.attempt_id, queued.runner_id) == (JobState.QUEUED, 0, "", "")
+    assert list(await store.jobs.attempts(job.job_id)) == []
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    assert (await worker.beat())[first.attempt.attempt_id].action is Action.FORGET
+    (second,) = await worker.claim()
+    assert (second.attempt.number, second.attempt.fence) == (1, 2)
+    assert second.attempt.attempt_id != first.attempt.attempt_id
+    assert await kinds(store, job) == ["created", "assigned", "requeued", "assigned"]
+    # A confirmed one stays.
+    await worker.beat()
+    await worker.beat()
+    clock.advance(100 * SECOND / SECOND)
+    assert list(await store.dispatch.release_unconfirmed(older_than_seconds=15)) == []
+
+
+async def test_a_beat_of_many_attempts_orders_each(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    jobs = [await create(store) for _ in range(32)]
+    await worker.claim(32)
+    assert {order.action for order in (await worker.beat()).values()} == {Action.OFFER}
+    orders = await worker.beat()
+    assert {order.action for order in orders.values()} == {Action.RUN}
+    assert {order.job.job_id for order in orders.values() if order.job} == {job.job_id for job in jobs}

@@ -1,0 +1,50 @@
+"""Registered machines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from store_house import MovingClock, make_runner, make_worker
+
+from runner_service.domain.errors import InvalidArgument, RunnerNotFound
+from runner_service.domain.ids import new_id
+from runner_service.domain.runners import RunnerState
+from runner_service.store import SqlStore
+
+
+async def test_a_runner_comes_back_as_it_went_in_with_its_time(store: SqlStore, clock: MovingClock) -> None:
+    asked = make_runner(labels={"os": "linux"}, slots=3, local=True, version="1", boot_id="b", session_id=new_id())
+    runner = await store.runners.register(asked)
+    assert runner == replace(asked, registered_at=clock.now())
+    assert await store.runners.get(runner.runner_id) == runner
+
+
+async def test_registering_again_replaces_but_keeps_time_and_lease(store: SqlStore, clock: MovingClock) -> None:
+    worker = await make_worker(store)
+    before = await store.runners.get(worker.runner_id)
+    clock.advance(5)
+    asked = make_runner(runner_id=worker.runner_id, name="other", credential_hash=b"\x02" * 32, slots=9)
+    after = await store.runners.register(replace(asked, state=RunnerState.STARTING))
+    assert await store.runners.get(worker.runner_id) == after
+    assert (after.name, after.credential_hash, after.slots, after.state) == ("other", b"\x02" * 32, 9, "STARTING")
+    assert after.registered_at == before.registered_at
+    assert (after.lease_until, after.session_id) == (before.lease_until, before.session_id)
+
+
+@pytest.mark.parametrize("runner_id", ["", "x", "\x00", "\ud800"])
+async def test_an_unknown_runner_is_not_found(store: SqlStore, runner_id: str) -> None:
+    with pytest.raises(RunnerNotFound):
+        await store.runners.get(runner_id)
+
+
+async def test_runners_come_by_name_then_id_in_pages(store: SqlStore) -> None:
+    made = [await store.runners.register(make_runner(name=name)) for name in ("b", "a", "b", "B", "c")]
+    expected = sorted(made, key=lambda runner: (runner.name, runner.runner_id))
+    assert list(await store.runners.list(limit=0)) == expected
+    found: list[str] = []
+    while page := await store.runners.list(limit=2, after=found[-1] if found else ""):
+        found += [runner.runner_id for runner in page]
+    assert found == [runner.runner_id for runner in expected]
+    with pytest.raises(InvalidArgument):
+        await store.runners.list(limit=2, after=new_id())
