@@ -17,10 +17,12 @@ from gateway.context import Call
 from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.endpoints import AnnotationError
 from gateway.errors import Failure, Reason
+from gateway.metadata import DEFAULT_ALLOWED
 from gateway.options import GatewayOptions
 from gateway.routes import RouteConflict
 
 __all__ = [
+    "DEFAULT_ALLOWED",
     "AnnotationError",
     "Backend",
     "Call",

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gateway import Gateway, GatewayOptions, HandlerCapture
+from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
 from runner.dialects.common.v1 import health_service_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.v1 import (
@@ -33,7 +33,7 @@ from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.http import HttpBindError, HttpServer
 from runner_service.local_runner import LocalRunner
-from runner_service.rpc.access import Gatekeeper, read_rules
+from runner_service.rpc.access import HOST_KEY, Gatekeeper, read_rules
 from runner_service.rpc.commands import CommandServicer
 from runner_service.rpc.dispatch import DispatchServicer
 from runner_service.rpc.interceptors import GuardInterceptor
@@ -132,7 +132,10 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             interceptors=[guard],
             descriptors=files("runner").joinpath("descriptors.binpb").read_bytes(),
             options=GatewayOptions(
-                title="Runner Service", version=__version__, cors_origins=settings.server.cors_origins
+                title="Runner Service",
+                version=__version__,
+                cors_origins=settings.server.cors_origins,
+                allowed_headers=DEFAULT_ALLOWED | {HOST_KEY},
             ),
         )
         tls = _tls(settings)

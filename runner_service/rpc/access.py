@@ -16,6 +16,8 @@ from runner_service.services.auth import Auth, Principal, Role, demand
 
 LISTENER_KEY = "x-http-listener"
 """Metadata by which the gateway names the listener that took the request."""
+HOST_KEY = "host"
+"""Metadata with the request's Host header."""
 ANYBODY = Principal(name="", role=Role.ADMIN)
 """Whoever reaches a loopback listener that asks for no credential."""
 
@@ -64,8 +66,10 @@ class Gatekeeper:
         self._require_auth = require_auth
         self._insecure = insecure
 
-    async def admit(self, method: str, *, authorization: str | None, peer: str, listener: str | None) -> Principal:
-        """Returns who calls.
+    async def admit(
+        self, method: str, *, authorization: str | None, peer: str, listener: str | None, host: str | None = None
+    ) -> Principal:
+        """Returns who calls. ``listener`` and ``host`` (the Host header) are those of a call through HTTP.
 
         Raises:
             Unauthenticated: No valid credential where one is needed, or a bad one.
@@ -75,7 +79,7 @@ class Gatekeeper:
         if rule.access == options_pb2.ACCESS_PUBLIC:
             return ANYBODY
         # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
-        closed = self._require_auth or not (self._insecure or is_local(peer, listener))
+        closed = self._require_auth or not (self._insecure or is_local(peer, listener, host))
         if rule.access == options_pb2.ACCESS_REQUIRED or (closed and authorization is None):
             if authorization is None:
                 raise CredentialsMissing()
@@ -86,11 +90,15 @@ class Gatekeeper:
         return principal
 
 
-def is_local(peer: str, listener: str | None) -> bool:
-    """Tells whether a call came over a unix socket or loopback: by its peer and, through HTTP, its listener too."""
+def is_local(peer: str, listener: str | None, host: str | None = None) -> bool:
+    """Tells whether a call came over a unix socket or loopback: by its peer and, through HTTP, its listener too.
+
+    A call whose Host header is a name other than ``localhost`` is none: a web page can give its own name the address of
+    this machine (DNS rebinding), and so make a browser here call us as if the page were ours.
+    """
     if peer.startswith("unix"):
         return True
-    if listener is not None and not _is_loopback(listener):
+    if (listener is not None and not _is_loopback(listener)) or (host and not _is_own_name(host)):
         return False
     scheme, _, address = peer.partition(":")
     return scheme in ("ipv4", "ipv6") and _is_loopback(address)
@@ -100,6 +108,19 @@ def is_local(peer: str, listener: str | None) -> bool:
 def _is_loopback(address: str) -> bool:
     host = address.replace("%5B", "[").replace("%5D", "]").rpartition(":")[0].strip("[]")
     try:
-        return ipaddress.ip_address(host).is_loopback
+        found = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    # ::ffff:127.0.0.1, as a listener on all addresses sees this machine.
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+@lru_cache(maxsize=4096)
+def _is_own_name(host: str) -> bool:
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.lower().rstrip(".") == "localhost" or name.lower().endswith(".localhost")
+    return True
