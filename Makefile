@@ -26,7 +26,7 @@ run: proto ## serve configs/demo.yaml
 	$(BIN)/runner serve --config configs/demo.yaml
 
 test: venv ## the tests, under five minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -m slow

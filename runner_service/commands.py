@@ -33,6 +33,9 @@ def serve(argv: Sequence[str]) -> int:
     _log(settings.logging.level, options.log_file)
     import uvloop
 
+    # The store's threads hand results to the event loop all the time: with the default of 5 ms each waits for the other's
+    # turn longer than its work takes.
+    sys.setswitchinterval(0.0005)
     return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
 
 
@@ -116,6 +119,8 @@ def join(argv: Sequence[str]) -> int:
     add(
         "--data-dir", type=Path, metavar="DIR", help="identity, spool and work (default: $XDG_STATE_HOME/runner-joined)"
     )
+    add("--tls", action="store_true", help="speak TLS, checked with well-known roots")
+    add("--tls-ca", type=Path, metavar="FILE", help="speak TLS, checked with the certificates in this file")
     add("--name", default="", help="for people (default: the host name)")
     add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
@@ -128,6 +133,8 @@ def join(argv: Sequence[str]) -> int:
     # Apart from a server's own directory: the two may live on one machine.
     arguments += ["--data-dir", str(options.data_dir or default_data_dir("runner-joined"))]
     arguments += ["--slots", str(options.slots)] if options.slots else []
+    arguments += ["--tls"] if options.tls else []
+    arguments += ["--tls-ca", str(options.tls_ca)] if options.tls_ca else []
     for label in options.label:
         arguments += ["--label", label]
     return main(arguments)

@@ -25,9 +25,9 @@ RESTART_SECONDS = 1.0
 READY_SECONDS = 10.0
 """A worker that was started takes its lock, and can be told things, within this time."""
 STOP_SECONDS = 20.0
-"""A worker that was told to stop ends its jobs and reports them; after this it is told to hurry."""
+"""A worker that was told to stop ends its jobs and reports them; in a hurry it gets less."""
 HURRY_SECONDS = 5.0
-"""A worker in a hurry ends within this time, or is killed."""
+"""Then it is told to skip its waits, and killed when that takes as long again."""
 
 
 class LocalRunner:
@@ -91,13 +91,13 @@ class LocalRunner:
         log.info("local worker started", extra={"action": "worker_started", "pid": self._process.pid})
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Ends the worker with its jobs and its supervisor; ``hurry`` skips its waits."""
+        """Ends the worker with its jobs and its supervisor; ``hurry`` cuts the time that it gets."""
         self._stopping = True
         pid = await self._ready()
         if not pid:
             return
         _signal(pid, signal.SIGTERM)
-        if await self._ended(pid, STOP_SECONDS, hurry):
+        if await self._ended(pid, STOP_SECONDS, hurry) or await self._ended(pid, HURRY_SECONDS):
             return
         _signal(pid, signal.SIGTERM)
         if await self._ended(pid, HURRY_SECONDS):
@@ -124,9 +124,9 @@ class LocalRunner:
     async def _ended(self, pid: int, seconds: float, cut: asyncio.Event | None = None) -> bool:
         """Waits until it has ended, for so long or until ``cut``."""
         for _ in range(int(seconds / _STEP_SECONDS)):
-            if self._process is not None:
-                self._process.poll()
             if not _lives(pid):
+                if self._process is not None:
+                    self._process.poll()
                 return True
             if cut is not None and cut.is_set():
                 break

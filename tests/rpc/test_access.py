@@ -1,0 +1,180 @@
+"""Who may call what: every RPC, from this machine and from another, with every credential."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from runner.dialects.common.v1 import health_service_pb2  # noqa: F401  Fills the descriptor pool.
+from runner.dialects.sct.v1 import command_service_pb2 as sct_pb2  # noqa: F401
+from runner.v1 import (  # noqa: F401
+    command_service_pb2,
+    dispatch_service_pb2,
+    job_service_pb2,
+    log_stream_service_pb2,
+    runner_service_pb2,
+)
+from runner_service.domain.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    PermissionDenied,
+    RunnerError,
+    RunnerNotFound,
+)
+from runner_service.domain.ids import new_id
+from runner_service.domain.runners import Runner, RunnerState
+from runner_service.rpc.access import ANYBODY, Gatekeeper, is_local, read_rules
+from runner_service.services.auth import ApiKey, Auth, Role
+
+OPEN_HERE = {
+    Role.VIEWER: [
+        "CommandService/GetCommand",
+        "CommandService/ListCommands",
+        "JobService/GetJob",
+        "JobService/ListJobs",
+        "JobService/WaitJob",
+        "JobService/WatchJobs",
+        "JobService/ListAttempts",
+        "LogStreamService/StreamLogs",
+        "LogStreamService/ListLogEntries",
+        "RunnerService/GetRunner",
+        "RunnerService/ListRunners",
+    ],
+    Role.OPERATOR: [
+        "CommandService/RunCommand",
+        "CommandService/CancelCommand",
+        "JobService/CreateJob",
+        "JobService/CancelJob",
+    ],
+    Role.WORKER: ["RunnerService/RegisterRunner"],
+}
+CLOSED = {
+    Role.WORKER: ["Sync", "ReportAttempts", "AppendLogs", "AppendLogsOnce", "SealLogs"],
+}
+SCT = {Role.VIEWER: ["GetCommand", "ListCommands"], Role.OPERATOR: ["ExecuteCommand", "CancelCommand"]}
+REFLECTION = [f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]
+NEEDED: dict[str, tuple[str, Role]] = (
+    {f"/runner.v1.{name}": ("optional", role) for role, names in OPEN_HERE.items() for name in names}
+    | {f"/runner.v1.DispatchService/{name}": ("required", role) for role, names in CLOSED.items() for name in names}
+    | {f"/runner.dialects.sct.v1.CommandService/{n}": ("required", role) for role, names in SCT.items() for n in names}
+    | {f"/grpc.health.v1.Health/{name}": ("public", Role.NONE) for name in ("Check", "List", "Watch")}
+    | {"/runner.dialects.common.v1.HealthService/GetHealth": ("public", Role.NONE)}
+    | dict.fromkeys(REFLECTION, ("optional", Role.VIEWER))
+)
+"""What each method needs, written down once more: a change of an option must be wanted."""
+SERVICES = [
+    *(f"runner.v1.{name}Service" for name in ("Command", "Job", "LogStream", "Runner", "Dispatch")),
+    "runner.dialects.sct.v1.CommandService",
+    "runner.dialects.common.v1.HealthService",
+]
+HERE, THERE = "ipv4:127.0.0.1:40000", "ipv4:198.18.0.2:40000"
+RUNNER_ID = new_id()
+CREDENTIAL = f"rw_{RUNNER_ID}_secret"
+ROLES = {role.name.lower(): role for role in Role if role}
+
+
+class OneRunner:
+    """A store of one runner."""
+
+    async def get(self, runner_id: str) -> Runner:
+        if runner_id != RUNNER_ID:
+            raise RunnerNotFound(runner_id=runner_id)
+        return Runner(
+            runner_id=RUNNER_ID,
+            name="one",
+            state=RunnerState.ACTIVE,
+            registered_at=0,
+            credential_hash=hashlib.sha256(CREDENTIAL.encode()).digest(),
+        )
+
+
+def _gatekeeper(**options: bool) -> Gatekeeper:
+    keys = [ApiKey.of(f"{name}-key", name=name, role=role) for name, role in ROLES.items()]
+    auth = Auth(keys=keys, runners=OneRunner())  # type: ignore[arg-type]
+    return Gatekeeper(auth=auth, rules=read_rules(SERVICES), **{"require_auth": False, "insecure": False, **options})
+
+
+async def _answer(gatekeeper: Gatekeeper, method: str, token: str | None, peer: str, **more: Any) -> str:
+    authorization = None if token is None else f"Bearer {token}"
+    try:
+        principal = await gatekeeper.admit(
+            method, authorization=authorization, peer=peer, listener=more.get("listener")
+        )
+    except RunnerError as error:
+        return type(error).__name__
+    return "anybody" if principal is ANYBODY else principal.name
+
+
+def test_every_method_is_in_the_table() -> None:
+    assert read_rules(SERVICES).keys() == NEEDED.keys()
+
+
+@pytest.mark.parametrize("method", sorted(NEEDED))
+@pytest.mark.parametrize("peer", [HERE, THERE])
+async def test_who_may_call(method: str, peer: str) -> None:
+    access, needed = NEEDED[method]
+    gatekeeper = _gatekeeper()
+    if access == "public":
+        for token in (None, "bad", "viewer-key"):
+            assert await _answer(gatekeeper, method, token, peer) == "anybody"
+        return
+    free = access == "optional" and peer == HERE
+    assert await _answer(gatekeeper, method, None, peer) == ("anybody" if free else CredentialsMissing.__name__)
+    assert await _answer(gatekeeper, method, "bad", peer) == CredentialsInvalid.__name__
+    for name, role in ROLES.items():
+        by_rank = role is not Role.WORKER and role >= needed
+        may = role in (Role.WORKER, Role.ADMIN) if needed is Role.WORKER else by_rank
+        assert await _answer(gatekeeper, method, f"{name}-key", peer) == (name if may else PermissionDenied.__name__)
+    mine = "runner:one" if needed is Role.WORKER else PermissionDenied.__name__
+    assert await _answer(gatekeeper, method, CREDENTIAL, peer) == mine
+
+
+async def test_require_auth_closes_this_machine_too_and_insecure_opens_it_to_all() -> None:
+    method = "/runner.v1.JobService/CreateJob"
+    assert await _answer(_gatekeeper(require_auth=True), method, None, HERE) == CredentialsMissing.__name__
+    assert await _answer(_gatekeeper(require_auth=True), method, None, "unix:") == CredentialsMissing.__name__
+    assert await _answer(_gatekeeper(insecure=True), method, None, THERE) == "anybody"
+    assert await _answer(_gatekeeper(insecure=True), method, "bad", THERE) == CredentialsInvalid.__name__
+    both = _gatekeeper(insecure=True, require_auth=True)
+    assert await _answer(both, method, None, THERE) == CredentialsMissing.__name__
+    # What workers need is never open.
+    sync = "/runner.v1.DispatchService/Sync"
+    assert await _answer(_gatekeeper(insecure=True), sync, None, THERE) == CredentialsMissing.__name__
+
+
+async def test_a_method_without_a_rule_is_closed() -> None:
+    gatekeeper = _gatekeeper()
+    assert await _answer(gatekeeper, "/new.v1.Service/Method", None, HERE) == CredentialsMissing.__name__
+    assert await _answer(gatekeeper, "/new.v1.Service/Method", "operator-key", HERE) == PermissionDenied.__name__
+    assert await _answer(gatekeeper, "/new.v1.Service/Method", "admin-key", HERE) == "admin"
+
+
+@pytest.mark.parametrize(
+    ("peer", "listener", "local"),
+    [
+        ("unix:", None, True),
+        ("unix:/run/grpc.sock", None, True),
+        ("ipv4:127.0.0.1:1", None, True),
+        ("ipv4:127.8.9.10:1", None, True),
+        ("ipv6:[::1]:1", None, True),
+        ("ipv6:%5B::1%5D:1", None, True),
+        ("ipv4:198.18.0.2:1", None, False),
+        ("ipv4:0.0.0.0:1", None, False),
+        ("ipv6:[fe80::1]:1", None, False),
+        ("ipv6:[::]:1", None, False),
+        ("", None, False),
+        ("nonsense", None, False),
+        ("vsock:3:1", None, False),
+        # Through HTTP the listener counts too: one that others can reach is a door for others.
+        ("ipv4:127.0.0.1:1", "127.0.0.1:8080", True),
+        ("ipv4:127.0.0.1:1", "0.0.0.0:8080", False),
+        ("ipv4:127.0.0.1:1", "198.18.0.1:8080", False),
+        ("ipv4:198.18.0.2:1", "127.0.0.1:8080", False),
+        ("ipv6:[::1]:1", "[::1]:8080", True),
+        ("ipv4:127.0.0.1:1", "", False),
+    ],
+)
+def test_what_counts_as_this_machine(peer: str, listener: str | None, local: bool) -> None:
+    assert is_local(peer, listener) is local
