@@ -33,8 +33,8 @@ def serve(argv: Sequence[str]) -> int:
     _log(settings.logging.level, options.log_file)
     import uvloop
 
-    # The store's threads hand results to the event loop all the time: with the default of 5 ms each waits for the other's
-    # turn longer than its work takes.
+    # The store's threads hand results to the event loop all the time: with the default of 5 ms each waits for the
+    # other's turn longer than its work takes.
     sys.setswitchinterval(0.0005)
     return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
 

@@ -122,9 +122,10 @@ def _check(request: NewJob) -> None:
     for title, words in (("tags", request.tags), ("required_labels", request.required_labels)):
         if len(words) > MAX_TAGS:
             raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")
-        for name, value in words.items():
-            if not name or "\0" in name + value:
-                raise InvalidArgument(field=title, problem="a name is not empty, and nothing holds a NUL character")
+        if any("\0" in name + value for name, value in words.items()):
+            raise InvalidArgument(field=title, problem="names and values hold no NUL characters")
+    if "" in request.required_labels:
+        raise InvalidArgument(field="required_labels", problem="a label has a name")
     if len(request.request_id) > MAX_NAME:
         raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
 

@@ -1,0 +1,66 @@
+"""The gateway's JSON codec against protobuf's own json_format, on the same message."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+from google.protobuf import json_format
+
+from benchmarks.figures import Stopwatch
+from benchmarks.report import Goal, Row
+from benchmarks.sample_job import sample_job
+from gateway.codec import Decoder, Encoder, Style
+from runner.v1.job_pb2 import Job
+
+ROUNDS = 5
+
+
+async def measure(quick: bool) -> list[Row]:
+    """Messages per second out and in; both sides take turns."""
+    seconds = 0.08 if quick else 0.4
+    job, descriptor = sample_job(), Job.DESCRIPTOR
+    encoder, decoder = Encoder(Style()), Decoder(Style())
+    text = encoder.dumps(job)
+    into = decoder.into(descriptor)
+
+    def read() -> Job:
+        message = Job()
+        into(message, decoder.parse(text, descriptor))
+        return message
+
+    if read() != job or json_format.Parse(text, Job()) != job:
+        raise RuntimeError("the codecs disagree")
+    pairs: list[tuple[str, float, Callable[[], object], Callable[[], object]]] = [
+        ("message to JSON", 3.5, lambda: encoder.dumps(job), lambda: json_format.MessageToJson(job, indent=None)),
+        ("JSON to message", 7.0, read, lambda: json_format.Parse(text, Job())),
+    ]
+    rows = []
+    for what, aim, ours, theirs in pairs:
+        mine, other = [], []
+        for _ in range(ROUNDS):
+            mine.append(_rate(ours, seconds))
+            other.append(_rate(theirs, seconds))
+        rows.append(
+            Row(
+                what=f"codec, {what}",
+                ours=statistics.median(mine),
+                unit="/s",
+                baseline=statistics.median(other),
+                against="json_format",
+                goal=Goal("ratio", "higher", aim=aim),
+                how=f"median of {ROUNDS} x {seconds:g} s, {len(text)} bytes",
+            )
+        )
+    return rows
+
+
+def _rate(call: Callable[[], object], seconds: float) -> float:
+    for _ in range(50):
+        call()
+    watch, count = Stopwatch(), 0
+    while (spent := watch.seconds) < seconds:
+        for _ in range(50):
+            call()
+        count += 50
+    return count / spent

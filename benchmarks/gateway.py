@@ -1,0 +1,67 @@
+"""Requests per second through the gateway, against a static ASGI application in a process of the same sort."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.report import Goal, Row
+from benchmarks.sample_job import JOB_ID, sample_request
+from gateway.codec import Encoder, Style
+
+CONNECTIONS = 8
+
+
+async def measure(quick: bool) -> list[Row]:
+    """GET and POST of a job, the two applications in turn, medians."""
+    rounds, seconds = (2, 0.5) if quick else (5, 1.5)
+    body = Encoder(Style()).dumps(sample_request())
+    rows = []
+    with _served("gateway") as gateway, _served("static") as static:
+        for method, request, floor in (
+            ("GET", f"GET /api/v2/jobs/{JOB_ID} HTTP/1.1\r\nhost: bench\r\n\r\n".encode(), 0.35),
+            ("POST", _post(body), 0.25),
+        ):
+            ours, bare = [], []
+            for _ in range(rounds):
+                bare.append(_load(static, seconds, request))
+                ours.append(_load(gateway, seconds, request))
+            rows.append(
+                Row(
+                    what=f"gateway {method} of a 0.9 KB job",
+                    ours=statistics.median(ours),
+                    unit="/s",
+                    baseline=statistics.median(bare),
+                    against="static ASGI, same bytes",
+                    goal=Goal("ratio", "higher", floor),
+                    how=f"median of {rounds} x {seconds:g} s, {CONNECTIONS} connections",
+                )
+            )
+    return rows
+
+
+def _post(body: bytes) -> bytes:
+    head = f"POST /api/v2/jobs HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return f"{head}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def _served(name: str) -> Iterator[str]:
+    """Yields the address of the application ``name`` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.gateway_app", name]
+    # Leaving closes its standard input, which ends it, and waits.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise RuntimeError(f"the application {name} did not start")
+        yield address
+
+
+def _load(address: str, seconds: float, request: bytes) -> float:
+    """Replies per second as a client in a process of its own counts them."""
+    command = [sys.executable, "-m", "benchmarks.http_load", address, str(seconds), str(CONNECTIONS)]
+    return float(subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True).stdout)

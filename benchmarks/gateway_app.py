@@ -1,0 +1,71 @@
+"""``python -m benchmarks.gateway_app gateway|static``: the process that is measured. It prints where it listens.
+
+Both are served by the HTTP server of the product. ``static`` answers every request with the bytes of the same job, once
+it has read the body: what is left of a request when nothing is routed, decoded or called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import uvloop
+
+from benchmarks.sample_job import sample_job
+from gateway import Gateway, HandlerCapture
+from gateway.codec import Encoder, Style
+from runner.v1.job_service_pb2 import CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse
+from runner.v1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
+from runner_service.http import HttpServer
+
+
+class _Jobs(JobServiceServicer):
+    """Answers from memory."""
+
+    def __init__(self) -> None:
+        self._job = sample_job()
+
+    async def GetJob(self, request: GetJobRequest, context: Any) -> GetJobResponse:
+        return GetJobResponse(job=self._job)
+
+    async def CreateJob(self, request: CreateJobRequest, context: Any) -> CreateJobResponse:
+        return CreateJobResponse(job=self._job)
+
+
+def _gateway() -> Any:
+    capture: Any = HandlerCapture()
+    servicer: Any = _Jobs
+    add_JobServiceServicer_to_server(servicer(), capture)
+    return Gateway(handlers=capture)
+
+
+def _static() -> Any:
+    body = Encoder(Style()).dumps(GetJobResponse(job=sample_job()))
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+    }
+    end = {"type": "http.response.body", "body": body}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send(start)
+        await send(end)
+
+    return app
+
+
+async def _serve(app: Any) -> None:
+    server = HttpServer(app)
+    print(await server.listen("127.0.0.1:0"), flush=True)
+    await server.start()
+    # Until its parent closes our standard input, or is gone.
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(grace=0)
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve({"gateway": _gateway, "static": _static}[sys.argv[1]]()))
