@@ -89,7 +89,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         jobs = Jobs(store=store.jobs, signals=signals, defaults=_defaults(settings))
         runners = Runners(store=store.runners, clock=clock)
         claimer = Claimer(store=store.dispatch, signals=signals)
-        dispatch = Dispatch(store=store.dispatch, signals=signals, claimer=claimer, times=times)
+        dispatch = Dispatch(store=store.dispatch, signals=signals, claimer=claimer, tails=tails, times=times)
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)

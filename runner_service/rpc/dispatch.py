@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from runner.v1 import dispatch_service_pb2 as pb
 from runner.v1 import dispatch_service_pb2_grpc
 from runner_service.domain.errors import InvalidArgument, PermissionDenied
+from runner_service.domain.logs import LogRecord
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import dispatch as convert
 from runner_service.rpc.convert import logs as convert_logs
@@ -41,13 +42,14 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def AppendLogs(
         self, requests: AsyncIterator[pb.AppendLogsRequest], context: Any
     ) -> AsyncIterator[pb.AppendLogsResponse]:
-        attempt_id, fence = "", 0
-        async for request in requests:
-            if not attempt_id:
-                _check_own(request.runner_id)
-                attempt_id, fence = request.attempt_id, request.fence
-            status = await self._logs.append(attempt_id, fence, convert_logs.records_from(request.records))
-            yield pb.AppendLogsResponse(next_sequence=status.next_sequence, followed=self._logs.followed(attempt_id))
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        _check_own(first.runner_id)
+        async for status in self._logs.append_all(first.attempt_id, first.fence, _batches(first, requests)):
+            yield pb.AppendLogsResponse(
+                next_sequence=status.next_sequence, followed=self._logs.followed(first.attempt_id)
+            )
 
     async def AppendLogsOnce(self, request: pb.AppendLogsOnceRequest, context: Any) -> pb.AppendLogsOnceResponse:
         _check_own(request.runner_id)
@@ -58,6 +60,14 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         _check_own(request.runner_id)
         status = await self._logs.seal(request.attempt_id, request.fence, convert_logs.seal(request.seal))
         return pb.SealLogsResponse(sealed=status.sealed, next_sequence=status.next_sequence)
+
+
+async def _batches(
+    first: pb.AppendLogsRequest, rest: AsyncIterator[pb.AppendLogsRequest]
+) -> AsyncIterator[Sequence[LogRecord]]:
+    yield convert_logs.records_from(first.records)
+    async for request in rest:
+        yield convert_logs.records_from(request.records)
 
 
 def _check_own(runner_id: str) -> None:

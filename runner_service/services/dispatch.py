@@ -15,6 +15,7 @@ from runner_service.domain.errors import StaleSync
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, job_topic, log_topic, runner_topic
 from runner_service.ports.store import DispatchStore
 from runner_service.services.claimer import Claimer
+from runner_service.services.logs.tails import LogTails
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +63,21 @@ class Dispatch:
         store: DispatchStore,
         signals: Signals,
         claimer: Claimer,
+        tails: LogTails,
         times: DispatchTimes,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._signals = signals
         self._claimer = claimer
+        self._tails = tails
         self._monotonic = monotonic
         self.times = times
         self._calls: dict[str, _Call] = {}
         self._attempts: dict[str, dict[str, str]] = {}
         """Of each runner: attempt id → job id, as its last beat had them; to know whom to wake."""
+        self._told_followed: dict[str, Sequence[str]] = {}
+        """Of each runner: what its last answer said is followed."""
         self._stopping = False
 
     def stop(self) -> None:
@@ -116,7 +121,8 @@ class Dispatch:
             while not (changed or given or self._stopping):
                 orders = [order for order in orders if order.attempt_id not in call.reported]
                 left = deadline - self._monotonic()
-                if left <= 0 or any(_is_news(order, phases) for order in orders):
+                news = any(_is_news(order, phases) for order in orders)
+                if left <= 0 or news or self._followed_news(beat, phases):
                     break
                 call.freed.clear()
                 given, changed = await self._wait(beat, _free(beat, orders, phases), left, call, waiter)
@@ -126,13 +132,25 @@ class Dispatch:
                 changed = changed or (not given and not call.freed.is_set())
             if changed:
                 continue
+            # So that whoever waits is told when a later beat shows that the worker did not take it.
+            followed = self._told_followed[beat.runner_id] = self._followed(phases)
+            offered = {one.attempt.attempt_id: one.job.job_id for one in given}
+            self._attempts.setdefault(beat.runner_id, {}).update(offered)
             return SyncAnswer(
                 # The worker counts its lease from here. Counting from the renewal, not from the answer, keeps its count
                 # ahead of the store's without a second write.
                 parked_seconds=renewed - arrived,
                 orders=[*orders, *map(_offer, given)],
-                followed=[attempt_id for attempt_id in phases if self._signals.followed(log_topic(attempt_id))],
+                followed=followed,
             )
+
+    def _followed(self, phases: Mapping[str, Phase]) -> Sequence[str]:
+        return [attempt_id for attempt_id in phases if self._signals.followed(log_topic(attempt_id))]
+
+    def _followed_news(self, beat: Beat, phases: Mapping[str, Phase]) -> bool:
+        """Somebody began to follow a log of which the worker still thinks that nobody does."""
+        told = self._told_followed.get(beat.runner_id, ())
+        return any(attempt_id not in told for attempt_id in self._followed(phases))
 
     async def _wait(
         self, beat: Beat, free: int, left: float, call: _Call, waiter: Waiter
@@ -167,6 +185,7 @@ class Dispatch:
         ]
         for attempt_id in before.keys() - now.keys():
             topics += (job_topic(before[attempt_id]), log_topic(attempt_id), QUEUE)
+            self._tails.settle(attempt_id)
         self._attempts[runner_id] = now
         if topics:
             self._signals.publish((*topics, EVENTS))
@@ -177,6 +196,7 @@ class Dispatch:
         topics: list[str] = []
         for report, verdict in zip(reports, verdicts, strict=True):
             topics.append(log_topic(report.attempt_id))
+            self._tails.settle(report.attempt_id)
             if verdict is not Verdict.LOG_MISSING:
                 call = self._calls.get(report.runner_id)
                 if call is not None:

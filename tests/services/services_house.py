@@ -66,7 +66,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         jobs=Jobs(store=store.jobs, signals=signals, defaults=JobDefaults(queue_limit=100)),
         runners=Runners(store=store.runners, clock=clock),
         claimer=claimer,
-        dispatch=Dispatch(store=store.dispatch, signals=signals, claimer=claimer, times=DispatchTimes()),
+        dispatch=Dispatch(store=store.dispatch, signals=signals, claimer=claimer, tails=tails, times=DispatchTimes()),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
         reader=LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails),
         archiver=Archiver(store=store.logs, blobs=blobs),

@@ -60,7 +60,7 @@ def _order(order: Order, dispatch_times: DispatchTimes) -> pb.Order:
     if order.job is not None:
         message.job_id = order.job.job_id
         message.self_stop.CopyFrom(times.duration(self_stop_seconds(order.job, dispatch_times)))
-        if order.action in (Action.OFFER, Action.RUN):
+        if order.action is Action.OFFER:
             message.spec.CopyFrom(jobs.spec(order.job.spec))
     if order.cancel is not None:
         message.reason = order.cancel.by

@@ -16,7 +16,7 @@ from runner_service.domain.logs import (
     read_cursor,
     write_cursor,
 )
-from runner_service.ports.signals import Signals, job_topic, log_topic
+from runner_service.ports.signals import Signals, job_topic, log_topic, runner_topic
 from runner_service.ports.store import JobStore, LogChunk, LogStore
 from runner_service.services.logs.archive import ArchiveReader
 from runner_service.services.logs.tails import LogTails
@@ -108,13 +108,22 @@ class LogReader:
         attempt_id = position.attempt_id
         # The job's topic too: an attempt whose runner is lost ends without a word in its log.
         topics = (log_topic(attempt_id), job_topic(job_id))
+        unfollowed = follow and not self._signals.followed(log_topic(attempt_id))
         with self._tails.following(attempt_id), self._signals.subscribe(*topics) as grew:
+            if unfollowed:
+                # So that its worker ships at once from now on, and not when there is enough.
+                runner_id = (await self._jobs.attempt(attempt_id)).runner_id
+                self._signals.publish((runner_topic(runner_id),))
             while True:
                 chunks = await self._chunks(attempt_id, position.sequence)
                 for batch in _batches(chunks, position, wanted):
                     position = read_cursor(batch.cursor)
                     yield batch
+                if chunks and not (follow and self._tails.at_end(attempt_id, position.sequence)):
+                    continue
                 if chunks:
+                    # What was committed last is handed out and nothing has settled since: the store knows no more.
+                    await grew.wait(POLL_SECONDS)
                     continue
                 status = await self._store.status(attempt_id)
                 if status.next_sequence > position.sequence:

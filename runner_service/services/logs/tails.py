@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from runner_service.domain.logs import LogStatus
 from runner_service.ports.store import LogChunk
 
-TAIL_BYTES = 2 * 1024 * 1024
+TAIL_BYTES = 4 * 1024 * 1024
 """Kept of one followed log. A follower that is further behind reads from the store."""
 
 
@@ -18,6 +18,8 @@ class _Tail:
         self.followers = 0
         self.chunks: deque[LogChunk] = deque()
         self.size = 0
+        self.settled = False
+        """Something may have ended the log since the last chunk."""
 
 
 class LogTails:
@@ -50,10 +52,26 @@ class LogTails:
             tail.chunks.clear()
             tail.size = 0
             return
+        tail.settled = status.sealed
         tail.chunks.append(chunk)
         tail.size += len(chunk.journal)
         while tail.size > TAIL_BYTES and len(tail.chunks) > 1:
             tail.size -= len(tail.chunks.popleft().journal)
+
+    def settle(self, attempt_id: str) -> None:
+        """A seal or a report came in for the log: its followers have to look at the store."""
+        tail = self._tails.get(attempt_id)
+        if tail is not None:
+            tail.settled = True
+
+    def at_end(self, attempt_id: str, sequence: int) -> bool:
+        """Tells whether ``sequence`` is just behind the last chunk that was committed here, and no seal or report came
+        in since: then there is nothing to look for. Only a hint where several servers take logs."""
+        tail = self._tails.get(attempt_id)
+        if tail is None or not tail.chunks or tail.settled:
+            return False
+        last = tail.chunks[-1]
+        return last.first_sequence + last.records == sequence
 
     def read(self, attempt_id: str, sequence: int) -> Sequence[LogChunk]:
         """Chunks from the one that holds ``sequence`` on; empty when the tail does not reach back so far, or not so
