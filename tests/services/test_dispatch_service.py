@@ -261,6 +261,21 @@ async def test_followed_attempts_are_named(house: House) -> None:
     first.cancel()
 
 
+async def test_a_follower_that_comes_wakes_the_parked_sync_once(house: House) -> None:
+    worker = await house.worker()
+    job = await house.job()
+    attempt_id = await worker.start()
+    call = worker.call()
+    assert await parked(call)
+    following = asyncio.create_task(anext(house.reader.read(job.job_id, follow=True)))
+    answer = await asyncio.wait_for(call, SOON)
+    assert answer.followed == [attempt_id]
+    again = worker.call()
+    assert await parked(again), "the worker knows by now"
+    for task in (again, following):
+        task.cancel()
+
+
 async def test_stopping_lets_parked_calls_go_and_gives_no_more_work(house: House) -> None:
     worker = await house.worker()
     call = worker.call()
