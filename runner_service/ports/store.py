@@ -147,7 +147,8 @@ class DispatchStore(Protocol):
         attempt that is ASSIGNED to this runner (ASSIGNED → RUNNING, job and attempt, ``attempts`` + 1), and returns
         one order for every attempt that is listed or that the runner should have:
 
-        * OFFER: ASSIGNED and not listed, to be listed in the next Sync before anything is started;
+        * OFFER: ASSIGNED and not listed, to be listed in the next Sync before anything is started (with ``slots`` 0 it
+          goes back to the queue instead, at no cost);
         * RUN: confirmed, may be started if it is not;
         * CANCEL: confirmed, and a cancel is accepted: end it and report;
         * FORGET: listed, but finished, unknown or of another fence or runner: end it and delete it.

@@ -80,6 +80,8 @@ def beat(conn: Connection, said: Beat) -> tuple[Runner, list[Order]]:
             del listed[attempt.attempt_id]
         if not has and attempt.state is AttemptState.RUNNING:
             give_up(conn, ledger, execution, FORGOTTEN)
+        elif not has and not said.slots:
+            _release(ledger, job, "drained")
         elif not has:
             orders.append(_order(Action.OFFER, job, attempt))
         else:
@@ -109,13 +111,16 @@ def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str
     released = []
     rows = conn.all(UNCONFIRMED, {"before": now - round(older_than_seconds * 1e6)})
     for execution in executions_of(conn, rows):
-        job = execution.job
-        attempt_id, runner_id = ledger.drop_attempt(job)
-        queued = transition(job, JobState.QUEUED, at=now, attempt_id=attempt_id, runner_id=runner_id)
-        ledger.moved(job, queued, "requeued", "unconfirmed")
-        released.append(job.job_id)
+        _release(ledger, execution.job, "unconfirmed")
+        released.append(execution.job.job_id)
     ledger.flush()
     return released
+
+
+def _release(ledger: Ledger, job: Job, why: str) -> None:
+    attempt_id, runner_id = ledger.drop_attempt(job)
+    queued = transition(job, JobState.QUEUED, at=ledger.now, attempt_id=attempt_id, runner_id=runner_id)
+    ledger.moved(job, queued, "requeued", why)
 
 
 def expire_leases(conn: Connection, kill_budget_seconds: float) -> list[str]:

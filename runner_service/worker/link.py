@@ -14,10 +14,12 @@ from runner.v1 import dispatch_service_pb2 as dispatch
 from runner.v1 import runner_service_pb2 as runners
 from runner.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from runner.v1.runner_service_pb2_grpc import RunnerServiceStub
+from runner_client.channel import Tls
 from runner_service.worker.backoff import Backoff
 from runner_service.worker.identity import Identity, is_local
 from runner_service.worker.times import WorkerTimes
 
+SyncCall: TypeAlias = "grpc.aio.UnaryUnaryCall[dispatch.SyncRequest, dispatch.SyncResponse]"
 AppendCall: TypeAlias = "grpc.aio.StreamStreamCall[dispatch.AppendLogsRequest, dispatch.AppendLogsResponse]"
 
 
@@ -56,14 +58,19 @@ class Link:
         *,
         times: WorkerTimes,
         random: Callable[[], float],
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | None = None,
     ) -> None:
+        """
+        Raises:
+            InvalidTarget: The certificates cannot be read.
+        """
         self.target = target
+        self.tls = tls
         self.session_id = ""
         self.runner_id = ""
         self._times = times
         self._random = random
-        self._credentials = credentials
+        self._credentials = None if tls is None else tls.credentials()
         self._metadata: tuple[tuple[str, str], ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -105,9 +112,9 @@ class Link:
         reply = await self._runners.RegisterRunner(request, metadata=metadata, timeout=self._times.call_timeout)
         return Identity(runner_id=reply.runner.runner_id, credential=reply.credential, server=self.target)
 
-    async def sync(self, request: dispatch.SyncRequest, timeout: float) -> dispatch.SyncResponse:
-        """Raises AioRpcError."""
-        return await self._dispatch.Sync(request, metadata=self._metadata, timeout=timeout)
+    def sync(self, request: dispatch.SyncRequest, timeout: float) -> SyncCall:
+        """To be awaited, which raises AioRpcError, or CancelledError once it was cancelled."""
+        return self._dispatch.Sync(request, metadata=self._metadata, timeout=timeout)
 
     async def report(self, request: dispatch.ReportAttemptsRequest) -> dispatch.ReportAttemptsResponse:
         """Raises AioRpcError. Waits for a connection first, so it is there as soon as the server is."""

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner_client.channel import Tls, parse_target
+from runner_client.errors import InvalidTarget
 from runner_service.worker.executors.native import NativeExecutor
 from runner_service.worker.identity import WorkerAlive, worker_directory
 from runner_service.worker.times import ExitCode
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return work(
         data_directory=options.data_dir,
         target=options.server,
+        tls=Tls(options.tls_ca) if options.tls or options.tls_ca else None,
         name=options.name,
         slots=options.slots,
         labels=dict(options.label),
@@ -45,6 +48,7 @@ def work(
     *,
     data_directory: Path,
     target: str,
+    tls: Tls | None = None,
     name: str = "",
     slots: int = 0,
     labels: dict[str, str] | None = None,
@@ -56,7 +60,8 @@ def work(
 
     async def run() -> ExitCode:
         worker = Worker(
-            target=target,
+            target=parse_target(target),
+            tls=tls,
             data_directory=data_directory,
             executor=NativeExecutor(str(worker_directory(data_directory))),
             name=name,
@@ -77,6 +82,9 @@ def work(
     except WorkerAlive as error:
         logging.getLogger(__name__).error("%s", error, extra={"action": "locked"})
         return ExitCode.LOCKED
+    except InvalidTarget as error:
+        logging.getLogger(__name__).error("%s", error, extra={"action": "unusable_target"})
+        return ExitCode.USAGE
 
 
 def _version() -> str:
@@ -92,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data-dir", type=Path, required=True, help="where identity, spool and work directories live")
     parser.add_argument("--server", required=True, metavar="unix:PATH|HOST:PORT")
+    parser.add_argument("--tls", action="store_true", help="speak TLS; well-known roots check the server")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS; these certificates check the server")
     parser.add_argument("--name", default="", help="for people; default: the host name")
     parser.add_argument("--slots", type=_slots, default=0, help="jobs at one time; default: one per processor")
     parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")

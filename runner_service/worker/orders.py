@@ -26,6 +26,7 @@ from runner_service.worker.executors.environment import job_environment
 from runner_service.worker.leases import Leases
 from runner_service.worker.reporter import Answer, Reporter
 from runner_service.worker.shipper import Shipper, Spawn
+from runner_service.worker.window import Mark
 from runner_service.worker.wire import seconds_of, spec_of
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Orders:
             attempt_id=known.attempt_id,
             fence=known.fence,
             phase=Phase.STARTED,
-            shipment=self.shipper.open(known.attempt_id, known.fence),
+            shipment=self.shipper.open(known.attempt_id, known.fence, Mark(known.log_base_sequence, known.log_base)),
         )
         self.attempts.add(held)
         if known.state is ExecutionState.ENDED and known.outcome is not None and known.seal is not None:
@@ -92,8 +93,10 @@ class Orders:
             elif order.action == dispatch.Order.ACTION_FORGET:
                 news |= self.discard(held)
         followed = frozenset(reply.followed_attempt_ids)
-        for held in self.attempts:
-            held.shipment.follow(held.attempt_id in followed)
+        for order in reply.orders:
+            # The reply speaks of what its Sync listed: an attempt started since then may well be followed.
+            if (held := self.attempts.get(order.attempt_id)) is not None:
+                held.shipment.follow(held.attempt_id in followed)
         if lease_end is not None:
             await self._renew(lease_end)
         for held in starts:

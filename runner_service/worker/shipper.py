@@ -17,13 +17,13 @@ from collections.abc import Callable, Coroutine
 import grpc.aio
 
 from runner_service.domain.logs import JournalCorrupt, LogRecord
-from runner_service.worker.executors.base import AttemptUnknown, Executor
+from runner_service.worker.executors.base import AttemptUnknown, Executor, ExecutorError
 from runner_service.worker.failures import Failure, failure_of
 from runner_service.worker.flush import FlushPolicy
 from runner_service.worker.link import Link
-from runner_service.worker.times import INLINE_LOG_BYTES, WorkerTimes
-from runner_service.worker.uplink import StreamCut, Uplink
-from runner_service.worker.window import Window
+from runner_service.worker.times import ACKNOWLEDGE_BYTES, INLINE_LOG_BYTES, WorkerTimes
+from runner_service.worker.uplink import GivenUp, StreamCut, Uplink
+from runner_service.worker.window import START, Mark, Window
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class Shipper:
         self.shipped = shipped
         self.stale = stale
 
-    def open(self, attempt_id: str, fence: int) -> Shipment:
-        """A shipment of an attempt that is about to start, or that runs already and was adopted."""
-        return Shipment(self, attempt_id, fence)
+    def open(self, attempt_id: str, fence: int, base: Mark = START) -> Shipment:
+        """A shipment of an attempt that is about to start, or that was adopted and whose journal begins at ``base``."""
+        return Shipment(self, attempt_id, fence, base)
 
 
 class Shipment:
@@ -81,7 +81,7 @@ class Shipment:
         "window",
     )
 
-    def __init__(self, shipper: Shipper, attempt_id: str, fence: int) -> None:
+    def __init__(self, shipper: Shipper, attempt_id: str, fence: int, base: Mark) -> None:
         self._shipper = shipper
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class Shipment:
         self._started = float("-inf")
         self.attempt_id = attempt_id
         self.fence = fence
-        self.size = 0
+        self.size = base.offset
         """Of the journal, as far as known."""
         self.ended = False
         """The size is final."""
@@ -97,7 +97,7 @@ class Shipment:
         """All of it must go by stream, because the server said that something is missing."""
         self.lost = False
         """No more of it can be shipped: the journal cannot be read, or the server takes no more."""
-        self.window = Window()
+        self.window = Window(base)
         self.policy = FlushPolicy(shipper.times)
         self.wake = asyncio.Event()
 
@@ -190,6 +190,19 @@ class Shipment:
             records += more
         return records
 
+    async def make_room(self) -> None:
+        """Lets the executor give up what is with the server, or what will never get there."""
+        window = self.window
+        if not self.lost:
+            news = window.committed.offset - window.base.offset
+            if self.ended or news < (INLINE_LOG_BYTES if not window else ACKNOWLEDGE_BYTES):
+                return
+            window.give_up()
+        try:
+            await self._shipper.executor.acknowledge(self.attempt_id, self.size if self.lost else window.base.offset)
+        except ExecutorError as error:  # Its jobs are gone with it, or another worker's.
+            log.debug("%s", error, extra={"action": "acknowledge_failed", "attempt_id": self.attempt_id})
+
     def settle(self) -> None:
         """All that has to go by stream has arrived; the report can go."""
         self._task = None
@@ -227,7 +240,7 @@ class Shipment:
                     return
                 if failure in (Failure.LOG_SEALED, Failure.BAD_REQUEST):
                     self.give_up(error.details() or failure.name)
-            except (JournalCorrupt, AttemptUnknown) as error:
+            except (JournalCorrupt, AttemptUnknown, GivenUp) as error:
                 self.give_up(str(error))
             except StreamCut:
                 pass
@@ -238,5 +251,6 @@ class Shipment:
             await asyncio.sleep(backoff.next())
         while not self.ended:
             self.wake.clear()
+            await self.make_room()
             await self.wake.wait()
         self.settle()

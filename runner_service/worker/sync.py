@@ -14,9 +14,10 @@ from runner.v1 import dispatch_service_pb2 as dispatch
 from runner.v1 import runner_service_pb2 as runners
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.worker.attempts import Attempts
+from runner_service.worker.contact import misunderstanding
 from runner_service.worker.failures import Failure, failure_of
-from runner_service.worker.identity import load_identity, store_identity
-from runner_service.worker.link import Link, pause
+from runner_service.worker.identity import is_local, load_identity, store_identity
+from runner_service.worker.link import Link, SyncCall, pause
 from runner_service.worker.orders import Orders
 from runner_service.worker.times import ExitCode, WorkerTimes
 from runner_service.worker.wire import seconds_of
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _FREE_REPLIES = 5
 """So many replies in a row may bring nothing new and not have been parked before the worker slows down."""
 _UNPARKED_SECONDS = 0.05
+_FIRST_LOOK_SECONDS = 1.0
+"""Before the first contact, without a connection for this long: looks whether the server speaks as this side does."""
 _PATIENCE_SECONDS = 3.0
 """Without a connection for this long, the log says so."""
 
@@ -77,17 +80,30 @@ class SyncLoop:
         self.away_since: float | None = asyncio.get_running_loop().time()
         """On the loop's clock; None while in contact."""
         self._told_away = False
+        self._parked: SyncCall | None = None
+        self._repeat = False
+
+    def repeat(self) -> None:
+        """Gives up the Sync that is under way for one that says what is true now. Only for what cannot wait, as it
+        costs the server a call: a worker that stops, and is still given work as long as nobody knows."""
+        if self._parked is not None:
+            self._repeat = self._parked.cancel()
 
     async def run(self) -> None:
         """Syncs until cancelled, or until the worker has to end."""
         backoff = self._link.backoff()
         while True:
-            await self._connected()
+            if why := await self._connected():
+                log.error("%s", why, extra={"action": "misunderstood"})
+                self._give_up(ExitCode.USAGE)
+                return
             try:
                 if not self._link.runner_id or self._register_anew:
                     await self._identify()
                 sent = self._monotonic()
-                reply = await self._link.sync(self._request(), self._lease + self._times.sync_margin)
+                reply = await self._sync()
+                if reply is None:
+                    continue
             except grpc.aio.AioRpcError as error:
                 self._lost_contact(f"{error.code().name}: {error.details()}")
                 code = self._verdict(error)
@@ -100,12 +116,35 @@ class SyncLoop:
             self._found_contact()
             await self._apply(reply, sent)
 
-    async def _connected(self) -> None:
-        impatience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._lost_contact, "no connection")
+    async def _sync(self) -> dispatch.SyncResponse | None:
+        """One Sync; None when it was given up to be repeated."""
+        self._parked = self._link.sync(self._request(), self._lease + self._times.sync_margin)
         try:
-            await self._link.ready()
+            return await self._parked
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._repeat or (task is not None and task.cancelling()):
+                raise
+            return None
         finally:
+            self._parked, self._repeat = None, False
+
+    async def _connected(self) -> str:
+        """Returns once there is a connection; or why there can be none, before the first contact ever."""
+        if self._link.connected:
+            return ""
+        impatience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._lost_contact, "no connection")
+        ready = asyncio.ensure_future(self._link.ready())
+        try:
+            while not self.ever_in_contact and not is_local(self._link.target):
+                done, _ = await asyncio.wait((ready,), timeout=_FIRST_LOOK_SECONDS)
+                if done or (why := await misunderstanding(self._link.target, self._link.tls)):
+                    return "" if done else why
+            await ready
+        finally:
+            ready.cancel()
             impatience.cancel()
+        return ""
 
     async def _apply(self, reply: dispatch.SyncResponse, sent: float) -> None:
         parked = seconds_of(reply.parked)

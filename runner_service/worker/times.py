@@ -46,6 +46,8 @@ INLINE_LOG_BYTES = 64 * 1024
 """An ended attempt with less journal than this unsent sends it in its report."""
 BATCH_BYTES = 3 * (MAX_RECORD_BYTES + HEADER_BYTES)
 """Of journal in one batch: whole records of the largest size, together below a stored chunk of 256 KiB."""
+ACKNOWLEDGE_BYTES = 1 << 20
+"""The executor hears of acknowledged journal in steps of this, and at the end of each burst of more than 64 KiB."""
 WINDOW = 8
 """Batches of one log that may be under way without an acknowledgement."""
 REPORT_BATCH = 256
@@ -60,7 +62,7 @@ class ExitCode(IntEnum):
     OK = 0
     """It was told to stop, or was a local worker with no server and nothing left."""
     USAGE = 2
-    """Wrong arguments."""
+    """Wrong arguments, or the server speaks TLS and this side does not, or the reverse."""
     REFUSED = 3
     """The server refuses its credential or join token."""
     STALE = 4

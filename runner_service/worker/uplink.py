@@ -21,6 +21,13 @@ class StreamCut(Exception):
     """The stream ended, or stood still, before everything was acknowledged."""
 
 
+class GivenUp(Exception):
+    """The server asks again for what it had acknowledged, which is not here any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the server asks again for what it had acknowledged, which is not here any more")
+
+
 class Uplink:
     """Ships one log from where the server says, until the attempt has ended and its report can take the rest."""
 
@@ -42,6 +49,7 @@ class Uplink:
             StreamCut: It ended without an error, or stood still.
             JournalCorrupt: The journal is damaged.
             AttemptUnknown: The executor does not have it.
+            GivenUp: The server goes back behind what it had committed.
         """
         call = self._link.append_logs()
         try:
@@ -77,7 +85,8 @@ class Uplink:
         if not isinstance(reply, dispatch.AppendLogsResponse):
             raise StreamCut
         self.progressed = True
-        shipment.window.resume(reply.next_sequence)
+        if shipment.window.resume(reply.next_sequence).sequence > reply.next_sequence:
+            raise GivenUp
         shipment.policy.follow(reply.followed)
         return reply.next_sequence
 
@@ -89,6 +98,7 @@ class Uplink:
             shipment.policy.follow(reply.followed)
             self._moved = asyncio.get_running_loop().time()
             shipment.wake.set()
+            await shipment.make_room()
 
     async def _send(self, call: AppendCall, skip_below: int, acknowledgements: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -136,6 +146,7 @@ class Uplink:
         end = Mark(records[-1].sequence + 1, behind)
         if end.sequence <= skip_below:
             window.skip(end)
+            await shipment.make_room()
             return True
         if records[0].sequence < skip_below:
             records = [record for record in records if record.sequence >= skip_below]

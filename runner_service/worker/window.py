@@ -21,10 +21,12 @@ START = Mark(0, 0)
 class Window:
     """The batches of one log that are sent and not acknowledged."""
 
-    __slots__ = ("_sent", "committed")
+    __slots__ = ("_sent", "base", "committed")
 
-    def __init__(self) -> None:
-        self.committed = START
+    def __init__(self, base: Mark = START) -> None:
+        self.base = base
+        """Where the journal begins: what was before it is with the server, and perhaps nowhere else."""
+        self.committed = base
         """All before it is with the server, for good."""
         self._sent: deque[Mark] = deque()
 
@@ -50,13 +52,17 @@ class Window:
             self.committed = self._sent.popleft()
         return next_sequence >= self.committed.sequence
 
+    def give_up(self) -> None:
+        """What is committed need not be here any more."""
+        self.base = self.committed
+
     def resume(self, next_sequence: int) -> Mark:
         """Begins again on a new stream on which the server asks for ``next_sequence``; nothing is under way then.
 
-        Returns the last known mark at or before it, the start of the journal when no other is known: records between
-        the mark and ``next_sequence`` are with the server already.
+        Returns the last known mark at or before it: records between the mark and ``next_sequence`` are with the server
+        already. A mark behind it is the base: the server asks for what was given up.
         """
-        known = [mark for mark in (self.committed, *self._sent) if mark.sequence <= next_sequence]
+        known = [mark for mark in (self.base, self.committed, *self._sent) if mark.sequence <= next_sequence]
         self._sent.clear()
-        self.committed = known[-1] if known else START
+        self.committed = known[-1] if known else self.base
         return self.committed

@@ -14,8 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import grpc
-
+from runner_client.channel import Tls
 from runner_service.worker.attempts import Attempts
 from runner_service.worker.executors.base import Executor, ExecutorUnavailable, KillCause
 from runner_service.worker.identity import WorkerLock, next_session_id
@@ -46,7 +45,7 @@ class Worker:
         join_token: str = "",
         local: bool = False,
         version: str = "",
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | None = None,
         times: WorkerTimes | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random_module.random,
@@ -55,6 +54,7 @@ class Worker:
         Args:
             target: Where the server is: ``unix:PATH`` or ``HOST:PORT``.
             local: The server's own worker: ends when it has nothing left and no server comes back.
+            tls: How the server is checked; without it nothing is encrypted.
             monotonic: CLOCK_MONOTONIC in seconds; leases and self-stop deadlines are counted on it.
             random: Draws from [0, 1).
         """
@@ -67,7 +67,7 @@ class Worker:
         self._join_token = join_token
         self._local = local
         self._version = version
-        self._credentials = credentials
+        self._tls = tls
         self._times = times or WorkerTimes()
         self._monotonic = monotonic
         self._random = random
@@ -95,11 +95,12 @@ class Worker:
 
         Raises:
             WorkerAlive: Another worker lives on the data directory.
+            InvalidTarget: The certificates cannot be read.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(WorkerLock(self._directory))
             link = await stack.enter_async_context(
-                Link(self._target, times=self._times, random=self._random, credentials=self._credentials)
+                Link(self._target, times=self._times, random=self._random, tls=self._tls)
             )
             try:
                 known = await self._executor.adopt()
@@ -129,7 +130,7 @@ class Worker:
                         spawn(self._watch_for_server(link, sync))
                     await self._stop.wait()
                     if not self._keep_jobs:
-                        await self._end_jobs(orders, link)
+                        await self._end_jobs(orders, link, sync)
                     for task in tasks:
                         task.cancel()
                 end_all = not self._keep_jobs
@@ -206,9 +207,10 @@ class Worker:
                 self.stop()
                 return
 
-    async def _end_jobs(self, orders: Orders, link: Link) -> None:
+    async def _end_jobs(self, orders: Orders, link: Link, sync: SyncLoop) -> None:
         """Ends all jobs and waits, within bounds, until the server knows how they ended."""
         orders.accepting = False
+        sync.repeat()  # Else every job that is ended now would make room for another one here.
         for held in list(self._attempts):
             if self._code is ExitCode.STALE:
                 orders.discard(held)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, running
 
@@ -178,6 +180,17 @@ async def test_an_unconfirmed_assignment_goes_back_at_no_cost(store: SqlStore, c
     await worker.beat()
     clock.advance(100 * SECOND / SECOND)
     assert list(await store.dispatch.release_unconfirmed(older_than_seconds=15)) == []
+
+
+async def test_a_worker_without_slots_gives_its_unlisted_offers_back_at_once(store: SqlStore) -> None:
+    worker, other = await make_worker(store), await make_worker(store)
+    job = await create(store)
+    await worker.claim()
+    _, orders = await store.dispatch.beat(replace(worker.said(), slots=0))
+    assert list(orders) == []
+    queued = await store.jobs.get(job.job_id)
+    assert (queued.state, queued.attempts, queued.attempt_id) == (JobState.QUEUED, 0, "")
+    assert [assignment.job.job_id for assignment in await other.claim()] == [job.job_id]
 
 
 async def test_a_beat_of_many_attempts_orders_each(store: SqlStore) -> None:

@@ -19,7 +19,6 @@ from store_house import (
 
 from runner_service.domain.dispatch import Action, Verdict
 from runner_service.domain.errors import AlreadyExists, AttemptNotFound, JobFinished, JobNotFound, QueueFull
-from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Cancel, JobKind, JobState, LossPolicy, Step
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
 from runner_service.store import SqlStore
@@ -67,7 +66,10 @@ async def test_an_ended_job_is_stored_as_ended(store: SqlStore) -> None:
     assert [event.state for event in await store.jobs.events(after=0, limit=9)] == [JobState.FAILED]
 
 
-@pytest.mark.parametrize("job_id", ["", "x", "job_1", "\x00" * 36, "ü" * 36, "\ud800" * 36, "01a1fa66-57bb-78c1-84e0-3c671d0f8d8e", "a" * 5000])
+@pytest.mark.parametrize(
+    "job_id",
+    ["", "x", "job_1", "\x00" * 36, "ü" * 36, "\ud800" * 36, "01a1fa66-57bb-78c1-84e0-3c671d0f8d8e", "a" * 5000],
+)
 async def test_an_unknown_job_is_not_found_whatever_its_id_looks_like(store: SqlStore, job_id: str) -> None:
     with pytest.raises(JobNotFound):
         await store.jobs.get(job_id)

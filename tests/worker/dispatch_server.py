@@ -90,6 +90,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         """The same before the call was processed."""
         self.cut_after: list[int] = []
         """Streams are cut after so many batches, one entry per stream; the last is committed, not acknowledged."""
+        self.cut_with = (code_pb2.UNAVAILABLE, "CUT")
+        """How they are cut."""
         self.append_gate: asyncio.Event | None = None
         self.misses: dict[str, int] = {}
         """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
@@ -99,11 +101,26 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
     # What tests call.
 
     async def start(self, target: str) -> None:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        add_DispatchServiceServicer_to_server(self, self._server)
-        add_RunnerServiceServicer_to_server(self, self._server)
+        self._server = self._made()
         self._server.add_insecure_port(target)
         await self._server.start()
+
+    async def start_tcp(self, credentials: grpc.ServerCredentials | None = None) -> str:
+        """Listens on this machine, in place of where it did before; returns the target."""
+        await self.stop()
+        self._server = self._made()
+        if credentials is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        await self._server.start()
+        return f"127.0.0.1:{port}"
+
+    def _made(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_DispatchServiceServicer_to_server(self, server)
+        add_RunnerServiceServicer_to_server(self, server)
+        return server
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -288,7 +305,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             attempt.append(list(request.records))
             self.wake()
             if left == 0:
-                await fail(context, code_pb2.UNAVAILABLE, "CUT")
+                await fail(context, *self.cut_with)
             left -= 1
             yield pb.AppendLogsResponse(
                 next_sequence=len(attempt.records), followed=attempt.attempt_id in self.followed

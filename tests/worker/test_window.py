@@ -45,3 +45,16 @@ def test_a_new_stream_begins_at_the_last_known_mark(window: Window, next_sequenc
 def test_a_server_that_lost_what_it_had_gets_all_from_the_start(window: Window) -> None:
     window.acknowledge(9)
     assert window.resume(4) == START
+
+
+def test_what_was_given_up_cannot_be_sent_again(window: Window) -> None:
+    window.acknowledge(5)
+    window.give_up()
+    assert window.resume(7) == Mark(5, 500)
+    assert window.resume(4) == Mark(5, 500)
+
+
+def test_an_adopted_log_begins_where_its_journal_does() -> None:
+    window = Window(Mark(5, 500))
+    assert (window.committed, window.sent) == (Mark(5, 500), Mark(5, 500))
+    assert window.resume(8) == Mark(5, 500)

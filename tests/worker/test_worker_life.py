@@ -12,7 +12,7 @@ from runner.v1.dispatch_service_pb2 import HeldAttempt
 from runner.v1.outcome_pb2 import Outcome
 from runner_service.domain import outcomes
 from runner_service.domain.jobs import JobSpec
-from runner_service.worker.executors.base import ExecutorUnavailable, FenceMismatch, KnownAttempt
+from runner_service.worker.executors.base import ExecutorUnavailable, FenceMismatch, KillCause, KnownAttempt
 from runner_service.worker.executors.fake import FakeExecutor
 from runner_service.worker.identity import WorkerAlive, local_worker_is_alive
 from runner_service.worker.times import ExitCode
@@ -228,3 +228,26 @@ async def test_a_fault_of_the_worker_ends_the_worker_and_not_its_jobs(house: Hou
     await house.finished(attempt)
     assert attempt.outcome is not None
     assert attempt.outcome.exit_code == 2
+
+
+async def test_a_worker_that_stops_says_so_before_its_jobs_have_ended(house: House) -> None:
+    """Else every job that ends makes room for another one that would be offered to it in vain."""
+
+    class Slow(FakeExecutor):
+        async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
+            await let.wait()
+            await super().kill(attempt_id, cause, detail)
+
+    let = asyncio.Event()
+    house.server.park = 60.0
+    attempt = house.server.submit("fake", "hold")
+    worker = house.worker(executor=Slow(machine=house.machine), slots=1)
+    await house.listed(attempt, HeldAttempt.PHASE_STARTED)
+    worker.stop()
+    await house.server.until(lambda: house.server.syncs[-1].slots == 0)
+    waiting = house.server.submit("fake")
+    let.set()
+    assert await house.ended(worker) is ExitCode.OK
+    assert attempt.outcome is not None
+    assert (attempt.outcome.kind, attempt.outcome.detail) == (Outcome.KIND_CANCELLED, "shutdown")
+    assert waiting.state == "QUEUED"

@@ -5,7 +5,7 @@ The life of an attempt, in the order in which the worker calls::
     1 adopt    once, first: what is still there from before this worker was born
     2 start    prepare and start; returns when the attempt is accepted, not when it runs
     3 events   Started, OutputGrew, Ended, from all attempts in one stream
-      read_log the journal, from any offset, at any time until forget
+      read_log, acknowledge   the journal: from any offset, at any time until forget; what nobody has to read again
     4 kill     may be repeated; the end still comes as Ended
     5 forget   clean-up: log, working directory, memory of it; only after the end was reported
     6 close    once, last
@@ -63,6 +63,10 @@ class KnownAttempt:
     state: ExecutionState
     log_bytes: int
     """Size of its journal so far: `Executor.read_log` may be called up to here at once."""
+    log_base: int = 0
+    """Where its journal begins now: what was below is acknowledged, and given up."""
+    log_base_sequence: int = 0
+    """Of the record that begins at ``log_base``."""
     outcome: Outcome | None = None
     """When ENDED."""
     seal: LogSeal | None = None
@@ -139,15 +143,21 @@ class Executor(Protocol):
         """Reads whole records of the journal from byte ``offset`` on: about ``limit`` bytes, at least one record.
 
         Returns the records and the offset behind them; no records when there are none yet, or no more.
-        ``offset`` is 0 or an offset that this method has returned, to this worker or one before it.
+        ``offset`` is 0, the attempt's ``log_base``, or an offset that this method has returned, to this worker or one
+        before it; nothing below what was acknowledged.
 
         Raises:
             AttemptUnknown: Never started or already forgotten.
-            JournalCorrupt: The bytes on disk are damaged.
+            JournalCorrupt: The bytes on disk are damaged, or were acknowledged and are gone.
         """
 
     async def acknowledge(self, attempt_id: str, offset: int) -> None:
-        """The server has committed the journal up to here: its bytes below ``offset`` may be given up for room."""
+        """Nobody has to read the journal below ``offset``, as `read_log` returned it, any more: the server has it, or
+        never will. It may be given up for room: a later `adopt` says from where on (``log_base``, at or below
+        ``offset``) it is still there. Less than before, or of an unknown or ended attempt: nothing.
+
+        An executor with a bounded spool lets a job go on writing only as this comes.
+        """
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         """Ends an attempt: TERM, its grace, KILL, until no process of it is left. Returns at once.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
+from functools import cache
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -26,17 +27,27 @@ def job_environment(
         attempt_id: Becomes ``RUNNER_ATTEMPT_ID``, by which the supervisor also recognises the job's processes.
         host: Where the basics come from; the worker's own environment unless given.
     """
-    host = os.environ if host is None else host
-    environment = account()
-    environment["PATH"] = _complete(host.get("PATH", ""))
-    environment["LANG"] = "C.UTF-8"
-    for name, value in host.items():
-        if value and (name in _FROM_HOST or name.startswith(_FROM_HOST_PREFIX)):
-            environment[name] = value
+    environment = dict(_own_basics() if host is None else _basics(host))
     environment.update(job)
     environment["RUNNER_JOB_ID"] = job_id
     environment["RUNNER_ATTEMPT_ID"] = attempt_id
     return environment
+
+
+@cache
+def _own_basics() -> Mapping[str, str]:
+    """Of this process, whose environment does not change: looking through it costs more than the rest of a start."""
+    return _basics(os.environ)
+
+
+def _basics(host: Mapping[str, str]) -> dict[str, str]:
+    basics = account()
+    basics["PATH"] = _complete(host.get("PATH", ""))
+    basics["LANG"] = "C.UTF-8"
+    for name, value in host.items():
+        if value and (name in _FROM_HOST or name.startswith(_FROM_HOST_PREFIX)):
+            basics[name] = value
+    return basics
 
 
 def _complete(path: str) -> str:

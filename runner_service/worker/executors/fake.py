@@ -51,6 +51,8 @@ class _Attempt:
     word: int = 1
     records: int = 0
     journal: bytearray = field(default_factory=bytearray)
+    base: int = 0
+    base_sequence: int = 0
     written: dict[LogStream, int] = field(default_factory=lambda: dict.fromkeys(_STREAMS.values(), 0))
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     started: bool = False
@@ -199,6 +201,8 @@ class FakeExecutor:
                 fence=attempt.fence,
                 state=attempt.state,
                 log_bytes=len(attempt.journal),
+                log_base=attempt.base,
+                log_base_sequence=attempt.base_sequence,
                 outcome=attempt.outcome,
                 seal=attempt.seal if attempt.outcome else None,
             )
@@ -232,7 +236,14 @@ class FakeExecutor:
         return records, end
 
     async def acknowledge(self, attempt_id: str, offset: int) -> None:
-        self._connected()
+        attempt = self._connected().attempts.get(attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            return
+        for record, behind in decode(bytes(attempt.journal), attempt.base):
+            if behind > offset:
+                break
+            attempt.journal[attempt.base : behind] = bytes(behind - attempt.base)
+            attempt.base, attempt.base_sequence = behind, record.sequence + 1
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         if attempt_id in self._connected().attempts:

@@ -252,6 +252,8 @@ def _known_attempt(known: Known) -> KnownAttempt:
         fence=known.fence,
         state=ExecutionState(known.state),
         log_bytes=known.size,
+        log_base=known.base,
+        log_base_sequence=known.base_sequence,
         outcome=None if known.outcome is None else client.outcome(known.outcome),
         seal=None if known.seal is None else client.seal(known.seal),
     )

@@ -127,6 +127,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
         self._incoming = bytearray()
+        self._outgoing: list[bytes] = []
+        """Of this turn of the loop: sent together, for each send wakes the supervisor."""
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._count = 0
         self._transport: asyncio.Transport | None = None
@@ -136,10 +138,13 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self.lost.done():
             raise SupervisorGone
         self._count += 1
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._waiting[self._count] = future
         message["id"] = self._count
-        self._transport.write(wire.pack(message))
+        if not self._outgoing:
+            loop.call_soon(self._flush)
+        self._outgoing.append(wire.pack(message))
         reply: Message = await future
         if "error" in reply:
             raise SupervisorRefused(reply["error"]["code"], reply["error"]["message"])
@@ -147,7 +152,13 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         if self._transport is not None:
+            self._flush()
             self._transport.close()
+
+    def _flush(self) -> None:
+        if self._outgoing and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -3,7 +3,7 @@
 ::
 
     {"start": ATTEMPT, "fence": 7, "boot_id": "…"}
-    {"base": ATTEMPT, "offset": 1048600}         the journal below is given back
+    {"base": ATTEMPT, "at": {…journal.Base…}}    the journal below is given back
     {"end": {…wire.Known…}}
     {"forget": ATTEMPT}
 
@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from runner_service.worker.supervisor import linux
+from runner_service.worker.supervisor.journal import Base
 from runner_service.worker.supervisor.wire import Known, Message
 
 REWRITE_BYTES = 4 << 20
@@ -36,7 +37,7 @@ class Index:
         self._size = 0
         self._rewrite_at = REWRITE_BYTES
         self._open: dict[str, bytes] = {}
-        """The lines of attempts that are not forgotten: of each its start, base and end."""
+        """The lines of attempts that are not forgotten: of each its start and newest base, or its end."""
         self._missing = b""
         """What a full disk has not taken yet."""
 
@@ -48,7 +49,7 @@ class Index:
             if "start" in fact:
                 begun[fact["start"]] = fact
             elif "base" in fact and fact["base"] in begun:
-                begun[fact["base"]]["offset"] = fact["offset"]
+                begun[fact["base"]]["base"] = fact["at"]
             elif "end" in fact:
                 known = Known(**fact["end"])
                 begun.pop(known.attempt_id, None)
@@ -76,10 +77,11 @@ class Index:
             raise OSError("there is no room for the spool")
         self._open[attempt_id] = line
 
-    def base(self, attempt_id: str, offset: int) -> None:
-        """The journal below ``offset`` is about to be given back."""
-        line = _line({"base": attempt_id, "offset": offset})
-        self._open[attempt_id] = self._open.get(attempt_id, b"") + line
+    def base(self, attempt_id: str, base: Base) -> None:
+        """The journal below ``base`` is about to be given back."""
+        line = _line({"base": attempt_id, "at": base._asdict()})
+        start, newline, _ = self._open[attempt_id].partition(b"\n")
+        self._open[attempt_id] = start + newline + line
         self._append(line)
 
     def end(self, known: Known) -> None:

@@ -3,6 +3,10 @@
 Output beyond the log limit is cut from the middle: the head goes to disk as it comes, of the rest only the newest
 stays, in memory, and follows at the end behind a GAP that says how much is missing. A full disk loses nothing: the
 record that did not fit is kept, the pipes are not read until it is written, and the job waits as on any slow reader.
+
+What the server has committed is given back to the disk while the job runs, in steps of about `GIVE_BACK_BYTES`. The
+border, the *base*, is always the start of a record, and what the log was up to there is remembered, so that the rest
+can be read and counted without what is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from time import time_ns
+from typing import NamedTuple
 
 from runner_service.domain.logs import LogRecord, LogStream, decode, encode
 from runner_service.worker.supervisor import linux
@@ -20,10 +25,25 @@ from runner_service.worker.supervisor.wire import Message
 MAX_TAIL_BYTES = 1 << 20
 """Of memory for what is kept behind a gap."""
 GIVE_BACK_BYTES = 1 << 20
-"""Given back in multiples of this."""
+"""Between two places from which on a journal can be kept."""
+_BLOCK_BYTES = 1 << 16
+"""Given back in multiples of this, which every file system can."""
 _PIECE_BYTES = 1 << 18
 _RECORD_COST = 200
 """Bytes of memory that a record of the tail takes beside its data."""
+
+
+class Base(NamedTuple):
+    """The start of a record, and what the records before it are."""
+
+    offset: int
+    records: int
+    """How many, which is the sequence of the record that starts here."""
+    stdout_bytes: int
+    stderr_bytes: int
+
+
+START = Base(0, 0, 0, 0)
 
 
 class Journal:
@@ -33,6 +53,8 @@ class Journal:
         "_digest",
         "_fd",
         "_head_left",
+        "_marks",
+        "_next_mark",
         "_path",
         "_records",
         "_stderr_bytes",
@@ -41,8 +63,9 @@ class Journal:
         "_tail_cost",
         "_tail_limit",
         "_unwritten",
+        "acknowledged",
+        "base",
         "dropped",
-        "given_back",
         "size",
     )
 
@@ -57,8 +80,13 @@ class Journal:
         """Bytes of output that are in neither head nor tail."""
         self.size = 0
         """Bytes of whole frames on disk: what a reader may read."""
-        self.given_back = 0
-        """Of them, bytes that no longer take room on the disk."""
+        self.acknowledged = 0
+        """Of them, bytes that nobody has to read any more."""
+        self.base = START
+        """What is below may be gone."""
+        self._marks: deque[Base] = deque()
+        """Where the base may move to."""
+        self._next_mark = GIVE_BACK_BYTES
         self._unwritten: deque[bytes] = deque()
         self._records = 0
         self._stdout_bytes = 0
@@ -104,6 +132,9 @@ class Journal:
                 return False
             self.size += written
             self._unwritten.popleft()
+        if self.size >= self._next_mark:
+            self._marks.append(Base(self.size, self._records, self._stdout_bytes, self._stderr_bytes))
+            self._next_mark = self.size + GIVE_BACK_BYTES
         return True
 
     def seal(self) -> Message:
@@ -127,16 +158,21 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def may_give_back(self, offset: int) -> bool:
-        """Whether `give_back` of what is below ``offset`` would gain room."""
-        whole = min(offset, self.size) & ~(GIVE_BACK_BYTES - 1)
-        return self._fd >= 0 and whole > self.given_back and not self._digest.replays
+    def acknowledge(self, offset: int) -> bool:
+        """Nobody has to read what is below ``offset`` any more. True when the base has moved: whoever has written that
+        down calls `give_back`."""
+        self.acknowledged = max(self.acknowledged, min(offset, self.size))
+        if self._digest.replays:
+            return False
+        before = self.base
+        while self._marks and self._marks[0].offset <= self.acknowledged:
+            self.base = self._marks.popleft()
+        return self.base is not before
 
-    def give_back(self, offset: int) -> None:
-        """Frees the disk below ``offset``, where the file system can."""
-        whole = min(offset, self.size) & ~(GIVE_BACK_BYTES - 1)
-        if linux.punch_hole(self._fd, whole):
-            self.given_back = whole
+    def give_back(self, before: Base) -> None:
+        """Frees the disk from the base of before up to the present one, where the file system can."""
+        if self._fd >= 0:
+            linux.punch_hole(self._fd, room(before.offset), room(self.base.offset))
 
     def _tail_bytes(self) -> int:
         return self._tail_cost - _RECORD_COST * len(self._tail or ())
@@ -166,3 +202,8 @@ class Journal:
             rest = rest[used:]
         for record, _ in decode(b"".join(self._unwritten)):
             yield record.data
+
+
+def room(base: int) -> int:
+    """How much of a journal that is kept from ``base`` on takes no room on the disk."""
+    return base & ~(_BLOCK_BYTES - 1)

@@ -21,10 +21,10 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def punch_hole(fd: int, size: int) -> bool:
-    """Gives the first bytes of a file back to the disk; False when the file system cannot."""
+def punch_hole(fd: int, start: int, end: int) -> bool:
+    """Gives a part of a file back to the disk; False when the file system cannot."""
     mode = ctypes.c_int(_FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE)
-    result: int = _libc.fallocate64(fd, mode, ctypes.c_int64(0), ctypes.c_int64(size))
+    result: int = _libc.fallocate64(fd, mode, ctypes.c_int64(start), ctypes.c_int64(end - start))
     return result == 0
 
 

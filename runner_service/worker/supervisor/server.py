@@ -10,6 +10,7 @@ from time import monotonic_ns
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.attempt import Attempt
 from runner_service.worker.supervisor.connection import Listener
+from runner_service.worker.supervisor.journal import room
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
 from runner_service.worker.supervisor.paths import Layout, valid_attempt_id
 from runner_service.worker.supervisor.realm import Realm
@@ -35,6 +36,8 @@ class Supervisor:
     """Owns everything. One per directory; `serve` returns when it has nothing left to do.
 
     ``spool_limit`` is of all journals together: at the limit no pipe is read, so jobs that write wait (policy BLOCK).
+    What is acknowledged does not count, even while it still takes room, a little over 1 MiB per live attempt: a limit
+    must never stop jobs whose every byte is with the server.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Supervisor:
         """Takes over what an earlier supervisor left, all of it ended."""
         for one in known:
             self._ended[one.attempt_id] = one
-            self._ended_bytes += one.size
+            self._ended_bytes += _taken(one)
 
     @property
     def spools(self) -> Spools:
@@ -98,7 +101,7 @@ class Supervisor:
         del self._live[attempt.attempt_id]
         self._grown.discard(attempt)
         self._ended[known.attempt_id] = known
-        self._ended_bytes += known.size
+        self._ended_bytes += _taken(known)
         self._listener.send(
             {"event": "ended", "attempt_id": known.attempt_id, "outcome": known.outcome, "size": known.size,
              "seal": known.seal}
@@ -174,7 +177,7 @@ class Supervisor:
     def _forget(self, request: Message) -> None:
         known = self._ended.pop(request["attempt_id"], None)
         if known is not None:
-            self._ended_bytes -= known.size
+            self._ended_bytes -= _taken(known)
             if self._spools.delete(known.attempt_id):
                 self._remove_trash()
 
@@ -191,10 +194,11 @@ class Supervisor:
 
     def _acked(self, request: Message) -> None:
         attempt = self._live.get(request["attempt_id"])
-        offset = int(request["bytes"])
-        if attempt is not None and attempt.journal.may_give_back(offset):
-            self._spools.base(attempt.attempt_id, offset)
-            attempt.journal.give_back(offset)
+        if attempt is not None:
+            before = attempt.journal.base
+            if attempt.journal.acknowledge(int(request["bytes"])):
+                self._spools.base(attempt.attempt_id, attempt.journal.base)
+                attempt.journal.give_back(before)
 
     def _shut_down(self, _request: Message) -> None:
         self._shutdown()
@@ -234,7 +238,7 @@ class Supervisor:
 
     def _end_of_turn(self) -> None:
         if self._grown or self._spool_bytes >= self._spool_limit:
-            live = sum(attempt.journal.size - attempt.journal.given_back for attempt in self._live.values())
+            live = sum(attempt.journal.size - attempt.journal.acknowledged for attempt in self._live.values())
             self._spool_bytes = live + self._ended_bytes
         if self._grown:
             self._tell_growth()
@@ -264,4 +268,10 @@ class Supervisor:
         return Known(
             attempt.attempt_id, attempt.fence, attempt.state, attempt.journal.size, attempt.started_us, attempt.pid,
             attempt.outcome, attempt.seal if attempt.outcome is not None else None,
+            attempt.journal.base.offset, attempt.journal.base.records,
         )  # fmt: skip
+
+
+def _taken(ended: Known) -> int:
+    """Bytes of disk that the journal of an ended attempt takes."""
+    return ended.size - room(ended.base)

@@ -9,7 +9,7 @@ from runner_service.domain.logs import JournalCorrupt, LogStream, decode
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.digest import Digest
 from runner_service.worker.supervisor.index import Index
-from runner_service.worker.supervisor.journal import Journal
+from runner_service.worker.supervisor.journal import START, Base, Journal
 from runner_service.worker.supervisor.paths import Layout
 from runner_service.worker.supervisor.wire import Known, Message
 from runner_service.worker.supervisor.workdirs import WorkDirectories
@@ -37,9 +37,9 @@ class Spools:
         """A fresh one."""
         return self._work.take(attempt_id)
 
-    def base(self, attempt_id: str, offset: int) -> None:
-        """Remembers that the journal below ``offset``, the start of a record, may be gone."""
-        self._index.base(attempt_id, offset)
+    def base(self, attempt_id: str, base: Base) -> None:
+        """Remembers that the journal below ``base`` may be gone."""
+        self._index.base(attempt_id, base)
 
     def finish(self, known: Known) -> None:
         """Makes an end outlive this process."""
@@ -79,17 +79,17 @@ class Spools:
     def _lost(self, attempt_id: str, fact: Message) -> Known:
         rebooted = fact["boot_id"] != self._boot_id
         outcome = verdict.make("LOST", detail="machine_rebooted" if rebooted else "supervisor_died")
-        size, seal = seal_what_is_there(self._layout.journal(attempt_id), fact.get("offset", 0))
-        return Known(attempt_id, fact["fence"], wire.ENDED, size, 0, 0, outcome, seal)
+        base = Base(**fact["base"]) if "base" in fact else START
+        size, seal = seal_what_is_there(self._layout.journal(attempt_id), base)
+        return Known(
+            attempt_id, fact["fence"], wire.ENDED, size, 0, 0, outcome, seal, base.offset, base.records
+        )  # fmt: skip
 
 
-def seal_what_is_there(path: str, base: int) -> tuple[int, Message]:
-    """Cuts off a torn last frame and says what the journal is, from ``base`` on.
-
-    When there is no more of it than that, the bytes are counted from there and the hash is left empty.
-    """
-    records, offset = 0, base
-    sizes = {LogStream.STDOUT: 0, LogStream.STDERR: 0}
+def seal_what_is_there(path: str, base: Base) -> tuple[int, Message]:
+    """Cuts off a torn last frame and says what the whole log is, without the hash when only the rest is there."""
+    records, offset = base.records, base.offset
+    sizes = {LogStream.STDOUT: base.stdout_bytes, LogStream.STDERR: base.stderr_bytes}
     earlier: list[bytes] = []
     digest = Digest(lambda: earlier)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -116,5 +116,5 @@ def seal_what_is_there(path: str, base: int) -> tuple[int, Message]:
         "records": records,
         "stdout_bytes": sizes[LogStream.STDOUT],
         "stderr_bytes": sizes[LogStream.STDERR],
-        "sha256": "" if base else digest.hexdigest(),
+        "sha256": "" if base.offset else digest.hexdigest(),
     }

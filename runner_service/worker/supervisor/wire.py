@@ -12,7 +12,7 @@ them. A connection becomes *the* worker's with its ``hello``; the one before it 
     kill      attempt_id cause detail                   {}   cause: cancel | shutdown | stale | self_stop
     forget    attempt_id                                {}   of an ended attempt; else nothing happens
     deadline  attempt_id|null at_ns|null                {}   CLOCK_MONOTONIC; null attempt: all, now and later
-    acked     attempt_id bytes                          {}   spool below it may be given back to the disk
+    acked     attempt_id bytes                          {}   nobody has to read the spool below it any more
     shutdown  {}                                        {}   ends every attempt, then exits
     refused:                                            error: code, message: a sentence
 
@@ -76,6 +76,10 @@ class Known(NamedTuple):
     pid: int
     outcome: Message | None = None
     seal: Message | None = None
+    base: int = 0
+    """Where the journal begins: the start of a record, what is below was acknowledged and may be gone."""
+    base_sequence: int = 0
+    """Of the record that starts there."""
 
 
 class WireError(Exception):

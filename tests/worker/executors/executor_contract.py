@@ -227,6 +227,41 @@ class ExecutorContract:
         assert not any(event.attempt_id == "done" for event in heir.seen)
         await heir.executor.close(stop=True)
 
+    async def test_what_was_acknowledged_may_be_gone_and_the_rest_is_adopted_from_there(
+        self, rig: Rig, worker: Worker
+    ) -> None:
+        await worker.start("a", rig.writes(5_000_000), rig.holds("end"))
+        records: list[LogRecord] = []
+        offset, offsets = 0, {0: 0}
+        while not records or records[-1].data[-3:] != b"end":
+            await worker.until("a", OutputGrew)
+            while True:
+                more, offset = await worker.executor.read_log("a", offset, 1)
+                if not more:
+                    break
+                records += more
+                offsets[offset] = len(records)
+        taken = sorted(offsets)[len(offsets) * 3 // 4]
+        await worker.executor.acknowledge("a", taken)
+        await worker.executor.acknowledge("a", taken // 2)
+        (known,) = await worker.executor.adopt()
+        assert 0 < known.log_base <= taken
+        assert (known.log_base_sequence, known.log_bytes) == (offsets[known.log_base], offset)
+        assert await worker.log("a", known.log_base) == records[known.log_base_sequence :]
+        assert await worker.log("a", taken) == records[offsets[taken] :]
+        await worker.executor.close()
+        heir = Worker(rig.executor())
+        assert await heir.executor.adopt() == [known]
+        assert await heir.log("a", known.log_base) == records[known.log_base_sequence :]
+        await heir.executor.kill("a", KillCause.CANCEL)
+        end = await heir.end("a")
+        await heir.executor.acknowledge("a", offset)
+        assert (end.seal.records, end.seal.stdout_bytes) == (len(records), 5_000_003)
+        assert end.seal.sha256 == hashlib.sha256(b"".join(record.data for record in records)).digest()
+        (ended,) = await heir.executor.adopt()
+        assert (ended.log_base, ended.log_base_sequence) == (known.log_base, known.log_base_sequence)
+        await heir.executor.close(stop=True)
+
     async def test_a_newer_worker_takes_over(self, rig: Rig, worker: Worker) -> None:
         await worker.start("a", rig.holds("x"))
         await worker.until("a", OutputGrew)

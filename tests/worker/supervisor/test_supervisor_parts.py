@@ -15,7 +15,7 @@ from runner_service.domain.outcomes import OutcomeKind, RefusedReason
 from runner_service.worker.supervisor import client, verdict, wire
 from runner_service.worker.supervisor.digest import SWITCH_BYTES, Digest
 from runner_service.worker.supervisor.index import Index
-from runner_service.worker.supervisor.journal import Journal
+from runner_service.worker.supervisor.journal import START, Base, Journal
 from runner_service.worker.supervisor.paths import Layout, socket_path
 from runner_service.worker.supervisor.spools import Spools, seal_what_is_there
 from runner_service.worker.supervisor.wire import Known
@@ -84,13 +84,36 @@ def test_a_torn_journal_is_cut_to_whole_frames_and_sealed(tmp_path: Path) -> Non
     journal.close()
     with path.open("ab") as file:
         file.write(b"\x10\x00\x00\x00torn")
-    assert seal_what_is_there(str(path), 0) == (size, expected)
+    assert seal_what_is_there(str(path), START) == (size, expected)
     assert path.stat().st_size == size
-    behind = 20 * 60_024
-    assert seal_what_is_there(str(path), behind) == (
-        size,
-        {"records": 50, "stdout_bytes": 15 * 60_000, "stderr_bytes": 15 * 60_000, "sha256": ""},
-    )
+    for number in (20, 50):
+        base = Base(number * 60_024, number, number // 2 * 60_000, number // 2 * 60_000)
+        assert seal_what_is_there(str(path), base) == (size, {**expected, "sha256": ""})
+
+
+def test_a_journal_gives_back_what_is_acknowledged_and_is_the_same_from_its_base_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    journal = Journal(str(path), 1 << 30)
+    assert not journal.acknowledge(1 << 20)
+    journal.write(LogStream.STDERR, bytes(1000))
+    for _ in range(80):
+        journal.write(LogStream.STDOUT, os.urandom(50_000))
+    whole = path.read_bytes()
+    before = journal.base
+    assert not journal.acknowledge(1000)
+    assert journal.acknowledge(3_000_000)
+    assert journal.acknowledged == 3_000_000
+    base = journal.base
+    assert 2_000_000 < base.offset <= 3_000_000
+    assert (base.stdout_bytes, base.stderr_bytes) == ((base.records - 1) * 50_000, 1000)
+    assert next(decode(whole, base.offset))[0].sequence == base.records
+    taken = path.stat().st_blocks
+    journal.give_back(before)
+    assert (taken - path.stat().st_blocks) * 512 >= 2_000_000
+    assert path.read_bytes()[base.offset :] == whole[base.offset :]
+    assert not journal.acknowledge(2_000_000)
+    assert journal.seal()["records"] == 81
+    journal.close()
 
 
 def test_an_index_tells_what_was_appended_whatever_was_torn(tmp_path: Path) -> None:
@@ -100,7 +123,8 @@ def test_an_index_tells_what_was_appended_whatever_was_torn(tmp_path: Path) -> N
     index.begin([])
     for number in range(4):
         index.start(f"a{number}", number)
-    index.base("a1", 4096)
+    index.base("a1", Base(4096, 3, 4000, 24))
+    index.base("a1", Base(8192, 5, 8000, 72))
     index.end(known("a2", 2))
     index.end(known("a3", 3))
     index.forget("a3")
@@ -108,9 +132,9 @@ def test_an_index_tells_what_was_appended_whatever_was_torn(tmp_path: Path) -> N
         file.write(b'{"end": {"attempt_id": "a0", "fen')
     begun, ended = Index(str(path), "other").read()
     assert ended == [known("a2", 2)]
-    assert {attempt_id: (fact["fence"], fact.get("offset", 0)) for attempt_id, fact in begun.items()} == {
-        "a0": (0, 0),
-        "a1": (1, 4096),
+    assert {attempt_id: (fact["fence"], fact.get("base")) for attempt_id, fact in begun.items()} == {
+        "a0": (0, None),
+        "a1": (1, Base(8192, 5, 8000, 72)._asdict()),
     }
 
 
