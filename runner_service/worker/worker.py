@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runner_client.channel import Tls
 from runner_service.worker.attempts import Attempts
-from runner_service.worker.executors.base import Executor, ExecutorUnavailable, KillCause
+from runner_service.worker.executors.base import Executor, ExecutorError, ExecutorUnavailable, KillCause
 from runner_service.worker.identity import WorkerLock, next_session_id
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
@@ -219,8 +219,18 @@ class Worker:
             else:
                 orders.discard(held)  # Offered, and the server was never told that it arrived.
         await self._until(lambda: not self._attempts.any_live, self._times.stop_budget)
+        if self._hurry.is_set() and self._attempts.any_live:
+            self._hurry.clear()  # It was about the grace. A third signal is about what follows.
+            await self._end_grace()
+            await self._until(lambda: not self._attempts.any_live, self._times.farewell)
         if link.connected:
             await self._until(lambda: not len(self._attempts), self._times.farewell)
+
+    async def _end_grace(self) -> None:
+        try:
+            await self._executor.hurry()
+        except ExecutorError as error:
+            log.error("%s", error, extra={"action": "hurry_failed"})
 
     async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
         """Waits, for so long, unless somebody is in a hurry."""

@@ -8,7 +8,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
 from e2e_following import STDOUT, Followed, by_grpc
 from e2e_jobs import script, wait_for
 from e2e_processes import end_processes_of, processes_of
@@ -145,11 +144,6 @@ async def test_jobs_without_a_worker_are_ended_too(own_server: ServerProcess, tm
         assert ended.attempts == 1
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="the worker's hurry asks the supervisor for `shutdown`, which gives each job the kill grace of its own",
-)
 async def test_a_hurry_does_not_wait_for_the_grace_of_a_job(own_server: ServerProcess, tmp_path: Path) -> None:
     server, gate = own_server, tmp_path / "gate"
     server.settings["executor"]["kill_grace_seconds"] = 300

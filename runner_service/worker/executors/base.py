@@ -166,6 +166,9 @@ class Executor(Protocol):
         outcome. Of an unknown attempt: nothing, and no Ended.
         """
 
+    async def hurry(self) -> None:
+        """The grace of every attempt that is being ended is over: KILL, now. Of others: nothing."""
+
     async def forget(self, attempt_id: str) -> None:
         """Deletes the log and working directory of an ended attempt. Of a live or unknown one: nothing."""
 

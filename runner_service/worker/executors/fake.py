@@ -254,6 +254,10 @@ class FakeExecutor:
                 outcome = replace(outcome, message=detail)
             self.machine.end(attempt_id, outcome)
 
+    async def hurry(self) -> None:
+        """What is killed here has no grace."""
+        self._connected()
+
     async def forget(self, attempt_id: str) -> None:
         attempt = self._connected().attempts.get(attempt_id)
         if attempt is not None and attempt.outcome is not None:

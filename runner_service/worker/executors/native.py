@@ -103,6 +103,9 @@ class NativeExecutor:
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         await self._ask(lambda supervisor: supervisor.kill(attempt_id, cause.value, detail))
 
+    async def hurry(self) -> None:
+        await self._ask(lambda supervisor: supervisor.hurry())
+
     async def forget(self, attempt_id: str) -> None:
         if attempt_id in self._known and attempt_id not in self._over:
             return

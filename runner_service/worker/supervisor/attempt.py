@@ -126,6 +126,12 @@ class Attempt:
         """Ends the attempt. The first verdict holds: again, or after its end, changes nothing."""
         self._terminate(verdict.killed(cause, detail, max(0, self._step)))
 
+    def hurry(self) -> None:
+        """The grace is over, if the attempt is being ended."""
+        if self.ending:
+            self._kill_at = min(self._kill_at, monotonic_ns())
+            self._look_again()
+
     def set_deadline(self, at_ns: int | None) -> None:
         """Its own self-stop deadline, or none."""
         if self.deadline is not None:

@@ -93,6 +93,10 @@ class Client:
     async def kill(self, attempt_id: str, cause: str, detail: str = "") -> None:
         await self._request("kill", attempt_id=attempt_id, cause=cause, detail=detail)
 
+    async def hurry(self) -> None:
+        """Ends the grace of every attempt that is being ended."""
+        await self._request("hurry")
+
     async def forget(self, attempt_id: str) -> None:
         await self._request("forget", attempt_id=attempt_id)
 

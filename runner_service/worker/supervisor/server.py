@@ -203,10 +203,15 @@ class Supervisor:
     def _shut_down(self, _request: Message) -> None:
         self._shutdown()
 
+    def _hurry(self, _request: Message) -> None:
+        for attempt in list(self._live.values()):
+            attempt.hurry()
+
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello,
         "start": _start,
         "kill": _kill,
+        "hurry": _hurry,
         "forget": _forget,
         "deadline": _set_deadline,
         "acked": _acked,

@@ -10,6 +10,7 @@ them. A connection becomes *the* worker's with its ``hello``; the one before it 
     hello     {}                                        protocol pid guard_pid boot_id attempts: [Known]
     start     attempt_id fence plan                     {}   again with the same fence: nothing happens
     kill      attempt_id cause detail                   {}   cause: cancel | shutdown | stale | self_stop
+    hurry     {}                                        {}   the grace of what is being ended is over
     forget    attempt_id                                {}   of an ended attempt; else nothing happens
     deadline  attempt_id|null at_ns|null                {}   CLOCK_MONOTONIC; null attempt: all, now and later
     acked     attempt_id bytes                          {}   nobody has to read the spool below it any more

@@ -174,6 +174,17 @@ class ExecutorContract:
         assert (end.outcome.kind, end.outcome.detail) == (kind, told)
         assert text(await worker.log("a"), LogStream.STDOUT) == b"x"
 
+    async def test_a_hurry_ends_what_is_being_ended_and_nothing_else(self, rig: Rig, worker: Worker) -> None:
+        for attempt_id in ("a", "b"):
+            await worker.start(attempt_id, rig.holds("x"))
+            await worker.until(attempt_id, OutputGrew)
+        await worker.executor.kill("a", KillCause.SHUTDOWN)
+        await worker.executor.hurry()
+        await worker.executor.hurry()
+        assert (await worker.end("a")).outcome.kind is OutcomeKind.CANCELLED
+        known = {attempt.attempt_id: attempt.state for attempt in await worker.executor.adopt()}
+        assert known["b"] is ExecutionState.RUNNING
+
     async def test_starting_twice_runs_once(self, rig: Rig, worker: Worker) -> None:
         await worker.start("a", rig.says("once", "", 0))
         await worker.start("a", rig.says("once", "", 0))
