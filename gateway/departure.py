@@ -26,9 +26,16 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
 
     The watch on the connection begins when the work first waits for something: most calls never do.
     """
+    try:
+        waiting_for = work.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    return await _watched(work, waiting_for, receive)
+
+
+async def _watched(work: Coroutine[Any, Any, T], waiting_for: Any, receive: Receive) -> T:
     task = asyncio.current_task()
     assert task is not None
-    watch: asyncio.Task[None] | None = None
     gone = False
 
     async def watch_client() -> None:
@@ -37,12 +44,9 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         gone = True
         task.cancel()
 
-    def on_wait() -> None:
-        nonlocal watch
-        watch = asyncio.create_task(watch_client())
-
+    watch = asyncio.create_task(watch_client())
     try:
-        result = await _with_hook(work, on_wait)
+        result = await _rest(work, waiting_for)
         if gone:  # the work took the cancellation and answered all the same
             task.uncancel()
         return result
@@ -51,18 +55,12 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
             raise ClientLeft from None
         raise
     finally:
-        if watch is not None:
-            watch.cancel()
+        watch.cancel()
 
 
 @types.coroutine
-def _with_hook(work: Coroutine[Any, Any, T], on_wait: Callable[[], None]) -> Generator[Any, Any, T]:
-    """``await work``, with a call to ``on_wait`` when it waits for the first time."""
-    try:
-        waiting_for = work.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    on_wait()
+def _rest(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+    """``await work``, for work that was begun and waits for something."""
     while True:
         thrown: BaseException | None = None
         result = None

@@ -62,8 +62,8 @@ class Endpoint:
     condition: Condition | None
     response_body: tuple[FieldDescriptor, ...]
     """The reply field that is the body; empty for the whole reply."""
-    encode: Encode | None
-    """The reply (or its body field) → JSON; None when it is printed as it is."""
+    encode: Encode
+    """The reply (or its body field) → JSON."""
     framings: Framings | None
     """For server streams."""
     max_body_bytes: int

@@ -189,7 +189,7 @@ def _getter(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:
     def get(message: Any) -> Any:
         for name in names:
             message = getattr(message, name)
-        return message if encode is None else encode(message)
+        return encode(message)
 
     return get
 

@@ -23,6 +23,8 @@ Connection …) can't be set, and neither can values with line breaks or other c
 from __future__ import annotations
 
 import binascii
+import functools
+import itertools
 import os
 import re
 from base64 import b64decode
@@ -69,7 +71,22 @@ def request_id(given: str | None) -> str:
     """The client's request id when it is short and plain, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return os.urandom(16).hex()
+    return f"{_process.prefix}{next(_process.counter):016x}"
+
+
+class _Process:
+    """What new request ids are made of: random bits of this process, which no other shares, and a count."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.prefix = os.urandom(8).hex()
+        self.counter = itertools.count(int.from_bytes(os.urandom(4)))
+
+
+_process = _Process()
+os.register_at_fork(after_in_child=_process.renew)
 
 
 def invocation_metadata(
@@ -86,9 +103,14 @@ def invocation_metadata(
             if entry is not None and entry.key != request_id_header:
                 entries.append(entry)
     entries.append(Metadatum(request_id_header, request_id))
-    entries.append(Metadatum(LISTENER, request.listener))
-    entries.append(Metadatum(ROUTE, route))
+    entries.append(_constant(LISTENER, request.listener))
+    entries.append(_constant(ROUTE, route))
     return tuple(entries)
+
+
+@functools.lru_cache(maxsize=1024)
+def _constant(name: str, value: str) -> Metadatum:
+    return Metadatum(name, value)
 
 
 def _prefixed(name: str, value: str) -> Metadatum | None:

@@ -52,5 +52,4 @@ def _body(endpoint: Endpoint, message: Any) -> tuple[bytes, str]:
         value = getattr(value, each.name)
     if getattr(getattr(value, "DESCRIPTOR", None), "full_name", "") == schema.HTTP_BODY:
         return value.data, value.content_type or "application/octet-stream"
-    encoded = value if endpoint.encode is None else endpoint.encode(value)
-    return orjson.dumps(encoded), endpoint.service.json_media_type
+    return orjson.dumps(endpoint.encode(value)), endpoint.service.json_media_type

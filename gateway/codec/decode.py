@@ -20,6 +20,9 @@ from gateway.codec.well_known_in import Into, well_known_into
 
 Slot = int | str  # what may be set once: a field (by number) or a oneof (by name)
 Member = tuple[Slot, bool, Into]  # (slot, whether null is a value, setter)
+# A member of an object: (slot or None where nothing can be set twice, attribute, type of values that are set as they
+# are, whether null is a value, setter for all others)
+Entry = tuple[Slot | None, str, type | None, bool, Into]
 
 
 class Decoder:
@@ -66,19 +69,25 @@ class Decoder:
             self._messages[key] = special
             return special
         only = schema.only_field(descriptor)
-        members: dict[str, Member] = {}
+        members: dict[str, Entry] = {}
         into = _transparent(members, only.name) if only else _object(members, self.style.ignore_unknown)
         # Known before its fields are compiled: a message may hold itself.
         self._messages[key] = into
         for field in descriptor.fields:
             if field.name not in omit:
-                members[field.name] = members[field.json_name] = self.member(field)
+                members[field.name] = members[field.json_name] = self._entry(field)
         return into
 
     def member(self, field: FieldDescriptor) -> Member:
         """How one field is set from the JSON value of its member."""
         slot = schema.oneof_name(field) or field.number
         return slot, _null_is_value(field), self.field(field)
+
+    def _entry(self, field: FieldDescriptor) -> Entry:
+        slot, null_is_value, put = self.member(field)
+        once = field.name == field.json_name and schema.oneof_name(field) is None
+        as_is = None if field.is_repeated else _type_as_is(field)
+        return None if once else slot, field.name, as_is, null_is_value, put
 
     def field(self, field: FieldDescriptor) -> Into:
         """The closure that sets a field of a message from the JSON value of its member."""
@@ -95,10 +104,7 @@ class Decoder:
             into = self.into(schema.message_type(field))
             return _messages(name, into, _null_is_value(field)) if field.is_repeated else _message(name, into)
         decode = scalar_decoder(field, strict=self.style.strict_types)
-        plain = field.type == schema.F.TYPE_STRING and not schema.field_rules(field).raw_json
-        if field.is_repeated:
-            return _scalars(name, decode, str if plain else None)
-        return _text(name, decode) if plain else _scalar(name, decode)
+        return _scalars(name, decode, _type_as_is(field)) if field.is_repeated else _scalar(name, decode)
 
     def _map_scalar(self, field: FieldDescriptor, value: FieldDescriptor) -> Decode:
         rules = schema.field_rules(field)
@@ -168,6 +174,16 @@ def _leads_to_raw(shape: RawShape, seen: set[int]) -> bool:
     return any(_leads_to_raw(below, seen) for below in shape.members.values())
 
 
+def _type_as_is(field: FieldDescriptor) -> type | None:
+    """The type of JSON values that (each of) a scalar field takes unseen."""
+    if schema.field_rules(field).raw_json:
+        return None
+    return _AS_IS.get(field.type)
+
+
+_AS_IS: dict[int, type] = {schema.F.TYPE_STRING: str, schema.F.TYPE_BOOL: bool}
+
+
 def _null_is_value(field: FieldDescriptor) -> bool:
     """Fields for which null is something to set; for all others it means: not set."""
     if schema.field_rules(field).raw_json:
@@ -180,7 +196,7 @@ def _null_is_value(field: FieldDescriptor) -> bool:
     return field.type == schema.F.TYPE_ENUM and bool(schema.enum_type(field).full_name == schema.NULL_VALUE)
 
 
-def _object(members: dict[str, Member], ignore_unknown: bool) -> Into:
+def _object(members: dict[str, Entry], ignore_unknown: bool) -> Into:
     def into(message: Any, value: Any) -> None:
         if type(value) is not dict:
             raise Refused("an object", value)
@@ -191,12 +207,16 @@ def _object(members: dict[str, Member], ignore_unknown: bool) -> Into:
                 if ignore_unknown:
                     continue
                 raise Refused("no such field", unknown=True).under(_printable(name))
-            slot, null_is_value, put = member
+            slot, attribute, as_is, null_is_value, put = member
             if item is None and not null_is_value:
                 continue
-            if slot in used:
-                raise _twice(slot).under(name)
-            used.add(slot)
+            if slot is not None:
+                if slot in used:
+                    raise _twice(slot).under(name)
+                used.add(slot)
+            if type(item) is as_is:
+                setattr(message, attribute, item)
+                continue
             try:
                 put(message, item)
             except Refused as refused:
@@ -215,9 +235,9 @@ def _printable(name: str) -> str:
     return name if len(name) <= 64 else name[:64] + "…"
 
 
-def _transparent(members: dict[str, Member], name: str) -> Into:
+def _transparent(members: dict[str, Entry], name: str) -> Into:
     def into(message: Any, value: Any) -> None:
-        members[name][2](message, value)
+        members[name][-1](message, value)
 
     return into
 
@@ -225,15 +245,6 @@ def _transparent(members: dict[str, Member], name: str) -> Into:
 def _scalar(name: str, decode: Decode) -> Into:
     def put(message: Any, value: Any) -> None:
         setattr(message, name, decode(value))
-
-    return put
-
-
-def _text(name: str, decode: Decode) -> Into:
-    """The commonest field by far, at the cost of one call instead of two."""
-
-    def put(message: Any, value: Any) -> None:
-        setattr(message, name, value if type(value) is str else decode(value))
 
     return put
 

@@ -16,20 +16,17 @@ not the one set are always left out: printing them would say that all are set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import keyword
+from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.codec import schema
-from gateway.codec.scalars_out import Encode
 from gateway.codec.style import Style
 from runner.gateway.v1 import options_pb2 as options
 
 if TYPE_CHECKING:
     from gateway.codec.encode import Encoder
-
-Put = Callable[[Any, dict[str, Any]], None]
 
 
 def empty_rule(field: FieldDescriptor, owner: Descriptor, style: Style) -> int:
@@ -39,74 +36,41 @@ def empty_rule(field: FieldDescriptor, owner: Descriptor, style: Style) -> int:
     return schema.field_rules(field).empty or schema.message_rules(owner).empty or style.empty
 
 
-def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> Put:
-    """Writes one field of a message into an object."""
-    name, attribute = encoder.name_of(field), field.name
-    encode = encoder.value(field)
+def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> list[str]:
+    """The lines of code that write one field of ``message`` into the object ``members``."""
+    member, name = f"members[{encoder.name_of(field)!r}]", field.name
+    value = f"getattr(message, {name!r})" if keyword.iskeyword(name) else f"message.{name}"
+    lines = [f"value = {value}", f"{member} = {encoder.expression(field, 'value')}"]
+    if not field.is_repeated:
+        lines = [f"{member} = {encoder.expression(field, value)}"]
     if field.has_presence:
-        return _optional(name, attribute, encode, _unset(field, encoder, empty))
-    if empty == options.EMPTY_VALUE_OMIT:
-        return _unless_empty(name, attribute, encode)
+        unset = _unset(field, encoder, empty)
+        otherwise = [] if unset is None else ["else:", f"    {member} = {unset}"]
+        return [f"if message.HasField({name!r}):", *_indented(lines), *otherwise]
+    if empty not in (options.EMPTY_VALUE_OMIT, options.EMPTY_VALUE_NULL):
+        return lines
+    otherwise = ["else:", f"    {member} = None"] if empty == options.EMPTY_VALUE_NULL else []
+    set_one = f"{member} = {encoder.expression(field, 'value')}"
+    return [f"value = {value}", "if value:", f"    {set_one}", *otherwise]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _unset(field: FieldDescriptor, encoder: Encoder, empty: int) -> str | None:
+    """Code for what to print for a field with presence that is not set; None: nothing."""
     if empty == options.EMPTY_VALUE_NULL:
-        return _or_null(name, attribute, encode)
-    return _always(name, attribute, encode)
-
-
-def _always(name: str, attribute: str, encode: Encode | None) -> Put:
-    def put_as_is(message: Any, members: dict[str, Any]) -> None:
-        members[name] = getattr(message, attribute)
-
-    def put(message: Any, members: dict[str, Any]) -> None:
-        members[name] = encode(getattr(message, attribute))  # type: ignore[misc]
-
-    return put_as_is if encode is None else put
-
-
-def _unless_empty(name: str, attribute: str, encode: Encode | None) -> Put:
-    def put(message: Any, members: dict[str, Any]) -> None:
-        value = getattr(message, attribute)
-        if value:
-            members[name] = value if encode is None else encode(value)
-
-    return put
-
-
-def _or_null(name: str, attribute: str, encode: Encode | None) -> Put:
-    def put(message: Any, members: dict[str, Any]) -> None:
-        value = getattr(message, attribute)
-        if not value:
-            members[name] = None
-        else:
-            members[name] = value if encode is None else encode(value)
-
-    return put
-
-
-def _optional(name: str, attribute: str, encode: Encode | None, unset: Callable[[], Any] | None) -> Put:
-    def put(message: Any, members: dict[str, Any]) -> None:
-        if message.HasField(attribute):
-            value = getattr(message, attribute)
-            members[name] = value if encode is None else encode(value)
-        elif unset is not None:
-            members[name] = unset()
-
-    return put
-
-
-def _unset(field: FieldDescriptor, encoder: Encoder, empty: int) -> Callable[[], Any] | None:
-    """What to print for a field with presence that is not set; None: nothing."""
-    if empty == options.EMPTY_VALUE_NULL:
-        return lambda: None
+        return "None"
     if empty != options.EMPTY_VALUE_DEFAULT:
         return None
+    bind = encoder.namespace.bind
     if not schema.is_message(field):
-        encode, default = encoder.value(field), field.default_value
-        return lambda: default if encode is None else encode(default)
+        return bind("default", encoder.value(field)(field.default_value))
     if schema.message_type(field).full_name.startswith("google.protobuf.") or _holds_itself(schema.message_type(field)):
-        return lambda: None
-    message_type = schema.message_class(schema.message_type(field))
-    inner = encoder.message(schema.message_type(field))
-    return lambda: inner(message_type())
+        return "None"
+    made = bind("message", schema.message_class(schema.message_type(field)))
+    return f"{encoder.function_name(schema.message_type(field))}({made}())"
 
 
 def _holds_itself(descriptor: Descriptor) -> bool:

@@ -1,8 +1,7 @@
-"""Messages → JSON, compiled once per message type into closures."""
+"""Messages → JSON: a function per message type, generated once (see ``source``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -12,68 +11,90 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from gateway.codec import schema
-from gateway.codec.empties import Put, empty_rule, put_field
+from gateway.codec.empties import empty_rule, put_field
 from gateway.codec.scalars_out import Encode, key_encoder, scalar_encoder
+from gateway.codec.source import Namespace
 from gateway.codec.style import Style
 from gateway.codec.well_known_out import timestamp_encoder, well_known_encoder
 
 
 class Encoder:
-    """Prints messages in one style. Closures are made on first use and kept."""
+    """Prints messages in one style. Functions are made on first use and kept."""
 
     def __init__(self, style: Style, pool: DescriptorPool | None = None) -> None:
         self.style = style
         self.pool = pool if pool is not None else descriptor_pool.Default()
-        self._messages: dict[tuple[str, frozenset[str]], Encode] = {}
+        self.namespace = Namespace()
+        self._names: dict[tuple[str, frozenset[str]], str] = {}
 
     def dumps(self, message: Message, *, omit: frozenset[str] = frozenset()) -> bytes:
         """The JSON text of a message."""
         return orjson.dumps(self.message(cast(Descriptor, message.DESCRIPTOR), omit)(message))
 
     def message(self, descriptor: Descriptor, omit: frozenset[str] = frozenset()) -> Encode:
-        """The closure for a message type; ``omit`` names top-level fields that are not printed."""
+        """The function for a message type; ``omit`` names top-level fields that are not printed."""
+        return self.namespace.function(self.function_name(descriptor, omit))
+
+    def function_name(self, descriptor: Descriptor, omit: frozenset[str] = frozenset()) -> str:
+        """The name by which generated code calls ``message(descriptor, omit)``."""
         key = (descriptor.full_name, omit)
-        known = self._messages.get(key)
+        known = self._names.get(key)
         if known is not None:
             return known
         special = well_known_encoder(descriptor, self)
         if special is not None:
-            self._messages[key] = special
-            return special
-        only = schema.only_field(descriptor)
-        puts: list[Put] = []
-        encode = _transparent(puts, self.name_of(only)) if only else _members(puts)
+            name = self._names[key] = self.namespace.bind("encode", special)
+            return name
         # Known before its fields are compiled: a message may hold itself.
-        self._messages[key] = encode
+        name = self._names[key] = self.namespace.name("encode")
+        lines = ["members = {}"]
         for field in descriptor.fields:
             if field.name not in omit and not schema.field_rules(field).hidden:
-                puts.append(put_field(field, self, empty_rule(field, descriptor, self.style)))
-        return encode
+                lines += put_field(field, self, empty_rule(field, descriptor, self.style))
+        only = schema.only_field(descriptor)
+        lines.append(f"return members.get({self.name_of(only)!r})" if only else "return members")
+        self.namespace.compile(name, "message", lines)
+        return name
 
     def name_of(self, field: FieldDescriptor) -> str:
         """How a member is spelled in replies."""
         return field.name if self.style.proto_names else field.json_name
 
-    def value(self, field: FieldDescriptor) -> Encode | None:
-        """The closure for a whole field: a list, a map, or a single value (None: printed as it is)."""
-        single = schema.map_value(field)
-        if single is not None:
-            return _map(key_encoder(schema.message_type(field).fields_by_name["key"]), self._element(single, field))
-        if field.is_repeated:
-            element = self._element(field, field)
-            return list if element is None else _list(element)
-        return self._element(field, field)
+    def value(self, field: FieldDescriptor) -> Encode:
+        """The function for a whole field: a list, a map, or a single value."""
+        return self.namespace.compile(
+            self.namespace.name("value"), "value", [f"return {self.expression(field, 'value')}"]
+        )
 
-    def _element(self, field: FieldDescriptor, ruled: FieldDescriptor) -> Encode | None:
-        """One value; ``ruled`` is the field whose rules hold: the map's, for a map's values."""
+    def expression(self, field: FieldDescriptor, value: str) -> str:
+        """Code that prints a whole field, given code for its value (a variable's name, unless it is a single one)."""
+        single = schema.map_value(field)
+        if single is None:
+            element = self._element(field, field)
+            if not field.is_repeated:
+                return _call(element, value)
+            return f"list({value})" if element is None else f"[{element}(each) for each in {value}]"
+        element = self._element(single, field)
+        key = key_encoder(schema.message_type(field).fields_by_name["key"])
+        name = _call(key and self.namespace.bind("key", key), "name")
+        # Sorted: a map has no order of its own, and two servers should answer with the same bytes.
+        return f"{{{name}: {_call(element, f'{value}[name]')} for name in sorted({value})}} if {value} else {{}}"
+
+    def _element(self, field: FieldDescriptor, ruled: FieldDescriptor) -> str | None:
+        """The name of the function for one value; None: printed as it is.
+
+        ``ruled`` is the field whose rules hold: the map's, for a map's values.
+        """
         rules = schema.field_rules(ruled)
-        if not schema.is_message(field):
-            if field is not ruled and (rules.raw_json or rules.text or rules.integer_number):
-                return scalar_encoder_of_map(field, rules, self.style)
-            return scalar_encoder(field, self.style)
-        if schema.message_type(field).full_name == "google.protobuf.Timestamp" and rules.timestamp_digits:
-            return timestamp_encoder(rules.timestamp_digits)
-        return self.message(schema.message_type(field))
+        if schema.is_message(field):
+            if schema.message_type(field).full_name == "google.protobuf.Timestamp" and rules.timestamp_digits:
+                return self.namespace.bind("time", timestamp_encoder(rules.timestamp_digits))
+            return self.function_name(schema.message_type(field))
+        if field is not ruled and (rules.raw_json or rules.text or rules.integer_number):
+            encode = scalar_encoder_of_map(field, rules, self.style)
+        else:
+            encode = scalar_encoder(field, self.style)
+        return encode and self.namespace.bind("scalar", encode)
 
 
 def scalar_encoder_of_map(field: FieldDescriptor, rules: Any, style: Style) -> Encode | None:
@@ -85,31 +106,5 @@ def scalar_encoder_of_map(field: FieldDescriptor, rules: Any, style: Style) -> E
     return None
 
 
-def _members(puts: list[Put]) -> Callable[[Any], dict[str, Any]]:
-    def encode(message: Any) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        for put in puts:
-            put(message, members)
-        return members
-
-    return encode
-
-
-def _transparent(puts: list[Put], name: str) -> Encode:
-    members = _members(puts)
-    return lambda message: members(message).get(name)
-
-
-def _list(element: Encode) -> Encode:
-    return lambda values: [element(value) for value in values]
-
-
-def _map(key: Encode | None, element: Encode | None) -> Encode:
-    # Sorted: a map has no order of its own, and two servers should answer with the same bytes.
-    if key is None:
-        if element is None:
-            return lambda values: dict(sorted(values.items()))
-        return lambda values: {name: element(values[name]) for name in sorted(values)}
-    if element is None:
-        return lambda values: {key(name): values[name] for name in sorted(values)}
-    return lambda values: {key(name): element(values[name]) for name in sorted(values)}
+def _call(function: str | None, argument: str) -> str:
+    return argument if function is None else f"{function}({argument})"

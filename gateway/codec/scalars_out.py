@@ -49,9 +49,14 @@ def key_encoder(key: FieldDescriptor) -> Encode | None:
 def _enum(field: FieldDescriptor) -> Encode:
     if schema.enum_type(field).full_name == schema.NULL_VALUE:
         return lambda value: None
-    words = schema.words(schema.enum_type(field))
-    # A number without a name, from a newer peer, prints as itself.
-    return lambda value: words.get(value, value)
+    return _Words(schema.words(schema.enum_type(field))).__getitem__
+
+
+class _Words(dict[int, Any]):
+    """A number without a name, from a newer peer, prints as itself."""
+
+    def __missing__(self, number: int) -> int:
+        return number
 
 
 def _double(value: float) -> Any:

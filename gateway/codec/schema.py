@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 from google.protobuf import message_factory
@@ -64,6 +65,7 @@ def map_value(field: FieldDescriptor) -> FieldDescriptor | None:
     return None
 
 
+@functools.lru_cache(maxsize=4096)
 def oneof_name(field: FieldDescriptor) -> str | None:
     """The declared oneof that a field is a member of; None also for proto3 ``optional``."""
     oneof = field.containing_oneof

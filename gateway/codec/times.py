@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from gateway.codec.errors import Refused
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (prints without an offset)
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _MAX_DURATION = 315_576_000_000  # seconds: ten thousand years
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # years 1 to 9999
@@ -28,10 +26,16 @@ def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
     """RFC 3339 in UTC with ``digits`` fractional digits (cut, not rounded); 0: as many as needed, in threes."""
     if not 0 <= nanos < 1_000_000_000:
         raise ValueError("a Timestamp's nanos are out of range")
-    text = (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
+    text = _second_text(seconds)
     if digits:
         return f"{text}.{nanos:09d}"[: 20 + digits] + "Z"
     return f"{text}{_fraction(nanos)}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _second_text(seconds: int) -> str:
+    """Times come in clusters: of one job, of a page of events."""
+    return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def duration_text(seconds: int, nanos: int) -> str:
@@ -55,13 +59,11 @@ def parse_timestamp(text: str) -> tuple[int, int]:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise Refused(TIMESTAMP, text)
-    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    moment, fraction, sign, offset_hours, offset_minutes = match.groups()
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        seconds = _second_of(moment)
     except ValueError:
         raise Refused(TIMESTAMP, text) from None
-    elapsed = moment - _EPOCH
-    seconds = elapsed.days * 86400 + elapsed.seconds
     if sign:
         if int(offset_hours) > 23 or int(offset_minutes) > 59:
             raise Refused(TIMESTAMP, text)
@@ -70,6 +72,12 @@ def parse_timestamp(text: str) -> tuple[int, int]:
         if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
             raise Refused(TIMESTAMP, text)
     return seconds, int(fraction.ljust(9, "0")) if fraction else 0
+
+
+@functools.lru_cache(maxsize=256)
+def _second_of(moment: str) -> int:
+    elapsed = datetime.fromisoformat(moment) - _NAIVE_EPOCH
+    return elapsed.days * 86400 + elapsed.seconds
 
 
 def parse_duration(text: str) -> tuple[int, int]:
