@@ -94,6 +94,7 @@ async def test_fifty_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 8))
-async def test_three_hundred_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp_path: Path, seed: int) -> None:
-    await _batch(faulty, tmp_path, seed=seed, count=300)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [2, 3])
+async def test_two_hundred_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp_path: Path, seed: int) -> None:
+    await _batch(faulty, tmp_path, seed=seed, count=200)
