@@ -111,7 +111,14 @@ signal.pause()
 """
 
 
-@pytest.mark.parametrize("cgroup", [pytest.param(True, id="cgroup")])  # /proc alone is walked slower than it forks.
+@pytest.mark.parametrize(
+    "cgroup",
+    [
+        pytest.param(True, id="cgroup"),
+        # About one run in four leaves survivors: /proc is walked slower than this forks.
+        pytest.param(False, id="proc", marks=pytest.mark.xfail(reason="best effort without a cgroup", strict=False)),
+    ],
+)
 async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(hold: Hold, token: str) -> None:
     """16 processes, each of which is another a moment later; 6,400 in all, for a machine has 32,768 numbers."""
     await hold.start("a", [sys.executable, "-I", "-S", "-c", HOPPING, token])
