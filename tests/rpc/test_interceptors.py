@@ -67,9 +67,10 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
 async def _call(channel: grpc.aio.Channel, shape: str, what: bytes, token: str | None = "key") -> list[bytes]:
     call = getattr(channel, shape)(f"/test.Service/{shape}")
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
-    # One message: a second write that meets the end of the call becomes INTERNAL in grpc.aio's client, whatever the
-    # server said.
-    request: Any = iter([what]) if shape.startswith("stream") else what
+    # A refusal comes before the stream is read: a second write that meets it makes grpc.aio's client say INTERNAL,
+    # "Internal error from Core", in place of what the server said.
+    parts = [what[:3], what[3:]] if token == "key" else [what]
+    request: Any = iter(parts) if shape.startswith("stream") else what
     if shape.endswith("unary"):
         return [await call(request, metadata=metadata, timeout=10)]
     return [part async for part in call(request, metadata=metadata, timeout=10)]
