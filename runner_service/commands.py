@@ -14,6 +14,8 @@ from typing import Any
 
 from runner_client import __version__
 
+log = logging.getLogger(__name__)
+
 EXIT_CONFIG = 2
 EXIT_CANNOT_SERVE = 1
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING}
@@ -96,6 +98,11 @@ async def _serve(settings: Any, *, keep_jobs: bool) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    if settings.security.insecure:
+        log.warning(
+            "--insecure: whoever reaches a port may run commands here, without a credential",
+            extra={"action": "insecure"},
+        )
     try:
         async with open_app(settings) as app:
             http = " ".join(f"http://{address}" for address in app.http_addresses)

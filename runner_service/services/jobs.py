@@ -83,7 +83,9 @@ class Jobs:
             return ""
         position = await self._store.position(job.job_id)
         return (
-            "next in the queue: waits for a runner with room" if position == 0 else f"{position} jobs stand before it"
+            "next in the queue: waits for a runner with room and the labels it requires"
+            if position == 0
+            else f"{position} jobs stand before it"
         )
 
     async def list(self, filter: JobFilter, *, limit: int, offset: int = 0, after: str = "") -> JobPage:
