@@ -7,40 +7,25 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
-from runner.dialects.common.v1 import health_service_pb2_grpc
-from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
-from runner.v1 import (
-    command_service_pb2_grpc,
-    dispatch_service_pb2_grpc,
-    job_service_pb2_grpc,
-    log_stream_service_pb2_grpc,
-    runner_service_pb2_grpc,
-)
 from runner_client import __version__
 from runner_service.blobs.directory import DirectoryBlobs
 from runner_service.config import Settings
-from runner_service.dialects.common import HealthServicer
-from runner_service.dialects.sct import SctCommandServicer
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.http import HttpBindError, HttpServer
 from runner_service.local_runner import LocalRunner
+from runner_service.registrations import Services, dialects, native
 from runner_service.rpc.access import HOST_KEY, Gatekeeper, read_rules
-from runner_service.rpc.commands import CommandServicer
-from runner_service.rpc.dispatch import DispatchServicer
 from runner_service.rpc.interceptors import GuardInterceptor
-from runner_service.rpc.jobs import JobServicer
-from runner_service.rpc.logs import LogStreamServicer
-from runner_service.rpc.runners import RunnerServicer
-from runner_service.rpc.server import BindError, Registration, RpcServer
+from runner_service.rpc.server import BindError, RpcServer
 from runner_service.running import App
 from runner_service.services.auth import ApiKey, Auth, Role
 from runner_service.services.claimer import Claimer
@@ -96,37 +81,29 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
         auth = Auth(keys=_keys(settings), runners=store.runners)
 
-        registrations: list[Registration] = [
-            _adds(command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(jobs)),
-            _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(jobs)),
-            _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(runners)),
-            _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(reader)),
-            _adds(dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server, DispatchServicer(dispatch, ingest)),
-            # A dialect is one line here.
-            _adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(health)),
-            _adds(
-                sct_pb2_grpc.add_CommandServiceServicer_to_server,
-                SctCommandServicer(
-                    jobs=jobs,
-                    logs=reader,
-                    working_directory=settings.executor.working_directory,
-                    max_output_bytes=settings.sct.max_output_bytes,
-                ),
-            ),
-        ]
+        services = Services(  # what servicers are made from
+            jobs=jobs,
+            runners=runners,
+            dispatch=dispatch,
+            reader=reader,
+            ingest=ingest,
+            health=health,
+            settings=settings,
+        )
+        registrations = [*native(services), *dialects(services)]
         handlers = HandlerCapture()
         for register in registrations:
             register(handlers)
-        services = handlers.services()
+        names = handlers.services()
         guard = GuardInterceptor(
             Gatekeeper(
                 auth=auth,
-                rules=read_rules(services),
+                rules=read_rules(names),
                 require_auth=settings.security.require_auth,
                 insecure=settings.security.insecure,
             )
         )
-        rpc = RpcServer(registrations=registrations, services=services, interceptors=[guard])
+        rpc = RpcServer(registrations=registrations, services=names, interceptors=[guard])
         gateway = Gateway(
             handlers=handlers,
             interceptors=[guard],
@@ -185,10 +162,6 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         app.http_addresses = bound
         app.grpc_address = f"{settings.server.grpc.rpartition(':')[0]}:{grpc_port}"
         yield app
-
-
-def _adds(add: Callable[[Any, Any], None], servicer: object) -> Registration:
-    return lambda server: add(servicer, server)
 
 
 def _lock(stack: AsyncExitStack, data_dir: Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_house import MovingClock
+from store_house import MovingClock, Opener
 from store_postgres import NoPostgres, Server, postgres
 
 from runner_service.store import SqlStore, open_store
-
-Opener = Callable[..., AbstractAsyncContextManager[SqlStore]]
 
 
 @pytest.fixture(scope="session")

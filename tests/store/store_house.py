@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,9 @@ from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.runners import Runner, RunnerState
 from runner_service.ports.store import LogChunk
 from runner_service.store import SqlStore
+
+Opener = Callable[..., AbstractAsyncContextManager[SqlStore]]
+"""Opens the test's database, as often as it likes."""
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND

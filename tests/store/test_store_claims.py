@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import Opener
-from store_house import MovingClock, create, kinds, make_job, make_runner, make_worker, running
+from store_house import MovingClock, Opener, create, kinds, make_job, make_runner, make_worker, running
 
 from runner_service.domain.dispatch import Want
 from runner_service.domain.jobs import AttemptState, JobState

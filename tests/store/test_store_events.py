@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
-from conftest import Opener
-from store_house import MovingClock, create, make_worker, running
+from store_house import MovingClock, Opener, create, make_worker, running
 
 from runner_service.domain.jobs import JobState
 from runner_service.store import SqlStore, open_store

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from conftest import Opener
-from store_house import DONE, chunk, records, running, seal_of
+from store_house import DONE, Opener, chunk, records, running, seal_of
 
 from runner_service.domain.errors import AttemptNotFound, InvalidArgument, LogSealed, StaleAttempt
 from runner_service.domain.ids import new_id

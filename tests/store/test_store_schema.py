@@ -10,9 +10,8 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from conftest import Opener
 from sqlalchemy import text
-from store_house import create, make_job
+from store_house import Opener, create, make_job
 
 from runner_service.ports.store import JobFilter
 from runner_service.store import SchemaOutdated, SchemaTooNew, SqlStore, claims, events, listing, open_store

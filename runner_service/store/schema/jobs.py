@@ -1,10 +1,4 @@
-"""The tables. One row per fact; what is filtered or sorted on is a column, the rest is compact JSON.
-
-A job is two rows: ``jobs`` holds what changes and what is searched, ``job_bodies`` what was asked for and never
-changes. So the four moves of a job's life rewrite 200 bytes each, whatever the size of its argument vector.
-
-Times are integer microseconds. Text that is ordered is compared byte by byte on both engines.
-"""
+"""Jobs, their attempts and their events."""
 
 from __future__ import annotations
 
@@ -12,49 +6,31 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     text,
 )
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine
 
-REVISION = "0001"
-"""The newest migration; kept here so that an up-to-date database is opened without importing Alembic."""
-
-metadata = MetaData()
-
-
-def _word() -> TypeEngine[str]:
-    """Text that sorts as Python's ``str`` of ASCII does."""
-    return Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-
-
-def _serial() -> TypeEngine[int]:
-    """A key that the engine counts up; SQLite does so for INTEGER only."""
-    return BigInteger().with_variant(Integer(), "sqlite")
-
+from runner_service.store.schema.base import metadata, serial, word
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("job_id", _word(), primary_key=True),
+    Column("job_id", word(), primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("state", _word(), nullable=False),
+    Column("state", word(), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("origin", _word(), nullable=False),
+    Column("origin", word(), nullable=False),
     Column("priority", BigInteger, nullable=False),
     Column("not_before", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
-    Column("attempt_id", _word(), nullable=False),
+    Column("attempt_id", word(), nullable=False),
     Column("attempts", BigInteger, nullable=False),
     Column("fence", BigInteger, nullable=False),
-    Column("runner_id", _word(), nullable=False),
+    Column("runner_id", word(), nullable=False),
     Column("outcome", Text),
     Column("cancel", Text),
     # Derived from the body: a 64-bit digest of the required labels (0: none), and how long a loss is waited out.
@@ -88,16 +64,16 @@ Index(
 job_bodies = Table(
     "job_bodies",
     metadata,
-    Column("job_id", _word(), primary_key=True),
+    Column("job_id", word(), primary_key=True),
     Column("body", Text, nullable=False),
 )
 
 job_tags = Table(
     "job_tags",
     metadata,
-    Column("name", _word(), primary_key=True),
-    Column("value", _word(), primary_key=True),
-    Column("job_id", _word(), primary_key=True),
+    Column("name", word(), primary_key=True),
+    Column("value", word(), primary_key=True),
+    Column("job_id", word(), primary_key=True),
     Index("job_tags_of_job", "job_id"),
     sqlite_with_rowid=False,
 )
@@ -105,11 +81,11 @@ job_tags = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("origin", _word(), primary_key=True),
-    Column("created_by", _word(), primary_key=True),
-    Column("request_id", _word(), primary_key=True),
+    Column("origin", word(), primary_key=True),
+    Column("created_by", word(), primary_key=True),
+    Column("request_id", word(), primary_key=True),
     Column("fingerprint", Text, nullable=False),
-    Column("job_id", _word(), nullable=False),
+    Column("job_id", word(), nullable=False),
     Index("requests_of_job", "job_id"),
     sqlite_with_rowid=False,
 )
@@ -117,7 +93,7 @@ requests = Table(
 queue_changes = Table(
     "queue_changes",
     metadata,
-    Column("id", _serial(), primary_key=True, autoincrement=True),
+    Column("id", serial(), primary_key=True, autoincrement=True),
     Column("change", BigInteger, nullable=False),
 )
 """Their sum is the number of QUEUED jobs: everyone appends, only creators fold, so that no claimer waits."""
@@ -125,8 +101,8 @@ queue_changes = Table(
 job_events = Table(
     "job_events",
     metadata,
-    Column("sequence", _serial(), primary_key=True, autoincrement=True),
-    Column("job_id", _word(), nullable=False),
+    Column("sequence", serial(), primary_key=True, autoincrement=True),
+    Column("job_id", word(), nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -140,12 +116,12 @@ job_events = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("attempt_id", _word(), primary_key=True),
-    Column("job_id", _word(), nullable=False),
+    Column("attempt_id", word(), primary_key=True),
+    Column("job_id", word(), nullable=False),
     Column("number", BigInteger, nullable=False),
-    Column("runner_id", _word(), nullable=False),
+    Column("runner_id", word(), nullable=False),
     Column("fence", BigInteger, nullable=False),
-    Column("state", _word(), nullable=False),
+    Column("state", word(), nullable=False),
     Column("assigned_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
@@ -177,43 +153,4 @@ Index(
     attempts.c.log_bytes,
     sqlite_where=text("log_state > 0 AND log_bytes >= 262144"),
     postgresql_where=text("log_state > 0 AND log_bytes >= 262144"),
-)
-
-log_chunks = Table(
-    "log_chunks",
-    metadata,
-    # A table with row ids on SQLite: its b-tree keeps large values out of the inner pages.
-    Column("attempt_id", _word(), primary_key=True),
-    Column("first_sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("records", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("journal", LargeBinary, nullable=False),
-)
-
-log_archives = Table(
-    "log_archives",
-    metadata,
-    Column("attempt_id", _word(), primary_key=True),
-    Column("blob_key", Text, nullable=False),
-    Column("index", LargeBinary, nullable=False),
-)
-
-runners = Table(
-    "runners",
-    metadata,
-    Column("runner_id", _word(), primary_key=True),
-    Column("name", _word(), nullable=False),
-    Column("state", Text, nullable=False),
-    Column("registered_at", BigInteger, nullable=False),
-    Column("credential_hash", LargeBinary, nullable=False),
-    Column("labels", Text, nullable=False),
-    Column("slots", BigInteger, nullable=False),
-    Column("local", SmallInteger, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("boot_id", Text, nullable=False),
-    Column("session_id", _word(), nullable=False),
-    Column("sync_number", BigInteger, nullable=False),
-    Column("last_seen_at", BigInteger, nullable=False),
-    Column("lease_until", BigInteger, nullable=False),
-    Index("runners_by_name", "name", "runner_id"),
 )

@@ -1,0 +1,41 @@
+"""How jobs are run, kept and logged."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from runner_service.config.base import Section
+
+
+class Executor(Section):
+    """The local runner, and what jobs get that do not say."""
+
+    max_concurrent_jobs: int = Field(default=10, gt=0)
+    default_timeout_seconds: float = Field(default=1800, gt=0)
+    kill_grace_seconds: float = Field(default=5.0, ge=0)
+    max_queued_jobs: int = Field(default=10_000, gt=0)
+    working_directory: str = ""
+    """Of SCT commands that name none; empty: a fresh one for each."""
+    local_runner: bool = True
+
+
+class Store(Section):
+    """Where facts are kept."""
+
+    url: str = ""
+    """Empty: SQLite in the data directory. ``postgresql+psycopg://…`` for more than one server."""
+    migrate: bool = True
+
+
+class Logging(Section):
+    """The service's own log."""
+
+    level: str = "info"
+    """debug, info, warn or error; other words mean info."""
+
+
+class Retention(Section):
+    """How long things are kept."""
+
+    jobs_days: float = Field(default=7.0, gt=0)
+    sweep_seconds: float = Field(default=60.0, gt=0)

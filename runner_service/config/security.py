@@ -1,0 +1,59 @@
+"""Who may call."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from runner_service.config.base import Section
+
+
+class Key(Section):
+    """An API key with a name for the audit and a role."""
+
+    key: str = Field(min_length=1)
+    name: str = ""
+    role: Literal["viewer", "operator", "admin", "worker"] = "operator"
+
+
+class Tls(Section):
+    """TLS on the HTTP and gRPC ports."""
+
+    enabled: bool = False
+    cert_file: str = ""
+    key_file: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_served(self) -> Self:
+        if self.enabled:
+            try:
+                # The empty password: one that is asked for would be asked of a terminal.
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                    self.cert_file, self.key_file, password=""
+                )
+            except OSError as error:
+                files = f"cert_file {self.cert_file!r} and key_file {self.key_file!r}"
+                raise ValueError(f"cannot use {files}: {error.strerror or error}") from None
+        return self
+
+
+class Security(Section):
+    """Who may call."""
+
+    api_keys: tuple[Key, ...] = ()
+    """Plain strings are keys of the role operator."""
+    require_auth: bool = False
+    """Demand a credential on loopback too."""
+    insecure: bool = False
+    """Demand none off loopback either, where the API does not ask for one by itself. Said aloud at start."""
+    tls: Tls = Tls()
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _plain_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            # Each of its characters would be a key.
+            raise ValueError("give a list of keys")
+        return [{"key": key} if isinstance(key, str) else key for key in value or ()]

@@ -1,0 +1,31 @@
+"""Where the server listens."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from runner_service.config.base import Address, Section
+
+
+class Server(Section):
+    """Where the server listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    """Of the primary HTTP listener."""
+    also_http: tuple[Address, ...] = ()
+    """Further HTTP listeners."""
+    http: tuple[Address, ...] = ()
+    """All HTTP listeners, in place of `host`, `port` and `also_http`."""
+    grpc: Address = "127.0.0.1:50051"
+    shutdown_grace_seconds: float = Field(default=5.0, ge=0)
+    """How long running jobs may go on once the server was told to stop."""
+    cors_origins: tuple[str, ...] = ()
+
+    @property
+    def http_addresses(self) -> tuple[Address, ...]:
+        """Where HTTP is served, the primary listener first."""
+        if self.http:
+            return self.http
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (f"{host}:{self.port}", *self.also_http)

@@ -1,0 +1,39 @@
+"""The store: every fact that must outlive a process.
+
+Rules for all methods: each is one transaction, durable when it returns, and may be called from any task of the event
+loop. A method that raises has changed nothing. Times are stamped by the store with the store's own clock (the
+database's on PostgreSQL), so that leases compare times of one clock. A full disk raises `StorageFull`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from runner_service.ports.store.dispatch import DispatchStore
+from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
+from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
+from runner_service.ports.store.runners import RunnerStore
+
+__all__ = [
+    "DispatchStore",
+    "Expired",
+    "JobFilter",
+    "JobPage",
+    "JobStore",
+    "LogArchive",
+    "LogChunk",
+    "LogStore",
+    "RunnerStore",
+    "Store",
+]
+
+
+class Store(Protocol):
+    """All of it, open. Made by ``store.open_store(url, …)``, an async context manager."""
+
+    jobs: JobStore
+    runners: RunnerStore
+    dispatch: DispatchStore
+    logs: LogStore
+    shared: bool
+    """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

@@ -1,0 +1,81 @@
+"""Which servicer serves what, on both ports: the second half of the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runner.dialects.common.v1 import health_service_pb2_grpc
+from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
+from runner.v1 import (
+    command_service_pb2_grpc,
+    dispatch_service_pb2_grpc,
+    job_service_pb2_grpc,
+    log_stream_service_pb2_grpc,
+    runner_service_pb2_grpc,
+)
+from runner_service.config import Settings
+from runner_service.dialects.common import HealthServicer
+from runner_service.dialects.sct import SctCommandServicer
+from runner_service.rpc.commands import CommandServicer
+from runner_service.rpc.dispatch import DispatchServicer
+from runner_service.rpc.jobs import JobServicer
+from runner_service.rpc.logs import LogStreamServicer
+from runner_service.rpc.runners import RunnerServicer
+from runner_service.rpc.server import Registration
+from runner_service.services.dispatch import Dispatch
+from runner_service.services.health import Health
+from runner_service.services.jobs import Jobs
+from runner_service.services.logs import LogIngest, LogReader
+from runner_service.services.runners import Runners
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What servicers are made from."""
+
+    jobs: Jobs
+    runners: Runners
+    dispatch: Dispatch
+    reader: LogReader
+    ingest: LogIngest
+    health: Health
+    settings: Settings
+
+
+def native(services: Services) -> list[Registration]:
+    """The servicers of ``runner.v1``."""
+    return [
+        _adds(command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs)),
+        _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs)),
+        _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(services.runners)),
+        _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
+        _adds(
+            dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
+            DispatchServicer(services.dispatch, services.ingest),
+        ),
+    ]
+
+
+def dialects(services: Services) -> list[Registration]:
+    """The façades, a function each."""
+    return [*_common(services), *_sct(services)]
+
+
+def _common(services: Services) -> list[Registration]:
+    return [_adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(services.health))]
+
+
+def _sct(services: Services) -> list[Registration]:
+    servicer = SctCommandServicer(
+        jobs=services.jobs,
+        logs=services.reader,
+        working_directory=services.settings.executor.working_directory,
+        max_output_bytes=services.settings.sct.max_output_bytes,
+    )
+    return [_adds(sct_pb2_grpc.add_CommandServiceServicer_to_server, servicer)]
+
+
+def _adds(add: Callable[[Any, Any], None], servicer: object) -> Registration:
+    return lambda server: add(servicer, server)

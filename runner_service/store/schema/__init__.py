@@ -1,0 +1,29 @@
+"""The tables. One row per fact; what is filtered or sorted on is a column, the rest is compact JSON.
+
+A job is two rows: ``jobs`` holds what changes and what is searched, ``job_bodies`` what was asked for and never
+changes. So the four moves of a job's life rewrite 200 bytes each, whatever the size of its argument vector.
+
+Times are integer microseconds. Text that is ordered is compared byte by byte on both engines.
+"""
+
+from __future__ import annotations
+
+from runner_service.store.schema.base import REVISION, metadata
+from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
+from runner_service.store.schema.logs import log_archives, log_chunks
+from runner_service.store.schema.runners import runners
+
+__all__ = [
+    "REVISION",
+    "attempts",
+    "job_bodies",
+    "job_events",
+    "job_tags",
+    "jobs",
+    "log_archives",
+    "log_chunks",
+    "metadata",
+    "queue_changes",
+    "requests",
+    "runners",
+]

@@ -1,0 +1,25 @@
+"""The store as its ports describe it, a class per noun."""
+
+from __future__ import annotations
+
+from runner_service.ports.signals import Signals
+from runner_service.store.engine import Engine
+from runner_service.store.sql.dispatch import SqlDispatch
+from runner_service.store.sql.jobs import SqlJobs
+from runner_service.store.sql.logs import SqlLogs
+from runner_service.store.sql.runners import SqlRunners
+
+__all__ = ["SqlStore"]
+
+
+class SqlStore:
+    """`Store`, on either engine."""
+
+    def __init__(self, engine: Engine, signals: Signals) -> None:
+        self.engine = engine
+        self.signals = signals
+        self.shared = engine.shared
+        self.jobs = SqlJobs(engine)
+        self.runners = SqlRunners(engine)
+        self.dispatch = SqlDispatch(engine)
+        self.logs = SqlLogs(engine)

@@ -1,0 +1,40 @@
+"""Claims, leases and reports: each method hands one query function to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runner_service.domain.dispatch import Assignment, Beat, Order, Report, Verdict, Want
+from runner_service.domain.runners import Runner
+from runner_service.store import claims, dispatch, journal, reports
+from runner_service.store.combiner import Combiner
+from runner_service.store.engine import Engine
+
+
+class SqlDispatch:
+    """`DispatchStore`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._claims = Combiner(engine, claims.claim_all, limit=256)
+        self._reports = Combiner(engine, reports.report_all, limit=64)
+
+    async def beat(self, beat: Beat) -> tuple[Runner, Sequence[Order]]:
+        return await self._engine.write(dispatch.beat, beat)
+
+    async def claim(self, wants: Sequence[Want]) -> Sequence[Assignment]:
+        return await self._claims.submit(wants) if wants else []
+
+    async def release_unconfirmed(self, *, older_than_seconds: float) -> Sequence[str]:
+        return await self._engine.write(dispatch.release_unconfirmed, older_than_seconds)
+
+    async def report(self, reports: Sequence[Report]) -> Sequence[Verdict]:
+        return await self._reports.submit(
+            [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
+        )
+
+    async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
+        return await self._engine.write(dispatch.expire_leases, kill_budget_seconds)
+
+    async def renew_leases(self, *, lease_seconds: float) -> None:
+        await self._engine.write(dispatch.renew_leases, lease_seconds)
