@@ -11,6 +11,7 @@ See ``metadata`` for what servicers see of HTTP headers and how they shape repli
 what the gateway refuses by itself.
 """
 
+from gateway.admission import Admission, Admit
 from gateway.app import Gateway
 from gateway.channel import Channel
 from gateway.context import Call
@@ -23,6 +24,8 @@ from gateway.routes import RouteConflict
 
 __all__ = [
     "DEFAULT_ALLOWED",
+    "Admission",
+    "Admit",
     "AnnotationError",
     "Backend",
     "Call",

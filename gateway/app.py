@@ -15,10 +15,12 @@ from gateway.departure import Receive
 from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.endpoints import Catalog
 from gateway.errors import Failure
-from gateway.exchange import Exchange, Site
+from gateway.exchange import Exchange
+from gateway.forwarded import Proxies
 from gateway.openapi import document
 from gateway.options import GatewayOptions
 from gateway.replies import HttpReply
+from gateway.site import Site
 from gateway.streams import Send
 from gateway.websocket import WebSocketExchange
 
@@ -58,6 +60,7 @@ class Gateway:
         self._site = Site(self.catalog, backend, settings)
         self._descriptors = descriptors
         self._settings = settings
+        self._proxies = Proxies(settings.trusted_proxies)
         if settings.openapi_path is not None:
             self._site.documents[settings.openapi_path] = functools.cache(self._openapi_reply)
 
@@ -70,6 +73,8 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serves one ASGI scope: http, websocket or lifespan."""
+        if self._proxies and scope["type"] != "lifespan":
+            scope = self._proxies.seen_through(scope)
         if scope["type"] == "http":
             await Exchange(self._site, scope, receive, send).run()
         elif scope["type"] == "lifespan":

@@ -102,6 +102,13 @@ class Failure(Exception):
         """``NOT_FOUND`` for 5; numbers without a name are UNKNOWN."""
         return code_pb2.Code.Name(self.code) if self.code in HTTP_STATUS else "UNKNOWN"
 
+    @classmethod
+    def from_status(cls, status: status_pb2.Status) -> Failure:
+        """A failure from a Status and the details in it: reason and metadata, and when to try again."""
+        failure = cls(status.code, status.message)
+        _take(failure, status)
+        return failure
+
     def to_status(self) -> status_pb2.Status:
         """The failure as gRPC carries it."""
         return status_pb2.Status(code=self.code, message=self.message, details=self.details)
@@ -175,6 +182,10 @@ def _enrich(failure: Failure, serialized: bytes) -> None:
         status = status_pb2.Status.FromString(serialized)
     except ValueError:  # a peer's broken trailer costs its details, not the error
         return
+    _take(failure, status)
+
+
+def _take(failure: Failure, status: status_pb2.Status) -> None:
     if status.code:
         failure.code = status.code
     failure.message = status.message or failure.message

@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from google.rpc import code_pb2
 
+from gateway.admission import Admission
 from gateway.body import has_body, read_body
 from gateway.context import Call
-from gateway.cors import Cors
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
-from gateway.dispatch import Backend, Write
-from gateway.endpoints import Catalog, Endpoint, Owners
-from gateway.envelope import Envelope, ErrorReply, Occasion
+from gateway.dispatch import Write
+from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.metadata import ReplyShape, invocation_metadata, reply_shape, request_id
 from gateway.negotiate import negotiate
-from gateway.options import GatewayOptions
 from gateway.replies import HttpReply, unary_reply
-from gateway.request import Headers, HttpRequest
+from gateway.request import HttpRequest
+from gateway.responder import Responder
 from gateway.routes import Entry, Match, RouteTable
+from gateway.site import Site
 from gateway.streams import Send, Stream
 from gateway.uploads import Upload, check_upload
-from runner.gateway.v1 import options_pb2 as proto_options
 
 log = logging.getLogger(__name__)
-
-
-class Site:
-    """What all exchanges of a gateway share."""
-
-    def __init__(self, catalog: Catalog, backend: Backend, settings: GatewayOptions) -> None:
-        self.catalog = catalog
-        self.backend = backend
-        self.settings = settings
-        self.owners = Owners(catalog.services)
-        self.cors = Cors(settings)
-        self.streams: set[Stream] = set()
-        self.default_names = frozenset(settings.default_headers)
-        self.default_headers = [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in settings.default_headers.items()
-        ]
-        self.documents: dict[str, Callable[[], HttpReply]] = {}
-        """Replies to GET on paths that are no RPC's, such as the OpenAPI document; made when first asked for."""
-        declared = proto_options.ErrorEnvelope(template=settings.error_template, media_type=settings.error_media_type)
-        self.envelope = Envelope(declared)
 
 
 class Exchange:
@@ -63,10 +39,7 @@ class Exchange:
         self._send = send
         self._request = HttpRequest(scope)
         self._request_id = request_id(self._request.header(site.settings.request_id_header))
-        self._endpoint: Endpoint | None = None
-        self._call: Call | None = None
-        self._started = False
-        self._head = self._request.method == "HEAD"
+        self._responder = Responder(site, self._request, self._request_id, send)
 
     async def run(self) -> None:
         """Answers the request. A client that leaves is no error; a bug of the gateway is a 500, logged."""
@@ -75,7 +48,7 @@ class Exchange:
         except ClientLeft:
             log.debug("the client left", extra={"action": "client_left", "request_id": self._request_id})
         except Failure as failure:
-            await self._send_error(failure)
+            await self._responder.error(failure)
         except Exception:
             log.exception(
                 "%s %s failed in the gateway",
@@ -83,17 +56,17 @@ class Exchange:
                 self._request.raw_path,
                 extra={"action": "gateway_crashed", "request_id": self._request_id},
             )
-            if not self._started:
-                await self._send_error(crash(self._request_id))
+            if not self._responder.started:
+                await self._responder.error(crash(self._request_id))
 
     async def _answer(self) -> None:
         match = self._find()
         if match is None:
-            await self._send_reply(self._unrouted())
+            await self._responder.reply(self._unrouted())
             return
         entry = self._choose(match)
-        endpoint = self._endpoint = entry.target
-        call = self._call = self._new_call(endpoint)
+        endpoint = entry.target
+        call = await self._admitted_call(entry, match)
         if endpoint.client_streaming:
             message = self._bind_upload(entry, match, call)
         elif has_body(self._request):
@@ -104,7 +77,7 @@ class Exchange:
             await self._answer_stream(endpoint, call, message)
         else:
             reply = await unless_gone(self._site.backend.unary(call, message), self._receive)
-            await self._send_reply(unary_reply(endpoint, reply, call.initial, call.trailing))
+            await self._responder.reply(unary_reply(endpoint, reply, call.initial, call.trailing))
 
     # routing
 
@@ -115,7 +88,7 @@ class Exchange:
         request, routes = self._request, self._routes()
         try:
             match = routes.find(request.method, request.raw_path)
-            if match is None and self._head:
+            if match is None and self._responder.head_only:
                 match = routes.find("GET", request.raw_path)
         except EscapeError as error:
             raise refusal(Reason.PATH_INVALID, f"the path has {error}") from None
@@ -163,13 +136,37 @@ class Exchange:
         if match is None:
             return False
         # Its envelope is the RPC's.
-        self._endpoint = match.entries[-1].target
+        self._responder.endpoint = match.entries[-1].target
         return True
 
     def _not_found(self) -> Failure:
         return refusal(Reason.ROUTE_NOT_FOUND, "there is nothing at this path", code=code_pb2.NOT_FOUND)
 
     # the call
+
+    async def _admitted_call(self, entry: Entry[Endpoint], match: Match[Endpoint]) -> Call:
+        """The call, once the admission hook let it through."""
+        endpoint = self._responder.endpoint = entry.target
+        call = self._new_call(endpoint)
+        admit = self._site.settings.admission
+        if admit is not None:
+            admission = Admission(
+                method=endpoint.method,
+                rules=endpoint.rules,
+                service_rules=endpoint.service.rules,
+                rpc=endpoint.rpc,
+                route=endpoint.route,
+                variables={".".join(path): text for path, text in match.variables(entry).items()},
+                peer=call.peer,
+                client=self._request.client_host,
+                request=self._request,
+                metadata=list(call.metadata),
+                reply_headers=self._responder.admitted,
+            )
+            await admit(admission)
+            call.metadata = tuple(admission.metadata)
+        self._responder.call = call
+        return call
 
     def _new_call(self, endpoint: Endpoint) -> Call:
         request, settings = self._request, self._site.settings
@@ -248,12 +245,14 @@ class Exchange:
             await stream.first(patience=settings.first_message_seconds)
             shape = reply_shape(call.initial, call.trailing)
             await self._start_stream(endpoint, stream, shape)
-            if self._head:
-                await self._send({"type": "http.response.body", "body": b""})
+            if self._responder.head_only:
+                await self._responder.end()
                 return
             # When that answers False the reply is left open: the server then cuts the connection, which is
             # the only way left to say that it is not complete.
-            await stream.send_all(self._send, keepalive_seconds=settings.keepalive_seconds, render=self._render_body)
+            await stream.send_all(
+                self._send, keepalive_seconds=settings.keepalive_seconds, render=self._responder.render_body
+            )
         finally:
             self._site.streams.discard(stream)
             await stream.stop()
@@ -267,75 +266,4 @@ class Exchange:
         ]
         given = {name for name, _ in shape.headers}
         headers = [each for each in headers if each[0] not in given] + shape.headers
-        await self._start(shape.status or endpoint.rules.success_status or 200, headers)
-
-    # replies
-
-    async def _send_reply(self, reply: HttpReply) -> None:
-        headers = reply.headers
-        if reply.status not in (204, 304):
-            headers = [*headers, ("content-length", str(len(reply.body)))]
-        await self._start(reply.status, headers)
-        await self._send({"type": "http.response.body", "body": b"" if self._head else reply.body})
-
-    async def _send_error(self, failure: Failure) -> None:
-        rendered = self._render(failure)
-        status, headers = rendered.status, rendered.headers
-        if self._call is not None:
-            # What an interceptor says of every reply, such as how much of a limit is left, holds for errors too.
-            shape = reply_shape(self._call.initial, self._call.trailing)
-            status = shape.status or status
-            headers = [*headers, *_missing(shape.headers, headers)]
-        await self._send_reply(HttpReply(status, rendered.body, headers))
-
-    def _render(self, failure: Failure) -> ErrorReply:
-        occasion = Occasion(
-            request_id=self._request_id,
-            method=self._request.method,
-            path=self._request.raw_path,
-            now=datetime.now(UTC),
-        )
-        if self._endpoint is not None:
-            return self._endpoint.service.envelope.render(failure, occasion, self._endpoint.error_rules)
-        owner = self._site.owners.of(self._request.raw_path)
-        if owner is not None:
-            return owner.envelope.render(failure, occasion, owner.rules.errors)
-        return self._site.envelope.render(failure, occasion)
-
-    def _render_body(self, failure: Failure) -> bytes:
-        return self._render(failure).body
-
-    async def _start(self, status: int, headers: Headers) -> None:
-        site = self._site
-        sent = [*headers, (site.settings.request_id_header, self._request_id)]
-        if site.cors.enabled and not any(name == "access-control-allow-origin" for name, _ in headers):
-            sent += site.cors.headers(self._request)
-        encoded = [(_header_name(name), _header_bytes(value)) for name, value in sent]
-        if site.default_names.isdisjoint(name for name, _ in headers):
-            encoded += site.default_headers
-        else:
-            encoded += [(_header_name(name), _header_bytes(value)) for name, value in _defaults(site, sent)]
-        self._started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
-
-
-def _defaults(site: Site, headers: Headers) -> Headers:
-    return _missing(site.settings.default_headers.items(), headers)
-
-
-def _missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
-    """Those of the wanted headers that are not there yet."""
-    given = {name for name, _ in headers}
-    return [each for each in wanted if each[0] not in given]
-
-
-@functools.lru_cache(maxsize=256)
-def _header_name(name: str) -> bytes:
-    return name.encode("latin-1")
-
-
-def _header_bytes(value: str) -> bytes:
-    try:
-        return value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode()
+        await self._responder.start(shape.status or endpoint.rules.success_status or 200, headers)

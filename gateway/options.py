@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.admission import Admit
 from gateway.metadata import DEFAULT_ALLOWED
 
 
@@ -28,6 +29,10 @@ class GatewayOptions:
     """How much of a stream may wait for the client before the servicer has to."""
     max_timeout_seconds: float | None = None
     """Cap on the deadline that a client may set, and the deadline of unary calls that set none. None: no cap."""
+    admission: Admit | None = None
+    """Asked about every request once its route is known, see ``gateway.admission``."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``X-Forwarded-*`` headers are believed. Unix sockets are, when any is."""
     request_id_header: str = "x-request-id"
     """Carries the request id both ways, and to the servicer under this name."""
     allowed_headers: frozenset[str] = DEFAULT_ALLOWED

@@ -68,8 +68,8 @@ class WebSocketExchange(Exchange):
         if match is None:
             raise self._not_found()
         entry = self._choose(match)
-        endpoint = self._endpoint = entry.target
-        call = self._call = self._new_call(endpoint)
+        endpoint = entry.target
+        call = await self._admitted_call(entry, match)
         frames: asyncio.Queue[str | bytes | None] = asyncio.Queue(_WAITING)
         request = self._requests(entry, match, call, frames)
         pump = asyncio.create_task(self._pump(endpoint, call, request))
@@ -132,25 +132,14 @@ class WebSocketExchange(Exchange):
     async def _accept(self) -> None:
         if not self._accepted:
             self._accepted = True
-            header = (self._site.settings.request_id_header.encode(), self._request_id.encode())
-            await self._send({"type": "websocket.accept", "headers": [header]})
+            await self._send({"type": "websocket.accept", "headers": self._responder.encoded([])})
 
     async def _fail(self, failure: Failure) -> None:
         if not self._accepted and "websocket.http.response" in self._request.scope.get("extensions", {}):
-            rendered = self._render(failure)
-            headers = [
-                *rendered.headers,
-                (self._site.settings.request_id_header, self._request_id),
-                ("content-length", str(len(rendered.body))),
-            ]
-            await self._send(
-                {
-                    "type": "websocket.http.response.start",
-                    "status": rendered.status,
-                    "headers": [(name.encode(), value.encode()) for name, value in headers],
-                }
-            )
-            await self._send({"type": "websocket.http.response.body", "body": rendered.body})
+            reply = self._responder.error_reply(failure)
+            headers = self._responder.encoded([*reply.headers, ("content-length", str(len(reply.body)))])
+            await self._send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
+            await self._send({"type": "websocket.http.response.body", "body": reply.body})
             return
         await self._accept()
         reason = f"{failure.status_name}: {failure.message}".encode()[:_REASON_BYTES]

@@ -112,6 +112,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 title="Runner Service",
                 version=__version__,
                 cors_origins=settings.server.cors_origins,
+                trusted_proxies=tuple(map(str, settings.server.trusted_proxies)),
                 allowed_headers=DEFAULT_ALLOWED | {HOST_KEY},
             ),
         )

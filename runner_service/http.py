@@ -43,6 +43,8 @@ class HttpServer:
             access_log=False,
             server_header=False,
             date_header=True,
+            # Whom to believe about the client's address is the gateway's to say; uvicorn would believe all of loopback.
+            proxy_headers=False,
             timeout_keep_alive=65,
             ssl_certfile=tls[0] if tls else None,
             ssl_keyfile=tls[1] if tls else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 
 from runner_service.config.base import Address, Section
 
@@ -21,6 +21,8 @@ class Server(Section):
     shutdown_grace_seconds: float = Field(default=5.0, ge=0)
     """How long running jobs may go on once the server was told to stop."""
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses and networks of reverse proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
 
     @property
     def http_addresses(self) -> tuple[Address, ...]:

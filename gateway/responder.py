@@ -1,0 +1,112 @@
+"""The way back: replies and failures → ASGI messages, with the headers that every reply of a route carries."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from gateway.context import Call
+from gateway.endpoints import Endpoint
+from gateway.envelope import ErrorReply, Occasion
+from gateway.errors import Failure
+from gateway.metadata import reply_shape
+from gateway.replies import HttpReply
+from gateway.request import Headers, HttpRequest
+from gateway.site import Site
+from gateway.streams import Send
+
+
+class Responder:
+    """Answers one request. What is known of the request by then (its endpoint, its call) shapes the answer."""
+
+    def __init__(self, site: Site, request: HttpRequest, request_id: str, send: Send) -> None:
+        self._site = site
+        self._request = request
+        self._request_id = request_id
+        self._send = send
+        self.endpoint: Endpoint | None = None
+        self.call: Call | None = None
+        self.admitted: Headers = []
+        """What the admission hook adds to every answer."""
+        self.started = False
+        self.head_only = request.method == "HEAD"
+
+    async def reply(self, reply: HttpReply) -> None:
+        """Sends a complete reply."""
+        headers = reply.headers
+        if reply.status not in (204, 304):
+            headers = [*headers, ("content-length", str(len(reply.body)))]
+        await self.start(reply.status, headers)
+        await self.end(reply.body)
+
+    async def end(self, body: bytes = b"") -> None:
+        """Sends the last of a body; none to HEAD."""
+        await self._send({"type": "http.response.body", "body": b"" if self.head_only else body})
+
+    async def error(self, failure: Failure) -> None:
+        """Sends a failure in the envelope of who answers for the path."""
+        await self.reply(self.error_reply(failure))
+
+    def error_reply(self, failure: Failure) -> HttpReply:
+        """A failure as a reply."""
+        rendered = self.render(failure)
+        status, headers = rendered.status, rendered.headers
+        if self.call is not None:
+            # What an interceptor says of every reply, such as how much of a limit is left, holds for errors too.
+            shape = reply_shape(self.call.initial, self.call.trailing)
+            status = shape.status or status
+            headers = [*headers, *missing(shape.headers, headers)]
+        return HttpReply(status, rendered.body, headers)
+
+    def render(self, failure: Failure) -> ErrorReply:
+        """A failure in the envelope of who answers for the path."""
+        request = self._request
+        occasion = Occasion(self._request_id, request.method, request.raw_path, datetime.now(UTC))
+        if self.endpoint is not None:
+            return self.endpoint.service.envelope.render(failure, occasion, self.endpoint.error_rules)
+        owner = self._site.owners.of(request.raw_path)
+        if owner is not None:
+            return owner.envelope.render(failure, occasion, owner.rules.errors)
+        return self._site.envelope.render(failure, occasion)
+
+    def render_body(self, failure: Failure) -> bytes:
+        """The body of an error that came after the headers."""
+        return self.render(failure).body
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Sends status and headers, with those that every reply has."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": self.encoded(headers)})
+
+    def encoded(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """The headers of a reply as ASGI has them, with those that every reply has."""
+        site = self._site
+        sent = [*headers, (site.settings.request_id_header, self._request_id)]
+        if self.admitted:
+            sent += missing(self.admitted, headers)
+        if site.cors.enabled and not any(name == "access-control-allow-origin" for name, _ in headers):
+            sent += site.cors.headers(self._request)
+        encoded = [(_header_name(name), _header_bytes(value)) for name, value in sent]
+        if site.default_names.isdisjoint(name for name, _ in sent):
+            return encoded + site.default_headers
+        defaults = missing(site.settings.default_headers.items(), sent)
+        return encoded + [(_header_name(name), _header_bytes(value)) for name, value in defaults]
+
+
+def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
+    """Those of the wanted headers that are not there yet."""
+    given = {name for name, _ in headers}
+    return [each for each in wanted if each[0] not in given]
+
+
+@functools.lru_cache(maxsize=256)
+def _header_name(name: str) -> bytes:
+    return name.encode("latin-1")
+
+
+def _header_bytes(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode()

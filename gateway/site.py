@@ -1,0 +1,34 @@
+"""What all exchanges of a gateway share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.cors import Cors
+from gateway.dispatch import Backend
+from gateway.endpoints import Catalog, Owners
+from gateway.envelope import Envelope
+from gateway.options import GatewayOptions
+from gateway.replies import HttpReply
+from gateway.streams import Stream
+from runner.gateway.v1 import options_pb2 as proto_options
+
+
+class Site:
+    """The parts that were made once, at construction."""
+
+    def __init__(self, catalog: Catalog, backend: Backend, settings: GatewayOptions) -> None:
+        self.catalog = catalog
+        self.backend = backend
+        self.settings = settings
+        self.owners = Owners(catalog.services)
+        self.cors = Cors(settings)
+        self.streams: set[Stream] = set()
+        self.default_names = frozenset(settings.default_headers)
+        self.default_headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in settings.default_headers.items()
+        ]
+        self.documents: dict[str, Callable[[], HttpReply]] = {}
+        """Replies to GET on paths that are no RPC's, such as the OpenAPI document; made when first asked for."""
+        declared = proto_options.ErrorEnvelope(template=settings.error_template, media_type=settings.error_media_type)
+        self.envelope = Envelope(declared)

@@ -1,0 +1,126 @@
+"""The hook between routing and decoding, and what it adds to every answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gateway_servicers import Library, capture
+from google.rpc import error_details_pb2, status_pb2
+from harness import in_memory, served
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from gateway import Admission, Failure, Gateway, GatewayOptions
+
+
+class Hook:
+    """Lets everything through but what ``X-Deny`` names, and counts on every answer."""
+
+    def __init__(self) -> None:
+        self.seen: list[Admission] = []
+
+    async def __call__(self, admission: Admission) -> None:
+        self.seen.append(admission)
+        admission.reply_headers.append(("x-ratelimit-remaining", str(9 - len(self.seen))))
+        denied = admission.request.header("x-deny")
+        if denied:
+            status = status_pb2.Status(code=int(denied), message="not now")
+            status.details.add().Pack(error_details_pb2.ErrorInfo(reason="DENIED", domain="test"))
+            raise Failure.from_status(status)
+
+
+@pytest.fixture
+def hook() -> Hook:
+    return Hook()
+
+
+@pytest.fixture
+def gateway(library: Library, hook: Hook) -> Any:
+    return Gateway(handlers=capture(library), options=GatewayOptions(admission=hook))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        pytest.param("GET", "/v1/books/x", b"", {}, 200, id="success"),
+        pytest.param("GET", "/v1/books/missing", b"", {}, 404, id="error of the servicer"),
+        pytest.param("GET", "/v1/books/x?nope=1", b"", {}, 400, id="refused while binding"),
+        pytest.param("POST", "/v1/shelves/s/books", b"{", {}, 400, id="refused while decoding"),
+        pytest.param("POST", "/v1/shelves/s/books", b"{}", {"content-type": "text/plain"}, 415, id="media type"),
+        pytest.param("POST", "/v1/shelves/s/books", b" " * 2_000_000, {}, 413, id="too large"),
+        pytest.param("GET", "/v1/books/crash", b"", {}, 500, id="crash"),
+        pytest.param("GET", "/v1/books:watch?count=1", b"", {}, 200, id="stream"),
+        pytest.param("GET", "/v1/books/x", b"", {"x-deny": "8"}, 429, id="refused by the hook"),
+        pytest.param("GET", "/v1/books/x", b"", {"grpc-timeout": "soon"}, 400, id="deadline"),
+    ],
+)
+async def test_its_headers_are_on_every_answer(
+    gateway: Any, method: str, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    async with in_memory(gateway) as client:
+        reply = await client.request(method, path, content=body, headers=headers)
+    assert (reply.status_code, reply.headers.get_list("x-ratelimit-remaining")) == (status, ["8"])
+
+
+async def test_it_sees_the_route_and_its_options(gateway: Any, hook: Hook) -> None:
+    async with in_memory(gateway) as client:
+        await client.get("/v1/books/a%2Fb?page=1", headers={"authorization": "Bearer k"})
+    (seen,) = hook.seen
+    assert (seen.rpc, seen.route) == ("/test.library.v1.LibraryService/GetBook", "GET /v1/books/{name}")
+    assert (seen.method.name, seen.variables) == ("GetBook", {"name": "a/b"})
+    assert (seen.peer, seen.client) == ("ipv4:127.0.0.1:5555", "127.0.0.1")
+    assert ("authorization", "Bearer k") in seen.metadata
+    assert seen.request.raw_query == "page=1"
+
+
+async def test_what_has_no_route_is_not_asked_about(gateway: Any, hook: Hook) -> None:
+    async with in_memory(gateway) as client:
+        statuses = [
+            (await client.get("/v1/nothing")).status_code,
+            (await client.post("/v1/books/x")).status_code,
+            (await client.options("/v1/books/x")).status_code,
+        ]
+    assert (statuses, hook.seen) == ([404, 405, 204], [])
+
+
+async def test_a_refusal_reads_no_body_and_reaches_no_servicer(gateway: Any, library: Library) -> None:
+    received = []
+
+    async def receive() -> dict[str, Any]:
+        received.append(1)
+        return {"type": "http.request", "body": b"{}", "more_body": True}
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", b"9"), (b"x-deny", b"16")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/shelves/s/books", "headers": headers, "scheme": "http"}
+    await gateway(scope, receive, send)
+    assert (sent[0]["status"], received, library.requests) == (401, [], [])
+
+
+async def test_what_it_adds_to_the_metadata_reaches_the_servicer(library: Library) -> None:
+    async def name_the_caller(admission: Admission) -> None:
+        admission.metadata.append(type(admission.metadata[0])("x-caller", "me"))
+
+    gateway = Gateway(handlers=capture(library), options=GatewayOptions(admission=name_the_caller))
+    async with in_memory(gateway) as client:
+        await client.get("/v1/books/x")
+    assert ("x-caller", "me") in library.contexts[0].invocation_metadata()
+
+
+async def test_websockets_are_admitted_too(gateway: Any, hook: Hook) -> None:
+    async with served(gateway) as port:
+        url = f"ws://127.0.0.1:{port}/v1/rooms/lobby/events?count=1"
+        async with connect(url) as socket:
+            assert socket.response is not None
+            assert socket.response.headers["x-ratelimit-remaining"] == "8"
+        with pytest.raises(InvalidStatus) as error:
+            async with connect(url, additional_headers={"x-deny": "7"}):
+                pass
+    assert error.value.response.status_code == 403
+    assert error.value.response.headers["x-ratelimit-remaining"] == "7"
+    assert hook.seen[0].variables == {"last_event_id": "lobby"}
