@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from runner_service.domain.jobs import Attempt, Cancel, Job
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome
+from runner_service.domain.runners import Runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class Beat:
     """Counts the session's Syncs. The list is complete only as of then: a beat with a lower number than one that was
     taken already came late and must change nothing."""
     boot_id: str = ""
+    spool_id: str = ""
+    """Names the memory in which the machine writes down each attempt before it starts it; empty: it has none."""
     version: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int = 1
@@ -78,6 +82,21 @@ class Order:
     """For OFFER, RUN and CANCEL."""
     cancel: Cancel | None = None
     """For CANCEL."""
+
+
+class Moved(NamedTuple):
+    """A job whose state was changed, and the attempt by which it was, which may be gone."""
+
+    job_id: str
+    attempt_id: str
+
+
+class BeatAnswer(NamedTuple):
+    """What a beat brings."""
+
+    runner: Runner
+    orders: Sequence[Order]
+    moved: Sequence[Moved]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,11 @@ _lock = threading.Lock()
 _last = 0
 
 
+def is_id(text: str) -> bool:
+    """Tells whether it can be an id at all; databases choke on some of what cannot."""
+    return len(text) == 36 and text.isascii() and text.isprintable()
+
+
 def new_id() -> str:
     """Makes a UUIDv7 (RFC 9562) in its 36-character form.
 

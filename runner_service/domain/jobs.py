@@ -45,7 +45,7 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.TIMED_OUT, JobState.FAILED}),
     # Back to QUEUED when the assignment was not confirmed: nothing had started.
     JobState.ASSIGNED: frozenset({JobState.QUEUED, JobState.RUNNING}) | _ENDS,
-    # Back to QUEUED for a retry.
+    # Back to QUEUED for a retry, or when it is known that it was never started.
     JobState.RUNNING: frozenset({JobState.QUEUED}) | _ENDS,
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),

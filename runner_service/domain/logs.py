@@ -143,6 +143,7 @@ class LogPosition(NamedTuple):
     """A place in the logs of a job: before record ``sequence``, ``offset`` bytes into it."""
 
     attempt_id: str
+    """Empty: before the first attempt."""
     sequence: int = 0
     offset: int = 0
 
@@ -160,6 +161,6 @@ def read_cursor(cursor: str) -> LogPosition:
     """
     attempt_id, sequence, offset = cursor.split(".")
     position = LogPosition(attempt_id, int(sequence, 16), int(offset, 16))
-    if position.sequence < 0 or position.offset < 0 or not attempt_id:
+    if position.sequence < 0 or position.offset < 0:
         raise ValueError("a cursor has no negative parts")
     return position

@@ -39,6 +39,8 @@ class Runner:
     version: str = ""
     boot_id: str = ""
     """Of the machine's kernel: a change means that nothing of before is running."""
+    spool_id: str = ""
+    """Of the machine's memory of attempts (see `Beat`); empty when it has none, or changed it within a session."""
     session_id: str = ""
     """Of the worker process that holds the identity now."""
     last_seen_at: Micros = 0

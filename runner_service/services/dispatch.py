@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from runner_service.domain.dispatch import Action, Assignment, Beat, DispatchTimes, Order, Report, Verdict, Want
+from runner_service.domain.dispatch import Action, Assignment, Beat, DispatchTimes, Moved, Order, Report, Verdict, Want
 from runner_service.domain.errors import StaleSync
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, job_topic, log_topic, runner_topic
 from runner_service.ports.store import DispatchStore
@@ -114,8 +114,8 @@ class Dispatch:
         deadline = arrived + (self.times.park_busy if phases else self.times.park_idle)
         while True:
             renewed = self._monotonic()
-            _, orders = await self._store.beat(beat)
-            self._wake_for_beat(beat.runner_id, orders, phases)
+            _, orders, moved = await self._store.beat(beat)
+            self._wake_for_beat(beat.runner_id, orders, moved)
             given: Sequence[Assignment] = ()
             changed = False
             while not (changed or given or self._stopping):
@@ -174,17 +174,19 @@ class Dispatch:
             if wanted is not None and not wanted.done():
                 self._claimer.leave(beat.runner_id)
 
-    def _wake_for_beat(self, runner_id: str, orders: Sequence[Order], phases: Mapping[str, Phase]) -> None:
+    def _wake_for_beat(self, runner_id: str, orders: Sequence[Order], moved: Sequence[Moved]) -> None:
         """Tells those who wait what the beat changed: attempts confirmed, attempts that are gone."""
         now = {order.attempt_id: order.job.job_id for order in orders if order.job is not None}
-        before = self._attempts.get(runner_id, {})
-        topics = [
-            job_topic(now[order.attempt_id])
-            for order in orders
-            if order.action is Action.RUN and phases.get(order.attempt_id) is Phase.HELD
+        gone = [(job_id, attempt_id) for job_id, attempt_id in moved if attempt_id not in now]
+        # Those that ended by other ways since, e.g. by a sweep.
+        gone += [
+            (job_id, attempt_id)
+            for attempt_id, job_id in self._attempts.get(runner_id, {}).items()
+            if attempt_id not in now
         ]
-        for attempt_id in before.keys() - now.keys():
-            topics += (job_topic(before[attempt_id]), log_topic(attempt_id), QUEUE)
+        topics = [job_topic(job_id) for job_id, _ in moved]
+        for job_id, attempt_id in gone:
+            topics += (job_topic(job_id), log_topic(attempt_id), QUEUE)
             self._tails.settle(attempt_id)
         self._attempts[runner_id] = now
         if topics:

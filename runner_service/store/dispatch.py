@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from sqlalchemy import bindparam, case, literal_column, update
 
-from runner_service.domain.dispatch import Action, Beat, Order
+from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Moved, Order
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.domain.runners import Runner
 from runner_service.store import runners
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, Execution, executions_of, give_up
@@ -52,17 +51,21 @@ FORGOTTEN = Outcome(kind=OutcomeKind.LOST, detail="runner_forgot")
 EXPIRED = Outcome(kind=OutcomeKind.LOST, detail="lease_expired")
 
 
-def beat(conn: Connection, said: Beat) -> tuple[Runner, list[Order]]:
+def beat(conn: Connection, said: Beat) -> BeatAnswer:
     runner = runners.get(conn, said.runner_id, lock=True)
     if said.session_id < runner.session_id:
         raise StaleWorker(runner_id=said.runner_id)
     if said.session_id == runner.session_id and said.sync_number < runners.sync_number_of(conn, said.runner_id):
         raise StaleSync
     now = conn.now()
+    new_session = said.session_id != runner.session_id
+    same_spool = bool(said.spool_id) and (said.boot_id, said.spool_id) == (runner.boot_id, runner.spool_id)
     runner = replace(
         runner,
         session_id=said.session_id,
         boot_id=said.boot_id,
+        # One that changes within a session vouches for nothing of before.
+        spool_id=said.spool_id if new_session or same_spool else "",
         version=said.version,
         labels=said.labels,
         slots=said.slots,
@@ -72,25 +75,29 @@ def beat(conn: Connection, said: Beat) -> tuple[Runner, list[Order]]:
     runners.save(conn, runner, said.sync_number)
     ledger = Ledger(conn, now)
     listed = {one.attempt_id: one.fence for one in said.listed}
-    orders = []
+    orders, moved = [], []
     for execution in executions_of(conn, conn.all(ACTIVE, {"runner_id": said.runner_id})):
         job, attempt = execution.job, execution.attempt
-        has = listed.get(attempt.attempt_id) == attempt.fence
-        if has:
+        assigned = attempt.state is AttemptState.ASSIGNED
+        if listed.get(attempt.attempt_id) == attempt.fence:
             del listed[attempt.attempt_id]
-        if not has and attempt.state is AttemptState.RUNNING:
-            give_up(conn, ledger, execution, FORGOTTEN)
-        elif not has and not said.slots:
-            _release(ledger, job, "drained")
-        elif not has:
+            if assigned:
+                job = _confirm(ledger, execution)
+                moved.append(Moved(job.job_id, attempt.attempt_id))
+            orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
+        elif assigned and said.slots:
             orders.append(_order(Action.OFFER, job, attempt))
         else:
-            if attempt.state is AttemptState.ASSIGNED:
-                job = _confirm(ledger, execution)
-            orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
+            moved.append(Moved(job.job_id, attempt.attempt_id))
+            if assigned:
+                _release(ledger, job, "drained")
+            elif new_session and same_spool and job.cancel is None:
+                _take_back(ledger, job)
+            else:
+                give_up(conn, ledger, execution, FORGOTTEN)
     ledger.flush()
     orders += [Order(action=Action.FORGET, attempt_id=attempt_id, fence=fence) for attempt_id, fence in listed.items()]
-    return runner, orders
+    return BeatAnswer(runner, orders, moved)
 
 
 def _order(action: Action, job: Job, attempt: Attempt) -> Order:
@@ -115,6 +122,12 @@ def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str
         released.append(execution.job.job_id)
     ledger.flush()
     return released
+
+
+def _take_back(ledger: Ledger, job: Job) -> None:
+    """Undoes the confirmation of an attempt that was never started: neither it nor its start has happened."""
+    attempts = job.attempts - 1
+    _release(ledger, replace(job, attempts=attempts, started_at=job.started_at if attempts else None), "never_started")
 
 
 def _release(ledger: Ledger, job: Job, why: str) -> None:

@@ -17,6 +17,7 @@ from runner_service.domain.errors import (
     QueueFull,
     RunnerError,
 )
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Attempt, Cancel, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.store import bodies
@@ -27,7 +28,6 @@ from runner_service.store.rows import (
     attempt_of,
     body_of,
     encode_body,
-    is_id,
     job_of,
     job_values,
 )

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Job
 from runner_service.ports.store import JobFilter, JobPage
 from runner_service.store import bodies
-from runner_service.store.rows import JOB_COLUMNS, is_id, job_of
+from runner_service.store.rows import JOB_COLUMNS, job_of
 from runner_service.store.schema import job_tags, jobs
 from runner_service.store.statements import Connection, Query, among, integer, string
 

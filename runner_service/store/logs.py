@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, update
 
 from runner_service.domain.errors import AttemptNotFound, LogSealed, StaleAttempt
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import AttemptState
 from runner_service.domain.logs import LogSeal, LogStatus
 from runner_service.ports.store import LogArchive, LogChunk
 from runner_service.store import journal
 from runner_service.store.journal import Piece
-from runner_service.store.rows import is_id
 from runner_service.store.schema import attempts, log_archives, log_chunks
 from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from runner_service.domain.dispatch import Report, Verdict
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
@@ -25,7 +26,7 @@ from runner_service.store import bodies
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
 from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
-from runner_service.store.rows import ATTEMPT_COLUMNS, ATTEMPT_WIDTH, JOB_COLUMNS, JOB_WIDTH, attempt_of, is_id, job_of
+from runner_service.store.rows import ATTEMPT_COLUMNS, ATTEMPT_WIDTH, JOB_COLUMNS, JOB_WIDTH, attempt_of, job_of
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.statements import Connection, Query, Row, among
 

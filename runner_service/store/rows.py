@@ -29,11 +29,6 @@ _ATTEMPT_STATES = {state.value: state for state in AttemptState}
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def is_id(text: str) -> bool:
-    """Tells whether it can be an id at all; engines choke on some of what cannot."""
-    return len(text) == 36 and text.isascii() and text.isprintable()
-
-
 class Body(NamedTuple):
     """What was asked for: the part of a job that never changes and is never searched."""
 

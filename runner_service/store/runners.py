@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from runner_service.domain.errors import InvalidArgument, RunnerNotFound
+from runner_service.domain.ids import is_id
 from runner_service.domain.runners import Runner, RunnerState
-from runner_service.store.rows import encode_map, is_id
+from runner_service.store.rows import encode_map
 from runner_service.store.schema import runners
 from runner_service.store.statements import Connection, Query, Row, integer, string
 
@@ -47,9 +48,10 @@ def runner_of(row: Row) -> Runner:
         local=bool(row[7]),
         version=row[8],
         boot_id=row[9],
-        session_id=row[10],
-        last_seen_at=row[11],
-        lease_until=row[12],
+        spool_id=row[10],
+        session_id=row[11],
+        last_seen_at=row[12],
+        lease_until=row[13],
     )
 
 
@@ -65,6 +67,7 @@ def _values(runner: Runner, sync_number: int) -> dict[str, Any]:
         "local": int(runner.local),
         "version": runner.version,
         "boot_id": runner.boot_id,
+        "spool_id": runner.spool_id,
         "session_id": runner.session_id,
         "sync_number": sync_number,
         "last_seen_at": runner.last_seen_at,
@@ -92,6 +95,7 @@ def register(conn: Connection, runner: Runner) -> Runner:
         registered_at=old.registered_at,
         session_id=runner.session_id or old.session_id,
         boot_id=runner.boot_id or old.boot_id,
+        spool_id=runner.spool_id or old.spool_id,
         last_seen_at=max(runner.last_seen_at, old.last_seen_at),
         lease_until=max(runner.lease_until, old.lease_until),
     )

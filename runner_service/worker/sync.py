@@ -43,6 +43,8 @@ class Profile:
     slots: int
     session_id: str
     boot_id: str
+    spool_id: Callable[[], str]
+    """Asked anew each time: the executor's memory may have to be made anew."""
     version: str
     join_token: str
 
@@ -172,6 +174,7 @@ class SyncLoop:
             runner_id=self._link.runner_id,
             session_id=self._profile.session_id,
             boot_id=self._profile.boot_id,
+            spool_id=self._profile.spool_id(),
             version=self._profile.version,
             labels=self._profile.labels,
             slots=self._profile.slots if takes_work else 0,

@@ -167,6 +167,7 @@ class Worker:
             slots=self._slots,
             session_id=next_session_id(self._directory),
             boot_id=boot_id(),
+            spool_id=lambda: self._executor.spool_id,
             version=self._version,
             join_token=self._join_token,
         )

@@ -96,6 +96,8 @@ class Worker:
             runner_id=self.runner.runner_id,
             session_id=self.session_id,
             sync_number=number,
+            boot_id="boot",
+            spool_id="spool",
             labels=self.runner.labels,
             slots=self.runner.slots,
             listed=tuple(Listed(attempt_id=attempt, fence=fence) for attempt, (fence, _) in self.held.items()),

@@ -10,6 +10,7 @@ import pytest
 from services_house import DONE, FAILED, SOON, House, Worker, parked
 
 from runner_service.domain.errors import InvalidArgument, JobNotFound, StaleAttempt
+from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobState
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.services.logs import LogBatch, LogEnd, read_output
@@ -145,6 +146,31 @@ async def test_cursors_that_are_not_of_this_job_are_refused(house: House) -> Non
 
 def _fields(job: Job) -> dict[str, object]:
     return {name: getattr(job, name) for name in job.__dataclass_fields__}
+
+
+async def test_a_follower_and_a_cursor_outlive_an_attempt_that_was_never_started(house: House) -> None:
+    worker, job, _ = await _started(house)
+    _, _, end = await _read(house, job)
+    following = asyncio.create_task(_read(house, job, follow=True))
+    assert await parked(following)
+    worker.session_id, worker.number = new_id(), 0
+    worker.held.clear()
+    attempt_id = await worker.start()
+    await worker.write(attempt_id, b"again")
+    await worker.finish(attempt_id, seal=_seal(b"again"))
+    for records, _, end_of in (await following, await _read(house, job, cursor=end.cursor, follow=True)):
+        assert _data(records) == b"again"
+        assert (end_of.job.state, end_of.job.attempts, end_of.complete) == (JobState.SUCCEEDED, 1, True)
+
+
+async def test_the_cursor_of_a_job_that_has_no_attempt_yet_is_its_beginning(house: House) -> None:
+    job, worker = await house.job(), await house.worker()
+    page, cursor = await house.reader.page(job.job_id, cursor="", limit=5)
+    assert page == []
+    attempt_id = await worker.start()
+    await worker.write(attempt_id, b"first")
+    page, _ = await house.reader.page(job.job_id, cursor=cursor, limit=5)
+    assert [record.data for record in page] == [b"first"]
 
 
 async def test_an_archived_log_reads_as_before_by_the_same_cursors(house: House) -> None:

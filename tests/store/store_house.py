@@ -104,7 +104,7 @@ class Worker:
         )
 
     async def beat(self) -> dict[str, Order]:
-        _, orders = await self.store.dispatch.beat(self.said())
+        _, orders, _ = await self.store.dispatch.beat(self.said())
         for order in orders:
             if order.action is Action.FORGET:
                 self.listed.pop(order.attempt_id, None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, running
 
-from runner_service.domain.dispatch import Action, Beat, Listed
+from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Verdict
 from runner_service.domain.errors import RunnerNotFound, StaleSync, StaleWorker
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import AttemptState, JobState
@@ -27,7 +27,7 @@ async def test_a_beat_takes_over_identity_facts_and_lease(store: SqlStore, clock
         slots=4,
         lease_seconds=12.5,
     )
-    after, orders = await store.dispatch.beat(said)
+    after, orders, _ = await store.dispatch.beat(said)
     assert list(orders) == []
     assert after == await store.runners.get(runner.runner_id)
     assert (after.session_id, after.boot_id, after.version) == (said.session_id, "boot", "1.2")
@@ -114,7 +114,7 @@ async def test_what_is_not_the_runners_is_to_be_forgotten(store: SqlStore) -> No
     )
     other.number += 1
     said = Beat(runner_id=other.runner_id, session_id=other.session_id, sync_number=other.number, listed=strange)
-    _, orders = await store.dispatch.beat(said)
+    _, orders, _ = await store.dispatch.beat(said)
     assert {(order.action, order.attempt_id, order.fence) for order in orders} == {
         (Action.FORGET, one.attempt_id, one.fence) for one in strange
     }
@@ -130,7 +130,7 @@ async def test_another_fence_is_to_be_forgotten_and_does_not_confirm(store: SqlS
     await create(store)
     (assignment,) = await worker.claim()
     worker.listed = {assignment.attempt.attempt_id: 99}
-    _, orders = await store.dispatch.beat(worker.said())
+    _, orders, _ = await store.dispatch.beat(worker.said())
     assert {order.action for order in orders} == {Action.OFFER, Action.FORGET}
 
 
@@ -186,7 +186,7 @@ async def test_a_worker_without_slots_gives_its_unlisted_offers_back_at_once(sto
     worker, other = await make_worker(store), await make_worker(store)
     job = await create(store)
     await worker.claim()
-    _, orders = await store.dispatch.beat(replace(worker.said(), slots=0))
+    _, orders, _ = await store.dispatch.beat(replace(worker.said(), slots=0))
     assert list(orders) == []
     queued = await store.jobs.get(job.job_id)
     assert (queued.state, queued.attempts, queued.attempt_id) == (JobState.QUEUED, 0, "")
@@ -201,3 +201,93 @@ async def test_a_beat_of_many_attempts_orders_each(store: SqlStore) -> None:
     orders = await worker.beat()
     assert {order.action for order in orders.values()} == {Action.RUN}
     assert {order.job.job_id for order in orders.values() if order.job} == {job.job_id for job in jobs}
+
+
+async def _forgets(worker: Worker, **said: str) -> BeatAnswer:
+    """A worker that comes back with nothing, and says so much of itself."""
+    worker.session_id, worker.number, worker.listed = new_id(), 0, {}
+    return await worker.store.dispatch.beat(replace(worker.said(), **said))
+
+
+SPOOL = {"boot_id": "boot", "spool_id": "spool"}
+
+
+async def test_what_a_later_session_of_the_same_spool_does_not_list_was_never_started(store: SqlStore) -> None:
+    worker, other = await make_worker(store), await make_worker(store)
+    job = await create(store)
+    await _forgets(worker, **SPOOL)
+    (first,) = await worker.claim()
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    await store.dispatch.beat(replace(worker.said(), **SPOOL))
+    assert (await store.jobs.get(job.job_id)).state is JobState.RUNNING
+    answer = await _forgets(worker, **SPOOL)
+    assert (list(answer.orders), list(answer.moved)) == ([], [(job.job_id, first.attempt.attempt_id)])
+    queued = await store.jobs.get(job.job_id)
+    assert (queued.state, queued.attempts, queued.attempt_id, queued.runner_id) == (JobState.QUEUED, 0, "", "")
+    assert queued.started_at is None
+    assert list(await store.jobs.attempts(job.job_id)) == []
+    assert await kinds(store, job) == ["created", "assigned", "running", "requeued"]
+    # Its runner may not come to report it any more.
+    assert await worker.report(first.attempt) is Verdict.STALE
+    (second,) = await other.claim()
+    assert (second.attempt.number, second.attempt.fence) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {**SPOOL, "boot_id": "later"},
+        {**SPOOL, "spool_id": "copy"},
+        {**SPOOL, "spool_id": ""},
+    ],
+    ids=["other boot", "other spool", "no spool"],
+)
+async def test_of_another_boot_or_spool_nobody_knows_what_was_started(store: SqlStore, said: dict[str, str]) -> None:
+    worker = await make_worker(store)
+    await _forgets(worker, **SPOOL)
+    job = await create(store)
+    (first,) = await worker.claim()
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    await store.dispatch.beat(replace(worker.said(), **SPOOL))
+    await _forgets(worker, **said)
+    lost = await store.jobs.get(job.job_id)
+    assert (lost.state, lost.outcome and lost.outcome.detail) == (JobState.LOST, "runner_forgot")
+
+
+@pytest.mark.parametrize("spools", [("spool", "other", "other"), ("spool", "other", "spool"), ("spool", "", "spool")])
+async def test_a_spool_that_changes_within_a_session_vouches_for_nothing(
+    store: SqlStore, spools: tuple[str, ...]
+) -> None:
+    worker = await make_worker(store)
+    await _forgets(worker, **SPOOL)
+    job = await create(store)
+    (first,) = await worker.claim()
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    for spool in spools[:2]:
+        await store.dispatch.beat(replace(worker.said(), boot_id="boot", spool_id=spool))
+    await _forgets(worker, boot_id="boot", spool_id=spools[2])
+    assert (await store.jobs.get(job.job_id)).state is JobState.LOST
+
+
+async def test_within_a_session_an_attempt_that_is_not_listed_any_more_is_lost(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    await _forgets(worker, **SPOOL)
+    job = await create(store)
+    (first,) = await worker.claim()
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    await store.dispatch.beat(replace(worker.said(), **SPOOL))
+    worker.listed = {}
+    await store.dispatch.beat(replace(worker.said(), **SPOOL))
+    assert (await store.jobs.get(job.job_id)).state is JobState.LOST
+
+
+async def test_a_cancelled_job_that_was_never_started_is_not_queued_again(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    await _forgets(worker, **SPOOL)
+    job = await create(store)
+    (first,) = await worker.claim()
+    worker.listed = {first.attempt.attempt_id: first.attempt.fence}
+    await store.dispatch.beat(replace(worker.said(), **SPOOL))
+    await store.jobs.cancel(job.job_id, by="somebody", reason="")
+    await _forgets(worker, **SPOOL)
+    assert (await store.jobs.get(job.job_id)).state is JobState.CANCELLED

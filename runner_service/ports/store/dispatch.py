@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from runner_service.domain.dispatch import Assignment, Beat, Order, Report, Verdict, Want
-from runner_service.domain.runners import Runner
+from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Verdict, Want
 
 
 class DispatchStore(Protocol):
     """Claims, leases and reports: DESIGN.md §5 as transactions."""
 
-    async def beat(self, beat: Beat) -> tuple[Runner, Sequence[Order]]:
+    async def beat(self, beat: Beat) -> BeatAnswer:
         """One Sync of a worker: takes over the identity for ``beat.session_id``, renews the lease, confirms each listed
         attempt that is ASSIGNED to this runner (ASSIGNED → RUNNING, job and attempt, ``attempts`` + 1), and returns
         one order for every attempt that is listed or that the runner should have:
@@ -24,7 +23,9 @@ class DispatchStore(Protocol):
         * FORGET: listed, but finished, unknown or of another fence or runner: end it and delete it.
 
         A RUNNING attempt that is not listed is known to be gone, because the list is complete: it ends LOST with
-        detail ``runner_forgot`` through the same path as a report (so a job may be retried).
+        detail ``runner_forgot`` through the same path as a report (so a job may be retried). But with the first beat of
+        a session that has the boot id and the spool id of the session before, it is known never to have started: it
+        goes back to the queue at no cost, as if it had never been assigned.
 
         Raises:
             RunnerNotFound: No such runner: register again.

@@ -30,6 +30,7 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
         session_id=request.session_id,
         sync_number=request.sync_number,
         boot_id=request.boot_id,
+        spool_id=request.spool_id,
         version=request.version,
         labels=dict(request.labels),
         slots=request.slots,

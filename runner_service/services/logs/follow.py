@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.errors import AttemptNotFound, InvalidArgument
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Attempt, AttemptState, Job
 from runner_service.domain.logs import (
     LogPosition,
@@ -72,29 +73,48 @@ class LogReader:
         with self._signals.subscribe(job_topic(job_id)) as moved:
             job = await self._jobs.get(job_id)
             attempts = await self._attempts(job_id)
-            position = _begin(cursor, attempts)
+            position = await self._begin(cursor, job_id)
             status: LogStatus | None = None
+            # Not by place in the list: an attempt that turns out never to have started leaves it. Ids sort by age.
+            over = {attempt.attempt_id for attempt in attempts if attempt.attempt_id < position.attempt_id}
             while True:
-                attempt = _attempt_at(position, attempts)
+                attempt = _next(attempts, over)
                 if attempt is not None:
-                    position = LogPosition(attempt.attempt_id, position.sequence, position.offset)
+                    if attempt.attempt_id != position.attempt_id:
+                        position = LogPosition(attempt.attempt_id)
                     async for batch in self._read_attempt(job_id, position, follow, wanted):
                         if isinstance(batch, LogStatus):
                             status = batch
                         else:
                             position = read_cursor(batch.cursor)
                             yield batch
+                    over.add(attempt.attempt_id)
                 job = await self._jobs.get(job_id)
                 attempts = await self._attempts(job_id)
-                later = _after(position, attempts)
-                if later is not None:
-                    position = LogPosition(later.attempt_id)
-                elif job.state.terminal or not follow:
+                if _next(attempts, over) is not None:
+                    continue
+                if job.state.terminal or not follow:
                     complete = status.complete if status is not None else True
                     yield LogEnd(job=job, complete=complete, cursor=write_cursor(position))
                     return
-                else:
-                    await moved.wait(POLL_SECONDS)
+                await moved.wait(POLL_SECONDS)
+
+    async def _begin(self, cursor: str, job_id: str) -> LogPosition:
+        if not cursor:
+            return LogPosition("")
+        try:
+            position = read_cursor(cursor)
+        except ValueError:
+            raise InvalidArgument(field="cursor", problem="it is not a cursor of this service") from None
+        if position.attempt_id:
+            try:
+                known = (await self._jobs.attempt(position.attempt_id)).job_id == job_id
+            except AttemptNotFound:
+                # Given out for an attempt that turned out never to have started, of which there was nothing to read.
+                known = position.sequence == position.offset == 0 and is_id(position.attempt_id)
+            if not known:
+                raise InvalidArgument(field="cursor", problem="it is a cursor of another job")
+        return position
 
     async def _attempts(self, job_id: str) -> Sequence[Attempt]:
         """The attempts that have, or may have, a log: an unconfirmed assignment can vanish again."""
@@ -105,6 +125,16 @@ class LogReader:
         self, job_id: str, position: LogPosition, follow: bool, wanted: Collection[LogStream]
     ) -> AsyncIterator[LogBatch | LogStatus]:
         """Yields the batches of one attempt, then its status. Following, it returns when the attempt has ended."""
+        try:
+            async for batch in self._follow_attempt(job_id, position, follow, wanted):
+                yield batch
+        except AttemptNotFound:
+            # It turned out never to have started, and is gone without a trace: there was nothing to read.
+            yield LogStatus(position.attempt_id, sealed=True)
+
+    async def _follow_attempt(
+        self, job_id: str, position: LogPosition, follow: bool, wanted: Collection[LogStream]
+    ) -> AsyncIterator[LogBatch | LogStatus]:
         attempt_id = position.attempt_id
         # The job's topic too: an attempt whose runner is lost ends without a word in its log.
         topics = (log_topic(attempt_id), job_topic(job_id))
@@ -172,33 +202,9 @@ class LogReader:
                 yield batch
 
 
-def _begin(cursor: str, attempts: Sequence[Attempt]) -> LogPosition:
-    if not cursor:
-        return LogPosition(attempts[0].attempt_id) if attempts else LogPosition("")
-    try:
-        position = read_cursor(cursor)
-    except ValueError:
-        raise InvalidArgument(field="cursor", problem="it is not a cursor of this service") from None
-    if all(attempt.attempt_id != position.attempt_id for attempt in attempts):
-        raise InvalidArgument(field="cursor", problem="it is a cursor of another job")
-    return position
-
-
-def _attempt_at(position: LogPosition, attempts: Sequence[Attempt]) -> Attempt | None:
-    for attempt in attempts:
-        if attempt.attempt_id == position.attempt_id:
-            return attempt
-    return attempts[0] if attempts and not position.attempt_id else None
-
-
-def _after(position: LogPosition, attempts: Sequence[Attempt]) -> Attempt | None:
-    """The attempt behind the one read. An unconfirmed assignment that was taken back leaves no attempt: then the
-    first that is there."""
-    ids = [attempt.attempt_id for attempt in attempts]
-    if position.attempt_id not in ids:
-        return attempts[0] if attempts else None
-    index = ids.index(position.attempt_id) + 1
-    return attempts[index] if index < len(attempts) else None
+def _next(attempts: Sequence[Attempt], over: Collection[str]) -> Attempt | None:
+    """The first attempt that was not read to its end."""
+    return next((attempt for attempt in attempts if attempt.attempt_id not in over), None)
 
 
 def _batches(chunks: Iterable[LogChunk], position: LogPosition, wanted: Collection[LogStream]) -> Iterable[LogBatch]:

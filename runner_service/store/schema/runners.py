@@ -27,6 +27,7 @@ runners = Table(
     Column("local", SmallInteger, nullable=False),
     Column("version", Text, nullable=False),
     Column("boot_id", Text, nullable=False),
+    Column("spool_id", Text, nullable=False, server_default=""),
     Column("session_id", word(), nullable=False),
     Column("sync_number", BigInteger, nullable=False),
     Column("last_seen_at", BigInteger, nullable=False),

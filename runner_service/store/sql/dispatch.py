@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner_service.domain.dispatch import Assignment, Beat, Order, Report, Verdict, Want
-from runner_service.domain.runners import Runner
+from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Verdict, Want
 from runner_service.store import claims, dispatch, journal, reports
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
@@ -19,7 +18,7 @@ class SqlDispatch:
         self._claims = Combiner(engine, claims.claim_all, limit=256)
         self._reports = Combiner(engine, reports.report_all, limit=64)
 
-    async def beat(self, beat: Beat) -> tuple[Runner, Sequence[Order]]:
+    async def beat(self, beat: Beat) -> BeatAnswer:
         return await self._engine.write(dispatch.beat, beat)
 
     async def claim(self, wants: Sequence[Want]) -> Sequence[Assignment]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Attempt, Job, JobEvent, JobState, Micros
 from runner_service.ports.store import Expired, JobFilter, JobPage
 from runner_service.store import events, jobs, listing, logs, retention
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
-from runner_service.store.rows import is_id
 
 _SETTLE_TRIES = 40
 _SETTLE_SECONDS = 0.005

@@ -112,6 +112,12 @@ class Executor(Protocol):
     Ended. Events of different attempts are in no order that means anything.
     """
 
+    @property
+    def spool_id(self) -> str:
+        """Names the memory of attempts behind this executor, once `adopt` has returned. As long as it is the same, on
+        the same boot of the machine, an attempt that `adopt` does not list was never started or has been forgotten,
+        and no earlier worker can start it any more. Empty: such a promise cannot be made."""
+
     async def adopt(self) -> Sequence[KnownAttempt]:
         """Connects to what runs attempts, starting it when it does not, and lists every attempt it knows.
 

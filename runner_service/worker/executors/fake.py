@@ -22,6 +22,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import JobSpec, Step
 from runner_service.domain.logs import MAX_RECORD_BYTES, LogRecord, LogSeal, LogStream, decode, encode
 from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason
@@ -80,6 +81,7 @@ class FakeMachine:
         """Every attempt that really started, in order: one that is here twice ran twice."""
         self.worker: FakeExecutor | None = None
         self.deadline: Monotonic | None = None
+        self.spool_id = new_id()
 
     def release(self, attempt_id: str) -> None:
         """Lets an attempt go on behind its ``hold``."""
@@ -190,6 +192,10 @@ class FakeExecutor:
 
     def put(self, event: Event | None) -> None:
         self._events.put_nowait(event)
+
+    @property
+    def spool_id(self) -> str:
+        return self.machine.spool_id
 
     async def adopt(self) -> Sequence[KnownAttempt]:
         if self.machine.worker is not None and self.machine.worker is not self:

@@ -51,10 +51,15 @@ class NativeExecutor:
         self._over: set[str] = set()
         """Of them, those whose end was told, by an event or by `adopt`."""
         self._journals: dict[str, int] = {}
+        self._spool_id = ""
         self._watch: asyncio.Task[None] | None = None
         self._deadline: Monotonic | None = None
         self._reachable = asyncio.Event()
         self._replaced = False
+
+    @property
+    def spool_id(self) -> str:
+        return self._spool_id
 
     async def adopt(self) -> Sequence[KnownAttempt]:
         if self._watch is None:
@@ -165,7 +170,7 @@ class NativeExecutor:
                 raise
         except (LaunchFailed, SupervisorGone, SupervisorRefused, OSError) as error:
             raise ExecutorUnavailable(str(error) or type(error).__name__) from None
-        self._client = supervisor
+        self._client, self._spool_id = supervisor, supervisor.spool_id
         self._reachable.set()
         return known
 

@@ -42,6 +42,7 @@ class Client:
         self.pid = 0
         self.guard_pid = 0
         self.boot_id = ""
+        self.spool_id = ""
 
     @classmethod
     async def connect(cls, directory: str, on_event: OnEvent, options: Options = Options()) -> Client:  # noqa: B008
@@ -80,6 +81,7 @@ class Client:
         if reply["protocol"] != wire.PROTOCOL:
             raise SupervisorRefused("PROTOCOL", f"it speaks version {reply['protocol']}, not {wire.PROTOCOL}")
         self.pid, self.guard_pid, self.boot_id = reply["pid"], reply["guard_pid"], reply["boot_id"]
+        self.spool_id = reply.get("spool_id", "")  # A supervisor may be older than its worker.
         return [Known(**known) for known in reply["attempts"]]
 
     async def start(self, attempt_id: str, fence: int, plan: Plan) -> None:

@@ -35,6 +35,10 @@ class Listener:
     def connected(self) -> bool:
         return self._worker is not None
 
+    def is_worker(self, connection: Connection) -> bool:
+        """Its hello was the last."""
+        return connection is self._worker
+
     @property
     def ready_for_more(self) -> bool:
         """Whether news that can be told later should be told now. Without a worker they need not be told at all."""
@@ -168,6 +172,9 @@ class Connection:
             self.close()
             return
         for request in requests:
+            if request.get("op") != "hello" and not self._listener.is_worker(self):
+                self.close()
+                return
             reply = self._listener.answer(request)
             reply["re"] = request.get("id")
             self.send(reply)

@@ -2,6 +2,7 @@
 
 ::
 
+    {"spool": ID}                                first: which file this is, see `spool_id`
     {"start": ATTEMPT, "fence": 7, "boot_id": "…"}
     {"base": ATTEMPT, "at": {…journal.Base…}}    the journal below is given back
     {"end": {…wire.Known…}}
@@ -40,13 +41,19 @@ class Index:
         """The lines of attempts that are not forgotten: of each its start and newest base, or its end."""
         self._missing = b""
         """What a full disk has not taken yet."""
+        self._name = ""
+        self.spool_id = ""
+        """Once it has begun: names this memory. What it does not hold was never started by a supervisor that has it.
+        Part of it is the directory's place on the disk, so that a copy of the directory has another."""
 
     def read(self) -> tuple[dict[str, Message], list[Known]]:
         """What an earlier supervisor left: the facts of attempts that have no end, and those that have one."""
         begun: dict[str, Message] = {}
         ended: dict[str, Known] = {}
         for fact in self._facts():
-            if "start" in fact:
+            if "spool" in fact:
+                self._name = fact["spool"]
+            elif "start" in fact:
                 begun[fact["start"]] = fact
             elif "base" in fact and fact["base"] in begun:
                 begun[fact["base"]]["base"] = fact["at"]
@@ -60,6 +67,9 @@ class Index:
 
     def begin(self, ended: Iterable[Known]) -> None:
         """Starts the file anew with the attempts that are still of interest."""
+        self._name = self._name or os.urandom(16).hex()
+        directory = os.stat(os.path.dirname(self._path))  # noqa: PTH116, PTH120
+        self.spool_id = f"{self._name}-{directory.st_dev:x}-{directory.st_ino:x}"
         for known in ended:
             self._open[known.attempt_id] = _line({"end": known._asdict()})
         self._rewrite()
@@ -106,7 +116,7 @@ class Index:
         self._missing = self._missing[written:]
 
     def _rewrite(self) -> None:
-        content = b"".join(self._open.values())
+        content = _line({"spool": self._name}) + b"".join(self._open.values())
         fd = os.open(f"{self._path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, content) < len(content):

@@ -130,6 +130,7 @@ class Supervisor:
             "pid": os.getpid(),
             "guard_pid": os.getppid(),
             "boot_id": self._boot_id,
+            "spool_id": self._spools.spool_id,
             "attempts": [attempt._asdict() for attempt in attempts],
         }
 

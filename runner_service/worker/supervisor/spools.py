@@ -24,6 +24,11 @@ class Spools:
         self._index = Index(layout.index, boot_id)
         self._work = WorkDirectories(layout)
 
+    @property
+    def spool_id(self) -> str:
+        """See `Index.spool_id`."""
+        return self._index.spool_id
+
     def create(self, attempt_id: str, fence: int, log_limit: int) -> Journal:
         """Makes the spool of an attempt, before anything of it runs.
 

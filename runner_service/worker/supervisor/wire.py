@@ -2,12 +2,13 @@
 
 A unix stream socket carries frames in both directions: u32 little-endian length, then one JSON object. The worker
 sends requests, each with a number ``id``; the supervisor sends one reply per request, in order, and events between
-them. A connection becomes *the* worker's with its ``hello``; the one before it is closed.
+them. A connection becomes *the* worker's with its ``hello``; the one before it is closed, and what it had asked for and
+is not in the reply to the hello is never done. Until its hello a connection may ask for nothing else.
 
 ::
 
     request                                             reply (besides "re": id)
-    hello     {}                                        protocol pid guard_pid boot_id attempts: [Known]
+    hello     {}                                        protocol pid guard_pid boot_id spool_id attempts: [Known]
     start     attempt_id fence plan                     {}   again with the same fence: nothing happens
     kill      attempt_id cause detail                   {}   cause: cancel | shutdown | stale | self_stop
     hurry     {}                                        {}   the grace of what is being ended is over

@@ -227,6 +227,7 @@ class ExecutorContract:
         await worker.executor.close()
         heir = Worker(rig.executor())
         known = {one.attempt_id: one for one in await heir.executor.adopt()}
+        assert heir.executor.spool_id == worker.executor.spool_id
         live, done = known["live"], known["done"]
         assert (live.state, live.fence, live.outcome, live.seal) == (ExecutionState.RUNNING, 5, None, None)
         assert (done.state, done.fence) == (ExecutionState.ENDED, 6)

@@ -19,6 +19,7 @@ from runner_service.worker.supervisor import wire
 from runner_service.worker.supervisor.client import Client, SupervisorGone, SupervisorRefused
 from runner_service.worker.supervisor.launch import Options
 from runner_service.worker.supervisor.paths import Layout, socket_path
+from runner_service.worker.supervisor.wire import Plan
 
 MakeHold = Callable[[Path], Hold]
 WORKER = """
@@ -213,6 +214,24 @@ async def test_a_peer_that_talks_nonsense_is_cut_off_and_the_worker_stays(hold: 
     assert await reader.read() == b""
     writer.close()
     assert (await hold.run("a", "true")).outcome.succeeded
+
+
+async def test_whoever_asks_before_its_hello_or_after_the_next_one_starts_nothing(
+    hold: Hold, make_hold: MakeHold
+) -> None:
+    plan = Plan([["true"]], {})
+    stranger = await Client.connect(str(hold.directory), lambda event: None)
+    with pytest.raises(SupervisorGone):
+        await stranger.start("a", 1, plan)
+    assert await hold.client.hello() == []
+    # As if a worker were killed right after its request: it is with the supervisor before the next hello, or never.
+    heir = await Client.connect(str(hold.directory), lambda event: None)
+    known, late = await asyncio.gather(heir.hello(), hold.client.start("b", 1, plan), return_exceptions=True)
+    assert isinstance(known, list)
+    assert known == [] if isinstance(late, SupervisorGone) else [one.attempt_id for one in known] == ["b"]
+    assert len(await heir.hello()) == len(known)
+    await heir.close()
+    await hold.connect()
 
 
 async def test_a_long_path_falls_back_to_a_short_private_socket(tmp_path: Path, make_hold: MakeHold) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,28 @@ def test_an_index_does_not_grow_with_the_number_of_jobs(tmp_path: Path, monkeypa
     assert path.stat().st_size < 20_000 + (4 << 20)
     begun, ended = Index(str(path), "boot").read()
     assert (list(begun), ended) == (["live"], [])
+
+
+def test_a_spool_keeps_its_id_and_a_copy_of_it_has_another(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    index = Index(str(tmp_path / "here" / "index"), "boot")
+    index.read()
+    index.begin([])
+    index.start("a", 1)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+
+    def spool_id(directory: str) -> str:
+        later = Index(str(tmp_path / directory / "index"), "boot")
+        later.read()
+        later.begin([])
+        return later.spool_id
+
+    assert spool_id("here") == index.spool_id
+    assert spool_id("there") != index.spool_id
+    (tmp_path / "here").rename(tmp_path / "elsewhere")
+    assert spool_id("elsewhere") == index.spool_id
+    (tmp_path / "elsewhere" / "index").unlink()
+    assert spool_id("elsewhere") not in (index.spool_id, "")
 
 
 def test_an_index_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
