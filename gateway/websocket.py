@@ -15,7 +15,6 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure, crash
 from gateway.exchange import Exchange
 from gateway.routes import Entry, Match, RouteTable
-from gateway.unrouted import not_found
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class WebSocketExchange(Exchange):
     async def _serve(self) -> None:
         match = self._find()
         if match is None:
-            raise not_found()
+            raise self._not_found()
         entry = self._choose(match)
         endpoint = entry.target
         call = await self._admitted_call(entry, match)

@@ -7,7 +7,8 @@
     ├── NotFound
     │   ├── JobNotFound
     │   ├── AttemptNotFound
-    │   └── RunnerNotFound
+    │   ├── RunnerNotFound
+    │   └── LabAgentNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
     │   ├── StaleAttempt
@@ -15,8 +16,10 @@
     │   ├── StaleSync
     │   └── LogSealed
     ├── AlreadyExists
+    │   └── JobExists
     ├── ResourceExhausted        try again later
     │   ├── QueueFull
+    │   ├── OutputTooLarge
     │   └── StorageFull
     ├── Unauthenticated
     │   ├── CredentialsMissing
@@ -24,6 +27,7 @@
     │   ├── CredentialsEmpty
     │   └── CredentialsInvalid
     ├── PermissionDenied
+    │   └── AgentTaken
     └── Unavailable              this server cannot now; another or a later call can
 
 The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
@@ -81,6 +85,12 @@ class RunnerNotFound(NotFound):
     reason = "RUNNER_NOT_FOUND"
 
 
+class LabAgentNotFound(NotFound):
+    """There is no agent called {agent}."""
+
+    reason = "LAB_AGENT_NOT_FOUND"
+
+
 class FailedPrecondition(RunnerError):
     """The state of things forbids this now."""
 
@@ -123,6 +133,12 @@ class AlreadyExists(RunnerError):
     reason = "REQUEST_ID_REUSED"
 
 
+class JobExists(AlreadyExists):
+    """There is another job with the id {job_id} already."""
+
+    reason = "JOB_EXISTS"
+
+
 class ResourceExhausted(RunnerError):
     """The service has no room for this now. Try again later."""
 
@@ -133,6 +149,12 @@ class QueueFull(ResourceExhausted):
     """The queue holds {limit} jobs already, its bound. Try again when some have run."""
 
     reason = "QUEUE_FULL"
+
+
+class OutputTooLarge(ResourceExhausted):
+    """The job {job_id} has {limit} bytes of output already, the most that is kept."""
+
+    reason = "OUTPUT_TOO_LARGE"
 
 
 class StorageFull(ResourceExhausted):
@@ -175,6 +197,12 @@ class PermissionDenied(RunnerError):
     """This call needs the role {needed}; the credential has the role {role}."""
 
     reason = "ROLE_INSUFFICIENT"
+
+
+class AgentTaken(PermissionDenied):
+    """The agent {agent} belongs to another credential."""
+
+    reason = "AGENT_TAKEN"
 
 
 class Unavailable(RunnerError):

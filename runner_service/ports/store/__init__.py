@@ -11,7 +11,10 @@ from typing import Protocol
 
 from runner_service.ports.store.dispatch import DispatchStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
+from runner_service.ports.store.lab_agents import LabAgentStore
+from runner_service.ports.store.lab_records import LabRecordStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
+from runner_service.ports.store.queues import QueueStore
 from runner_service.ports.store.runners import RunnerStore
 
 __all__ = [
@@ -20,9 +23,12 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "JobStore",
+    "LabAgentStore",
+    "LabRecordStore",
     "LogArchive",
     "LogChunk",
     "LogStore",
+    "QueueStore",
     "RunnerStore",
     "Store",
 ]
@@ -35,5 +41,8 @@ class Store(Protocol):
     runners: RunnerStore
     dispatch: DispatchStore
     logs: LogStore
+    queues: QueueStore
+    lab_records: LabRecordStore
+    lab_agents: LabAgentStore
     shared: bool
     """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

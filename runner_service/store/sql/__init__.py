@@ -6,7 +6,9 @@ from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
 from runner_service.store.sql.dispatch import SqlDispatch
 from runner_service.store.sql.jobs import SqlJobs
+from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
 from runner_service.store.sql.logs import SqlLogs
+from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunners
 
 __all__ = ["SqlStore"]
@@ -23,3 +25,6 @@ class SqlStore:
         self.runners = SqlRunners(engine)
         self.dispatch = SqlDispatch(engine)
         self.logs = SqlLogs(engine)
+        self.queues = SqlQueues(engine)
+        self.lab_records = SqlLabRecords(engine)
+        self.lab_agents = SqlLabAgents(engine)
