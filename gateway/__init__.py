@@ -12,11 +12,11 @@ what the gateway refuses by itself.
 """
 
 from gateway.admission import Admission, Admit
+from gateway.annotations import AnnotationError
 from gateway.app import Gateway
 from gateway.channel import Channel
 from gateway.context import Call
 from gateway.dispatch import Backend, HandlerCapture, InProcess
-from gateway.endpoints import AnnotationError
 from gateway.errors import Failure, Reason
 from gateway.metadata import DEFAULT_ALLOWED
 from gateway.options import GatewayOptions

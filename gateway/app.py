@@ -11,9 +11,9 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2
 from grpc import aio
 
+from gateway.catalog import Catalog
 from gateway.departure import Receive
 from gateway.dispatch import Backend, HandlerCapture, InProcess
-from gateway.endpoints import Catalog
 from gateway.errors import Failure
 from gateway.exchange import Exchange
 from gateway.forwarded import Proxies

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.codec import Decoder, Refused, schema
+from gateway.codec import Decoder, NotJson, Refused, schema
 from gateway.errors import Reason, from_refused, refusal
 from gateway.fields import TextField, as_text_field, resolve_path
 from gateway.masks import mask_field, mask_paths
 from gateway.query import QueryBinder, check_oneofs
+from gateway.raw_body import raw_target
 from gateway.request import HttpRequest
 from gateway.supplied import Supplied, is_supplied
 from gateway.template import Template
@@ -37,10 +38,11 @@ class Binder:
         http_method: str,
         service_rules: options.ServiceRules,
         method_rules: options.MethodRules,
-        selectors: frozenset[str] = frozenset(),
+        also_known: frozenset[str] = frozenset(),
         max_depth: int = 100,
         query_beside_body: bool = False,
     ) -> None:
+        """``also_known`` are query parameters that need not be fields."""
         self.descriptor = descriptor
         self._new = schema.message_class(descriptor)
         self._decoder = decoder
@@ -55,7 +57,12 @@ class Binder:
         self.body_fields: tuple[FieldDescriptor, ...] | None = None
         if body:
             self.body_fields = () if body == "*" else resolve_path(descriptor, tuple(body.split(".")))
-        self.raw_body = self._is_raw_body()
+        self._raw = raw_target(descriptor, self.body_fields)
+        self.raw_body = self._raw is not None
+        """The body is taken as bytes, of any type."""
+        self._filename = _filename_field(descriptor, method_rules.multipart.filename_field, decoder)
+        if method_rules.HasField("multipart") and not self.raw_body:
+            raise ValueError("multipart needs a body that is a google.api.HttpBody or a field with raw_body")
         self._into = decoder.into(descriptor, supplied)
         # The body's field is set like a member of that name.
         self._member = decoder.member(self.body_fields[-1]) if self.body_fields else None
@@ -72,8 +79,8 @@ class Binder:
             else tuple(field.name for field in self.body_fields),
             path_fields=frozenset(path for path, _ in self._paths),
             supplied=supplied,
-            ignore_unknown=service_rules.unknown_query == options.UNKNOWN_NAMES_IGNORE,
-            also_known=selectors,
+            ignore_unknown=service_rules.unknown_query == options.UNKNOWN_NAMES_IGNORE or _takes_raw_query(descriptor),
+            also_known=also_known,
         )
 
     def new(self) -> Any:
@@ -102,6 +109,23 @@ class Binder:
         message.MergeFrom(head)
         return message
 
+    def bind_piece(self, head: Any, piece: bytes, content_type: str) -> Any:
+        """One message of a client stream: a piece of a raw body of a type of its own, over what ``bind_head`` made."""
+        assert self._raw is not None
+        message: Any = self._new()
+        self._raw(message, piece, content_type)
+        message.MergeFrom(head)
+        return message
+
+    def bind_form_field(self, head: Any, name: str, text: str) -> None:
+        """A field of a form, like a query parameter."""
+        self._query.bind_one(head, name, text)
+
+    def bind_filename(self, head: Any, name: str) -> None:
+        """The file name of an uploaded part."""
+        if self._filename is not None:
+            self._filename.put(head, [name])
+
     def _bind_rest(self, message: Any, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> None:
         for path, target in self._paths:
             self._bind_path(message, target, variables[path])
@@ -118,15 +142,22 @@ class Binder:
             return None
         if not body and self._method_rules.body_required:
             raise refusal(Reason.BODY_REQUIRED, "the body is empty")
-        if self.raw_body:
-            owner = self._body_owner(message)
-            target = getattr(owner, self.body_fields[-1].name) if self.body_fields else owner
-            target.content_type, target.data = request.header("content-type") or "", body
+        if self._raw is not None:
+            self._raw(message, body, request.header("content-type") or "")
             return None
-        self.check_media_type(request, body)
+        if self._method_rules.non_json_as_empty:
+            if not body or not _is_json(request.header("content-type") or ""):
+                body = b"{}"
+        else:
+            self.check_media_type(request, body)
         root = ".".join(field.name for field in self.body_fields)
         try:
-            return self._decode_body(message, body)
+            try:
+                return self._decode_body(message, body)
+            except NotJson:
+                if not self._method_rules.non_json_as_empty:
+                    raise
+                return self._decode_body(message, b"{}")
         except Refused as refused:
             raise from_refused(refused, root="" if refused.bare and not refused.path else root) from None
 
@@ -162,12 +193,11 @@ class Binder:
         given = request.header("content-type")
         if not given or not body or self._rules.any_content_type:
             return
-        media_type = given.partition(";")[0].strip().lower()
-        if media_type in _JSON_TYPES or media_type.endswith("+json"):
+        if _is_json(given):
             return
         raise refusal(
             Reason.MEDIA_TYPE_UNSUPPORTED,
-            f"the body must be application/json, not {media_type[:64]}",
+            f"the body must be application/json, not {given.partition(';')[0].strip().lower()[:64]}",
             http_status=415,
         )
 
@@ -199,14 +229,6 @@ class Binder:
             message.SetInParent()
         return message
 
-    def _is_raw_body(self) -> bool:
-        if self.body_fields is None:
-            return False
-        if not self.body_fields:
-            return bool(self.descriptor.full_name == schema.HTTP_BODY)
-        field = self.body_fields[-1]
-        return schema.is_message(field) and bool(schema.message_type(field).full_name == schema.HTTP_BODY)
-
 
 def _path_field(descriptor: Descriptor, path: tuple[str, ...], decoder: Decoder) -> TextField:
     fields = resolve_path(descriptor, path)
@@ -236,3 +258,16 @@ def _value_if_set(message: Any, target: TextField) -> Any:
         copy.CopyFrom(value)
         return copy
     return value
+
+
+def _filename_field(descriptor: Descriptor, path: str, decoder: Decoder) -> TextField | None:
+    return _path_field(descriptor, tuple(path.split(".")), decoder) if path else None
+
+
+def _takes_raw_query(descriptor: Descriptor) -> bool:
+    return any(schema.field_rules(field).from_request == options.REQUEST_PART_QUERY for field in descriptor.fields)
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in _JSON_TYPES or media_type.endswith("+json")

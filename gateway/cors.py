@@ -6,29 +6,39 @@ from collections.abc import Sequence
 
 from gateway.options import GatewayOptions
 from gateway.request import Headers, HttpRequest
+from gateway.service import Service
+from runner.gateway.v1 import options_pb2 as options
+
+_NO_RULES = options.CorsRules()
 
 
 class Cors:
-    """The CORS headers of a gateway; without origins it never says anything."""
+    """The CORS headers of a gateway; without origins it never says anything.
+
+    Which origins may call is the gateway's to say; what they may send and read, a service's too (``CorsRules``).
+    """
 
     def __init__(self, settings: GatewayOptions) -> None:
         self._origins = frozenset(origin.rstrip("/") for origin in settings.cors_origins)
         self._any = "*" in self._origins
         self._headers = ", ".join(settings.cors_headers)
         self._expose = ", ".join(settings.cors_expose)
-        self._max_age = str(settings.cors_max_age)
+        self._max_age = settings.cors_max_age
         self.enabled = bool(self._origins)
 
-    def headers(self, request: HttpRequest) -> Headers:
+    def headers(self, request: HttpRequest, service: Service | None) -> Headers:
         """What every reply to a cross-origin request carries; nothing for other origins."""
         origin = request.header("origin")
         if origin is None:
             # A cache must not serve this reply to a cross-origin caller.
             return [] if self._any else [("vary", "Origin")]
         allowed = self._allowed(origin)
-        return [*allowed, ("access-control-expose-headers", self._expose)] if allowed else [("vary", "Origin")]
+        if not allowed:
+            return [("vary", "Origin")]
+        expose = ", ".join(service.rules.cors.expose_headers if service else ()) or self._expose
+        return [*allowed, ("access-control-expose-headers", expose)]
 
-    def preflight(self, request: HttpRequest, methods: Sequence[str]) -> Headers | None:
+    def preflight(self, request: HttpRequest, methods: Sequence[str], service: Service | None) -> Headers | None:
         """The headers of the reply to a preflight; None when the request is none."""
         origin = request.header("origin")
         if origin is None or request.header("access-control-request-method") is None:
@@ -36,11 +46,12 @@ class Cors:
         allowed = self._allowed(origin)
         if not allowed:
             return [("vary", "Origin")]
+        rules = service.rules.cors if service else _NO_RULES
         return [
             *allowed,
-            ("access-control-allow-methods", ", ".join(methods)),
-            ("access-control-allow-headers", self._headers),
-            ("access-control-max-age", self._max_age),
+            ("access-control-allow-methods", ", ".join(rules.allow_methods or methods)),
+            ("access-control-allow-headers", ", ".join(rules.allow_headers) or self._headers),
+            ("access-control-max-age", str(rules.max_age or self._max_age)),
         ]
 
     def _allowed(self, origin: str) -> Headers:

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     """The body is empty where one is needed. 400."""
     BODY_UNEXPECTED = "BODY_UNEXPECTED"
     """A body where none is bound. 400."""
+    PART_MISSING = "PART_MISSING"
+    """The form does not have the part that is the content. 400."""
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     """The body is over the cap. 413."""
     MEDIA_TYPE_UNSUPPORTED = "MEDIA_TYPE_UNSUPPORTED"

@@ -6,10 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from google.rpc import code_pb2
-
 from gateway.admission import Admission
-from gateway.body import has_body, read_body
 from gateway.context import Call
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
@@ -17,15 +14,16 @@ from gateway.dispatch import Write
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
-from gateway.metadata import ReplyShape, invocation_metadata, reply_shape, request_id
+from gateway.intake import take
+from gateway.metadata import ReplyShape, invocation_metadata, query_metadata, reply_shape, request_id
 from gateway.negotiate import negotiate
-from gateway.replies import HttpReply, unary_reply
+from gateway.replies import unary_reply
 from gateway.request import HttpRequest
 from gateway.responder import Responder
 from gateway.routes import Entry, Match, RouteTable
 from gateway.site import Site
 from gateway.streams import Send, Stream
-from gateway.uploads import Upload, check_upload
+from gateway.unrouted import not_found, unrouted
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +60,12 @@ class Exchange:
     async def _answer(self) -> None:
         match = self._find()
         if match is None:
-            await self._responder.reply(self._unrouted())
+            await self._responder.reply(unrouted(self._site, self._request, self._responder))
             return
         entry = self._choose(match)
         endpoint = entry.target
         call = await self._admitted_call(entry, match)
-        if endpoint.client_streaming:
-            message = self._bind_upload(entry, match, call)
-        elif has_body(self._request):
-            message = await self._bind_with_body(entry, match, call)
-        else:
-            message = self._bind(entry, match, call, b"")
+        message, self._receive = await take(self._request, self._receive, entry, match, call)
         if endpoint.framings is not None:
             await self._answer_stream(endpoint, call, message)
         else:
@@ -98,49 +91,7 @@ class Exchange:
         for entry in match.entries:
             if entry.target.condition is None or entry.target.condition(self._request):
                 return entry
-        raise self._not_found()
-
-    def _unrouted(self) -> HttpReply:
-        """The reply to a request that is for no RPC; raises 404 and 405."""
-        request = self._request
-        if request.method in ("GET", "HEAD") and request.raw_path in self._site.documents:
-            return self._site.documents[request.raw_path]()
-        methods = self._site.catalog.routes.methods(request.raw_path)
-        if request.method == "GET" and self._is_for_websockets():
-            raise refusal(
-                Reason.UPGRADE_REQUIRED,
-                "this is served over WebSocket",
-                code=code_pb2.FAILED_PRECONDITION,
-                http_status=426,
-                headers=[("upgrade", "websocket"), ("connection", "upgrade")],
-            )
-        if request.raw_path in self._site.documents:
-            methods = sorted({*methods, "GET", "HEAD"})
-        if not methods:
-            raise self._not_found()
-        allowed = sorted({*methods, "OPTIONS"})
-        allow = [("allow", ", ".join(allowed))]
-        if request.method == "OPTIONS":
-            preflight = self._site.cors.preflight(request, methods) if self._site.cors.enabled else None
-            return HttpReply(204, b"", allow if preflight is None else preflight)
-        raise refusal(
-            Reason.METHOD_NOT_ALLOWED,
-            f"{request.method[:16]} is not allowed here",
-            code=code_pb2.UNIMPLEMENTED,
-            http_status=405,
-            headers=allow,
-        )
-
-    def _is_for_websockets(self) -> bool:
-        match = self._site.catalog.websocket_routes.find("GET", self._request.raw_path)
-        if match is None:
-            return False
-        # Its envelope is the RPC's.
-        self._responder.endpoint = match.entries[-1].target
-        return True
-
-    def _not_found(self) -> Failure:
-        return refusal(Reason.ROUTE_NOT_FOUND, "there is nothing at this path", code=code_pb2.NOT_FOUND)
+        raise not_found()
 
     # the call
 
@@ -181,9 +132,11 @@ class Exchange:
             ),
             peer=request.peer,
             request_id=self._request_id,
-            secure=request.scheme == "https",
+            secure=request.scheme in ("https", "wss"),
         )
         try:
+            if endpoint.rules.query_metadata:
+                call.metadata = query_metadata(request, endpoint.rules.query_metadata, call.metadata)
             timeout = timeout_of(request, cap=settings.max_timeout_seconds)
         except Failure as failure:
             call.refusal = failure
@@ -193,38 +146,6 @@ class Exchange:
         if timeout is not None:
             call.deadline = asyncio.get_running_loop().time() + timeout
         return call
-
-    def _bind(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes) -> Any:
-        """The request message. What is wrong with it is noted in the call, see ``Call.refusal``."""
-        binder = entry.target.binder
-        try:
-            variables = match.variables(entry) if entry.template.variables else {}
-            return binder.bind(self._request, variables, body)
-        except Failure as failure:
-            call.refusal = call.refusal or failure
-            return binder.new()
-
-    async def _bind_with_body(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Call) -> Any:
-        try:
-            body = await read_body(self._request, self._receive, entry.target.max_body_bytes)
-        except Failure as failure:
-            call.refusal = call.refusal or failure
-            return entry.target.binder.new()
-        return self._bind(entry, match, call, body)
-
-    def _bind_upload(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Call) -> Any:
-        """The request messages of a client stream, as they will arrive."""
-        endpoint, request = entry.target, self._request
-        binder = endpoint.binder
-        try:
-            check_upload(request, endpoint.max_body_bytes if binder.raw_body else None)
-            head = binder.bind_head(request, match.variables(entry))
-        except Failure as failure:
-            call.refusal = call.refusal or failure
-            head = binder.new()
-        upload = Upload(binder, head, request, self._receive, endpoint.max_body_bytes)
-        self._receive = upload.receive_after
-        return upload
 
     async def _answer_stream(self, endpoint: Endpoint, call: Call, message: Any) -> None:
         assert endpoint.framings is not None

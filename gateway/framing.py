@@ -54,7 +54,8 @@ class Sse:
         if self._cursor is not None:
             head += b"id: %b\n" % _line(self._cursor(message))
         if self._event is not None:
-            head += b"event: %b\n" % _line(self._event(message))
+            event = _line(self._event(message))
+            head += b"event: %b\n" % event if event else b""
         return b"%bdata: %b\n\n" % (head, orjson.dumps(self._encode(message)))
 
     def end(self) -> bytes:
@@ -148,10 +149,11 @@ class Framings:
         if options.STREAM_MODE_RAW in self.modes and not self.is_body:
             raw = _raw_reader(output, rules.raw_field)
         encode = encoder.message(output)
-        event = _getter(output, encoder, rules.sse_event_field)
+        event = _event(output, encoder, rules.sse_event_field)
+        data = _data(output, encoder, rules.sse_data_field) or encode
         cursor = _getter(output, encoder, rules.sse_id_field)
         self._make: dict[int, Callable[[], Framing]] = {
-            options.STREAM_MODE_SSE: lambda: Sse(encode, event, cursor),
+            options.STREAM_MODE_SSE: lambda: Sse(data, event, cursor),
             options.STREAM_MODE_NDJSON: lambda: NdJson(encode),
             options.STREAM_MODE_ARRAY: lambda: Array(encode, json_media_type),
             options.STREAM_MODE_RAW: lambda: Raw(raw),
@@ -176,6 +178,27 @@ def _raw_reader(output: Descriptor, path: str) -> Callable[[Any], bytes]:
     if field.is_repeated:
         return lambda message: b"".join(getattr(message, name))
     return lambda message: getattr(message, name)
+
+
+def _event(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:
+    """Names events: by a field's value, or by which member of a oneof is set."""
+    if path in output.oneofs_by_name:
+        names = {field.name: encoder.name_of(field) for field in output.oneofs_by_name[path].fields}
+        return lambda message: names.get(message.WhichOneof(path), "")
+    return _getter(output, encoder, path)
+
+
+def _data(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:
+    """Prints the data of events: a field, or the member of a oneof that is set."""
+    if path not in output.oneofs_by_name:
+        return _getter(output, encoder, path)
+    encoders = {field.name: encoder.value(field) for field in output.oneofs_by_name[path].fields}
+
+    def encode(message: Any) -> Any:
+        name = message.WhichOneof(path)
+        return None if name is None else encoders[name](getattr(message, name))
+
+    return encode
 
 
 def _getter(output: Descriptor, encoder: Encoder, path: str) -> Encode | None:

@@ -32,7 +32,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gateway.query import parse_query
 from gateway.request import HttpRequest
+from runner.gateway.v1 import options_pb2 as options
 
 DEFAULT_ALLOWED = frozenset(
     {
@@ -87,6 +89,22 @@ class _Process:
 
 _process = _Process()
 os.register_at_fork(after_in_child=_process.renew)
+
+
+def query_metadata(
+    request: HttpRequest, rules: Iterable[options.QueryMetadata], metadata: tuple[Metadatum, ...]
+) -> tuple[Metadatum, ...]:
+    """The metadata, with what query parameters say where no header did."""
+    given = {entry.key for entry in metadata}
+    added = []
+    for rule in rules:
+        if rule.metadata in given or rule.query not in request.raw_query:
+            continue
+        for parameter in parse_query(request.raw_query):
+            if parameter.name == rule.query and parameter.value and not has_controls(parameter.value):
+                added.append(Metadatum(rule.metadata, rule.prefix + parameter.value))
+                break
+    return (*metadata, *added)
 
 
 def invocation_metadata(

@@ -72,6 +72,12 @@ class QueryBinder:
         for (path, _), (name, target, texts) in given.items():
             self._set(message, name, path, target, texts)
 
+    def bind_one(self, message: Any, name: str, text: str) -> None:
+        """Sets one field, as a query of one parameter does."""
+        target = self._target(name)
+        if target is not None:
+            self._set(message, name, tuple(field.name for field in target.fields), target, [text])
+
     def _target(self, name: str) -> TextField | None:
         """The field of a parameter; None for one that is to be ignored."""
         known = self._fields.get(name)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from gateway.codec import schema
 from gateway.endpoints import Endpoint
 from gateway.metadata import has_controls, reply_shape
 
@@ -41,15 +38,7 @@ def unary_reply(endpoint: Endpoint, message: Any, *metadata: Any) -> HttpReply:
     status = status or rules.success_status or 200
     if status in _BODILESS:
         return HttpReply(status, b"", headers)
-    body, media_type = _body(endpoint, message)
+    assert endpoint.body is not None
+    body, media_type = endpoint.body(message)
     headers.insert(0, ("content-type", shape.content_type or media_type))
     return HttpReply(status, body, headers)
-
-
-def _body(endpoint: Endpoint, message: Any) -> tuple[bytes, str]:
-    value = message
-    for each in endpoint.response_body:
-        value = getattr(value, each.name)
-    if getattr(getattr(value, "DESCRIPTOR", None), "full_name", "") == schema.HTTP_BODY:
-        return value.data, value.content_type or "application/octet-stream"
-    return orjson.dumps(endpoint.encode(value)), endpoint.service.json_media_type

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 from gateway.context import Call
 from gateway.endpoints import Endpoint
-from gateway.envelope import ErrorReply, Occasion
+from gateway.envelope import ErrorReply
+from gateway.error_template import Occasion
 from gateway.errors import Failure
 from gateway.metadata import reply_shape
 from gateway.replies import HttpReply
 from gateway.request import Headers, HttpRequest
+from gateway.service import Service
 from gateway.site import Site
 from gateway.streams import Send
 
@@ -27,6 +29,8 @@ class Responder:
         self._send = send
         self.endpoint: Endpoint | None = None
         self.call: Call | None = None
+        self.neighbour: Service | None = None
+        """Who serves the path with other methods: answers for it where nobody owns it."""
         self.admitted: Headers = []
         """What the admission hook adds to every answer."""
         self.started = False
@@ -62,17 +66,22 @@ class Responder:
     def render(self, failure: Failure) -> ErrorReply:
         """A failure in the envelope of who answers for the path."""
         request = self._request
-        occasion = Occasion(self._request_id, request.method, request.raw_path, datetime.now(UTC))
+        occasion = Occasion(self._request_id, request, datetime.now(UTC))
         if self.endpoint is not None:
             return self.endpoint.service.envelope.render(failure, occasion, self.endpoint.error_rules)
-        owner = self._site.owners.of(request.raw_path)
+        owner = self.owner
         if owner is not None:
-            return owner.envelope.render(failure, occasion, owner.rules.errors)
+            return owner.envelope.render(failure, occasion, owner.error_rules)
         return self._site.envelope.render(failure, occasion)
 
     def render_body(self, failure: Failure) -> bytes:
         """The body of an error that came after the headers."""
         return self.render(failure).body
+
+    @property
+    def owner(self) -> Service | None:
+        """Who answers for a path where no RPC does."""
+        return self._site.owners.of(self._request.raw_path) or self.neighbour
 
     async def start(self, status: int, headers: Headers) -> None:
         """Sends status and headers, with those that every reply has."""
@@ -86,7 +95,7 @@ class Responder:
         if self.admitted:
             sent += missing(self.admitted, headers)
         if site.cors.enabled and not any(name == "access-control-allow-origin" for name, _ in headers):
-            sent += site.cors.headers(self._request)
+            sent += site.cors.headers(self._request, self.endpoint.service if self.endpoint else self.owner)
         encoded = [(_header_name(name), _header_bytes(value)) for name, value in sent]
         if site.default_names.isdisjoint(name for name, _ in sent):
             return encoded + site.default_headers

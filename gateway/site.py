@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.catalog import Catalog
 from gateway.cors import Cors
 from gateway.dispatch import Backend
-from gateway.endpoints import Catalog, Owners
 from gateway.envelope import Envelope
 from gateway.options import GatewayOptions
 from gateway.replies import HttpReply
+from gateway.service import Owners
 from gateway.streams import Stream
 from runner.gateway.v1 import options_pb2 as proto_options
 

@@ -50,6 +50,10 @@ class Supplied:
             return [request.header("host") or ""]
         if self._part == options.REQUEST_PART_SCHEME:
             return [request.scheme]
+        if self._part == options.REQUEST_PART_QUERY:
+            return [request.raw_query]
+        if self._part == options.REQUEST_PART_METHOD:
+            return [request.method]
         return [request.target]
 
 

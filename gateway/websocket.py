@@ -15,6 +15,7 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure, crash
 from gateway.exchange import Exchange
 from gateway.routes import Entry, Match, RouteTable
+from gateway.unrouted import not_found
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class WebSocketExchange(Exchange):
     async def _serve(self) -> None:
         match = self._find()
         if match is None:
-            raise self._not_found()
+            raise not_found()
         entry = self._choose(match)
         endpoint = entry.target
         call = await self._admitted_call(entry, match)

@@ -13,7 +13,7 @@ codec differs from it on purpose in these ways:
 
 from gateway.codec.decode import Decoder
 from gateway.codec.encode import Encoder
-from gateway.codec.errors import Refused
+from gateway.codec.errors import NotJson, Refused
 from gateway.codec.style import Style
 
-__all__ = ["Decoder", "Encoder", "Refused", "Style"]
+__all__ = ["Decoder", "Encoder", "NotJson", "Refused", "Style"]

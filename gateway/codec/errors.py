@@ -49,6 +49,13 @@ class Refused(ValueError):
         return f"{self.path}: {self.problem}" if self.path else self.problem
 
 
+class NotJson(Refused):
+    """A body that is no JSON text at all."""
+
+    def __init__(self) -> None:
+        super().__init__("the body is not valid JSON", bare=True)
+
+
 def shown(value: Any) -> str:
     """A refused value as JSON, short enough for an error message."""
     if isinstance(value, dict):

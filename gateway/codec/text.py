@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from gateway.codec.errors import Refused
+from gateway.codec.errors import NotJson, Refused
 
 MAX_DEPTH = 100
 
@@ -62,7 +62,7 @@ def _loads_leniently(body: bytes) -> Any:
         # Fails for half a surrogate pair, which is no text.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise Refused("the body is not valid JSON", bare=True) from None
+        raise NotJson from None
     return value
 
 
@@ -129,7 +129,7 @@ def _first_value(body: bytes) -> bytes:
     try:
         _, end = _FIRST_VALUE.raw_decode(text, start)
     except (ValueError, RecursionError):
-        raise Refused("the body is not valid JSON", bare=True) from None
+        raise NotJson from None
     return text[start:end].encode("utf-8", "surrogateescape")
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import orjson
 
+from gateway.catalog import Catalog
 from gateway.codec import schema
-from gateway.endpoints import Catalog, Endpoint, Service
+from gateway.endpoints import Endpoint
 from gateway.negotiate import MEDIA_TYPES
 from gateway.openapi.comments import read_comments
 from gateway.openapi.parameters import parameters, path_names
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.options import GatewayOptions
+from gateway.service import Service
 from runner.gateway.v1 import options_pb2 as options
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"})

@@ -19,7 +19,7 @@ from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-_NAMES = ("library", "facade", "everything")
+_NAMES = ("library", "facade", "everything", "habits")
 
 
 def _build(target: Path) -> None:

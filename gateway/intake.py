@@ -1,0 +1,55 @@
+"""An HTTP request → the request message of its call, whatever the shape of its body.
+
+What is wrong with the request is noted in the call, see ``Call.refusal``: it still goes through the interceptors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.body import has_body, read_body
+from gateway.context import Call
+from gateway.departure import Receive
+from gateway.endpoints import Endpoint
+from gateway.errors import Failure
+from gateway.pieces import is_form
+from gateway.request import HttpRequest
+from gateway.routes import Entry, Match
+from gateway.uploads import Upload, check_upload, pieces_of, read_form
+
+
+async def take(
+    request: HttpRequest, receive: Receive, entry: Entry[Endpoint], match: Match[Endpoint], call: Call
+) -> tuple[Any, Receive]:
+    """The request message (an iterator of them for client streams), and the receive that tells when the client leaves.
+
+    Raises ``ClientLeft``.
+    """
+    endpoint = entry.target
+    try:
+        if endpoint.client_streaming:
+            check_upload(endpoint, request)
+            upload = Upload(pieces_of(endpoint, _head(request, entry, match), request), receive)
+            return upload, upload.receive_after
+        if endpoint.takes_forms and not (endpoint.rules.multipart.or_raw and not is_form(request)):
+            check_upload(endpoint, request)
+            return await read_form(endpoint, _head(request, entry, match), request, receive), receive
+        body = await read_body(request, receive, endpoint.max_body_bytes) if has_body(request) else b""
+        variables = match.variables(entry) if entry.template.variables else {}
+        return endpoint.binder.bind(request, variables, body), receive
+    except Failure as failure:
+        call.refusal = call.refusal or failure
+        return _nothing(endpoint), receive
+
+
+def _head(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint]) -> Any:
+    return entry.target.binder.bind_head(request, match.variables(entry))
+
+
+def _nothing(endpoint: Endpoint) -> Any:
+    return _no_messages() if endpoint.client_streaming else endpoint.binder.new()
+
+
+async def _no_messages() -> Any:
+    return
+    yield
