@@ -15,19 +15,19 @@ from typing import Any
 
 from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
 from runner_client import __version__
+from runner_service.access import open_access
 from runner_service.blobs.directory import DirectoryBlobs
-from runner_service.config import Settings
+from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.http import HttpBindError, HttpServer
 from runner_service.local_runner import LocalRunner
 from runner_service.registrations import Services, dialects, native
-from runner_service.rpc.access import HOST_KEY, Gatekeeper, read_rules
+from runner_service.rpc.access import READ_HEADERS
 from runner_service.rpc.interceptors import GuardInterceptor
 from runner_service.rpc.server import BindError, RpcServer
 from runner_service.running import App
-from runner_service.services.auth import ApiKey, Auth, Role
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.health import Health
@@ -45,7 +45,7 @@ class DataDirectoryBusy(Exception):
     """Another server runs on the data directory."""
 
 
-CANNOT_SERVE = (DataDirectoryBusy, BindError, HttpBindError, SchemaOutdated, SchemaTooNew)
+CANNOT_SERVE = (ConfigError, DataDirectoryBusy, BindError, HttpBindError, SchemaOutdated, SchemaTooNew)
 """What `open_app` raises when it cannot serve; each message says why and what to do."""
 
 
@@ -79,7 +79,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
-        auth = Auth(keys=_keys(settings), runners=store.runners)
+        access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
         services = Services(  # what servicers are made from
             jobs=jobs,
@@ -88,6 +88,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             reader=reader,
             ingest=ingest,
             health=health,
+            access=access,
             settings=settings,
         )
         registrations = [*native(services), *dialects(services)]
@@ -95,14 +96,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         for register in registrations:
             register(handlers)
         names = handlers.services()
-        guard = GuardInterceptor(
-            Gatekeeper(
-                auth=auth,
-                rules=read_rules(names),
-                require_auth=settings.security.require_auth,
-                insecure=settings.security.insecure,
-            )
-        )
+        guard = GuardInterceptor(access.gatekeeper(settings, names))
         rpc = RpcServer(registrations=registrations, services=names, interceptors=[guard])
         gateway = Gateway(
             handlers=handlers,
@@ -113,7 +107,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 version=__version__,
                 cors_origins=settings.server.cors_origins,
                 trusted_proxies=tuple(map(str, settings.server.trusted_proxies)),
-                allowed_headers=DEFAULT_ALLOWED | {HOST_KEY},
+                allowed_headers=DEFAULT_ALLOWED | READ_HEADERS,
             ),
         )
         tls = _tls(settings)
@@ -196,13 +190,6 @@ def _defaults(settings: Settings) -> JobDefaults:
         kill_grace_seconds=settings.executor.kill_grace_seconds,
         queue_limit=settings.executor.max_queued_jobs,
     )
-
-
-def _keys(settings: Settings) -> list[ApiKey]:
-    return [
-        ApiKey.of(key.key, name=key.name or f"key-{number}", role=Role[key.role.upper()])
-        for number, key in enumerate(settings.security.api_keys, start=1)
-    ]
 
 
 def _tls(settings: Settings) -> tuple[Path, Path] | None:

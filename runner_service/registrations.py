@@ -15,6 +15,7 @@ from runner.v1 import (
     log_stream_service_pb2_grpc,
     runner_service_pb2_grpc,
 )
+from runner_service.access import Access
 from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
 from runner_service.dialects.sct import SctCommandServicer
@@ -41,6 +42,7 @@ class Services:
     reader: LogReader
     ingest: LogIngest
     health: Health
+    access: Access
     settings: Settings
 
 

@@ -8,7 +8,7 @@ ignored, so that the configuration files of existing installations are accepted 
 from __future__ import annotations
 
 from runner_service.config.base import Address, ConfigError, Section
-from runner_service.config.dialects import Sct
+from runner_service.config.dialects import Account, KubeAgents, LabClient, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.loading import load
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Key, Security, Tls
@@ -16,18 +16,24 @@ from runner_service.config.server import Server
 from runner_service.config.settings import Settings, default_data_dir
 
 __all__ = [
+    "Account",
     "Address",
     "ConfigError",
     "Executor",
     "Key",
+    "KubeAgents",
+    "LabClient",
     "Logging",
     "Retention",
+    "RustCi",
     "Sct",
     "Section",
     "Security",
+    "Sentinel",
     "Server",
     "Settings",
     "Store",
+    "Testflinger",
     "Tls",
     "default_data_dir",
     "load",

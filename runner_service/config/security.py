@@ -18,6 +18,14 @@ class Key(Section):
     role: Literal["viewer", "operator", "admin", "worker"] = "operator"
 
 
+def plain_keys(value: Any) -> Any:
+    """Plain strings in a list of keys are keys with the default role."""
+    if isinstance(value, str):
+        # Each of its characters would be a key.
+        raise ValueError("give a list of keys")
+    return [{"key": key} if isinstance(key, str) else key for key in value or ()]
+
+
 class Tls(Section):
     """TLS on the HTTP and gRPC ports."""
 
@@ -50,10 +58,4 @@ class Security(Section):
     """Demand none off loopback either, where the API does not ask for one by itself. Said aloud at start."""
     tls: Tls = Tls()
 
-    @field_validator("api_keys", mode="before")
-    @classmethod
-    def _plain_keys(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            # Each of its characters would be a key.
-            raise ValueError("give a list of keys")
-        return [{"key": key} if isinstance(key, str) else key for key in value or ()]
+    _plain_keys = field_validator("api_keys", mode="before")(plain_keys)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runner_service.config.dialects import Sct
+from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Security
 from runner_service.config.server import Server
@@ -35,3 +35,7 @@ class Settings(BaseSettings):
     logging: Logging = Logging()
     retention: Retention = Retention()
     sct: Sct = Sct()
+    rustci: RustCi = RustCi()
+    testflinger: Testflinger = Testflinger()
+    kubeagents: KubeAgents = KubeAgents()
+    sentinel: Sentinel = Sentinel()

@@ -8,7 +8,8 @@
     │   ├── JobNotFound
     │   ├── AttemptNotFound
     │   ├── RunnerNotFound
-    │   └── LabAgentNotFound
+    │   ├── ApiKeyNotFound
+    │   └── ClientNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
     │   ├── StaleAttempt
@@ -16,19 +17,32 @@
     │   ├── StaleSync
     │   └── LogSealed
     ├── AlreadyExists
-    │   └── JobExists
     ├── ResourceExhausted        try again later
     │   ├── QueueFull
-    │   ├── OutputTooLarge
-    │   └── StorageFull
+    │   ├── StorageFull
+    │   └── RateLimited
     ├── Unauthenticated
     │   ├── CredentialsMissing
     │   ├── CredentialsScheme
     │   ├── CredentialsEmpty
-    │   └── CredentialsInvalid
+    │   ├── CredentialsInvalid
+    │   ├── LoginInvalid
+    │   ├── ClientInvalid
+    │   ├── TokenRefused         a signed token that is not good
+    │   │   ├── TokenExpired
+    │   │   ├── TokenNotYetValid
+    │   │   ├── TokenSignature
+    │   │   ├── TokenClaimMissing
+    │   │   ├── TokenUndecodable
+    │   │   └── TokenInvalid
+    │   └── RefreshTokenRefused
+    │       ├── RefreshTokenUnknown
+    │       ├── RefreshTokenRevoked
+    │       └── RefreshTokenExpired
     ├── PermissionDenied
-    │   └── AgentTaken
+    │   └── WebhookForbidden
     └── Unavailable              this server cannot now; another or a later call can
+        └── WebhookUnreachable
 
 The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
 table in ``rpc.errors`` maps the second floor of the tree to gRPC codes. ``reason`` is a stable word for programs.
@@ -85,10 +99,16 @@ class RunnerNotFound(NotFound):
     reason = "RUNNER_NOT_FOUND"
 
 
-class LabAgentNotFound(NotFound):
-    """There is no agent called {agent}."""
+class ApiKeyNotFound(NotFound):
+    """There is no API key with the id {key_id}. `runner keys list` shows those that the service made."""
 
-    reason = "LAB_AGENT_NOT_FOUND"
+    reason = "API_KEY_NOT_FOUND"
+
+
+class ClientNotFound(NotFound):
+    """There is no client with the id {client_id}."""
+
+    reason = "CLIENT_NOT_FOUND"
 
 
 class FailedPrecondition(RunnerError):
@@ -133,12 +153,6 @@ class AlreadyExists(RunnerError):
     reason = "REQUEST_ID_REUSED"
 
 
-class JobExists(AlreadyExists):
-    """There is another job with the id {job_id} already."""
-
-    reason = "JOB_EXISTS"
-
-
 class ResourceExhausted(RunnerError):
     """The service has no room for this now. Try again later."""
 
@@ -151,16 +165,16 @@ class QueueFull(ResourceExhausted):
     reason = "QUEUE_FULL"
 
 
-class OutputTooLarge(ResourceExhausted):
-    """The job {job_id} has {limit} bytes of output already, the most that is kept."""
-
-    reason = "OUTPUT_TOO_LARGE"
-
-
 class StorageFull(ResourceExhausted):
     """The disk of the service is full: new jobs are refused until there is room, running ones go on."""
 
     reason = "STORAGE_FULL"
+
+
+class RateLimited(ResourceExhausted):
+    """Rate limit of {limit} requests per {window_seconds} seconds exceeded"""
+
+    reason = "RATE_LIMITED"
 
 
 class Unauthenticated(RunnerError):
@@ -193,19 +207,103 @@ class CredentialsInvalid(Unauthenticated):
     reason = "CREDENTIALS_INVALID"
 
 
+class LoginInvalid(Unauthenticated):
+    """The user name or the password is wrong."""
+
+    reason = "LOGIN_INVALID"
+
+
+class ClientInvalid(Unauthenticated):
+    """The client id or its secret is wrong."""
+
+    reason = "CLIENT_INVALID"
+
+
+class TokenRefused(Unauthenticated):
+    """The token is not good: {problem}."""
+
+    reason = "TOKEN_REFUSED"
+
+
+class TokenExpired(TokenRefused):
+    """The token has expired: get a new one."""
+
+    reason = "TOKEN_EXPIRED"
+
+
+class TokenNotYetValid(TokenRefused):
+    """The token is not valid yet: the clock of the machine that made it is ahead of ours."""
+
+    reason = "TOKEN_NOT_YET_VALID"
+
+
+class TokenSignature(TokenRefused):
+    """The token was not signed with the key of this service."""
+
+    reason = "TOKEN_SIGNATURE"
+
+
+class TokenClaimMissing(TokenRefused):
+    """The token lacks the claim {claim}."""
+
+    reason = "TOKEN_CLAIM_MISSING"
+
+
+class TokenUndecodable(TokenRefused):
+    """The token is no JSON Web Token."""
+
+    reason = "TOKEN_UNDECODABLE"
+
+
+class TokenInvalid(TokenRefused):
+    """The token is not good: {problem}."""
+
+    reason = "TOKEN_INVALID"
+
+
+class RefreshTokenRefused(Unauthenticated):
+    """The refresh token is not good."""
+
+    reason = "REFRESH_TOKEN_REFUSED"
+
+
+class RefreshTokenUnknown(RefreshTokenRefused):
+    """The refresh token is not one that this service knows."""
+
+    reason = "REFRESH_TOKEN_UNKNOWN"
+
+
+class RefreshTokenRevoked(RefreshTokenRefused):
+    """The refresh token was revoked."""
+
+    reason = "REFRESH_TOKEN_REVOKED"
+
+
+class RefreshTokenExpired(RefreshTokenRefused):
+    """The refresh token has expired."""
+
+    reason = "REFRESH_TOKEN_EXPIRED"
+
+
 class PermissionDenied(RunnerError):
     """This call needs the role {needed}; the credential has the role {role}."""
 
     reason = "ROLE_INSUFFICIENT"
 
 
-class AgentTaken(PermissionDenied):
-    """The agent {agent} belongs to another credential."""
+class WebhookForbidden(PermissionDenied):
+    """The service does not call {host}: {problem}. The setting webhooks.allowed_hosts names where it may call."""
 
-    reason = "AGENT_TAKEN"
+    reason = "WEBHOOK_FORBIDDEN"
 
 
 class Unavailable(RunnerError):
     """The server is stopping and takes no new work. Try again in a moment."""
 
     reason = "SERVER_STOPPING"
+
+
+class WebhookUnreachable(Unavailable):
+    """The webhook on {host} cannot be reached: {problem}."""
+
+    reason = "WEBHOOK_UNREACHABLE"

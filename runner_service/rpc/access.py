@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import contextvars
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from google.protobuf import descriptor_pool
 
 from runner.gateway.v1 import options_pb2
 from runner_service.domain.errors import CredentialsMissing
-from runner_service.services.auth import Auth, Principal, Role, demand
+from runner_service.domain.principals import Principal, Role, demand
+from runner_service.services.auth import Auth
 
 LISTENER_KEY = "x-http-listener"
 """Metadata by which the gateway names the listener that took the request."""
 HOST_KEY = "host"
 """Metadata with the request's Host header."""
+ORIGIN_KEY = "origin"
+"""Metadata with the request's Origin header: a browser names the site whose page calls."""
+FORWARDED_KEY = "x-forwarded-for"
+"""Metadata with the header by which proxies say that the call is somebody else's."""
+API_KEY_KEY = "x-api-key"
+"""Metadata with the header of that name."""
+READ_HEADERS = frozenset({HOST_KEY, ORIGIN_KEY, FORWARDED_KEY})
+"""Headers that the gateway must hand on, beside its own defaults."""
 ANYBODY = Principal(name="", role=Role.ADMIN)
 """Whoever reaches a loopback listener that asks for no credential."""
-
-current_principal: contextvars.ContextVar[Principal] = contextvars.ContextVar("current_principal", default=ANYBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,30 @@ class Rule:
 
     access: int
     role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What is known of who calls, before any credential is judged."""
+
+    peer: str = ""
+    """As gRPC writes it: ``ipv4:127.0.0.1:5555``."""
+    authorization: str | None = None
+    api_key: str | None = None
+    listener: str | None = None
+    """Of a call through HTTP: the address that took it."""
+    host: str | None = None
+    origin: str | None = None
+    forwarded: bool = False
+    """Another program passed the call on for somebody, and is not trusted to say for whom."""
+    local: bool = False
+    """It comes from this machine, and nobody else's page or proxy speaks through it. Filled by the gatekeeper."""
+    closed: bool = True
+    """A credential is demanded even where the RPC is open. Filled by the gatekeeper."""
+
+
+current_principal: contextvars.ContextVar[Principal] = contextvars.ContextVar("current_principal", default=ANYBODY)
+current_caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("current_caller", default=Caller())  # noqa: B039  frozen
 
 
 _CLOSED = Rule(options_pb2.ACCESS_REQUIRED, Role.ADMIN)
@@ -57,37 +90,104 @@ def read_rules(services: Iterable[str]) -> dict[str, Rule]:
     return rules
 
 
-class Gatekeeper:
-    """Decides on each call."""
+class Form(Protocol):
+    """How an API takes credentials. One for each documented API, in ``rpc.forms``."""
 
-    def __init__(self, *, auth: Auth, rules: dict[str, Rule], require_auth: bool, insecure: bool) -> None:
-        self._auth = auth
-        self._rules = rules
-        self._require_auth = require_auth
-        self._insecure = insecure
+    any_origin: bool
+    """Pages of other sites may call without a credential, for nothing that they could do harms."""
 
-    async def admit(
-        self, method: str, *, authorization: str | None, peer: str, listener: str | None, host: str | None = None
-    ) -> Principal:
-        """Returns who calls. ``listener`` and ``host`` (the Host header) are those of a call through HTTP.
+    async def admit(self, rule: Rule, caller: Caller) -> Principal:
+        """Returns who calls, or refuses. Off loopback (``caller.closed``) nothing but what is PUBLIC is open.
 
         Raises:
             Unauthenticated: No valid credential where one is needed, or a bad one.
             PermissionDenied: A valid one without the role.
         """
-        rule = self._rules.get(method, _CLOSED)
+        ...
+
+
+class BearerForm:
+    """``Authorization: Bearer KEY``: the native API's form, and SCT's."""
+
+    any_origin = False
+
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
+
+    async def admit(self, rule: Rule, caller: Caller) -> Principal:
+        authorization = caller.authorization
         if rule.access == options_pb2.ACCESS_PUBLIC:
             return ANYBODY
-        # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
-        closed = self._require_auth or not (self._insecure or is_local(peer, listener, host))
-        if rule.access == options_pb2.ACCESS_REQUIRED or (closed and authorization is None):
+        if rule.access == options_pb2.ACCESS_REQUIRED or (caller.closed and authorization is None):
             if authorization is None:
                 raise CredentialsMissing()
-        elif (rule.access == options_pb2.ACCESS_OPEN and not closed) or authorization is None:
+        elif (rule.access == options_pb2.ACCESS_OPEN and not caller.closed) or authorization is None:
             return ANYBODY
         principal = await self._auth.authenticate(authorization)
         demand(principal, rule.role)
         return principal
+
+
+@dataclass(slots=True, kw_only=True)
+class Gatekeeper:
+    """Decides on each call."""
+
+    auth: Auth
+    rules: Mapping[str, Rule]
+    require_auth: bool
+    insecure: bool
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    """By proto package. Others: `BearerForm`."""
+    origins: frozenset[str] = frozenset()
+    """Origins that the settings name: their pages speak as if they were ours."""
+    _forms: dict[str, Form] = field(init=False)
+    _form: Form = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._form = BearerForm(self.auth)
+        packages = {method: method[1:].rpartition("/")[0].rpartition(".")[0] for method in self.rules}
+        self._forms = {method: self.forms.get(package, self._form) for method, package in packages.items()}
+
+    async def admit(self, method: str, caller: Caller) -> Principal:
+        """Returns who calls. Raises what `Form.admit` does."""
+        return (await self.judge(method, caller))[0]
+
+    async def judge(self, method: str, caller: Caller) -> tuple[Principal, Caller]:
+        """Returns who calls, and what was found out about the caller. Raises what `Form.admit` does."""
+        rule, form = self.rules.get(method, _CLOSED), self._forms.get(method, self._form)
+        caller = self.look_at(rule, form, caller)
+        return await form.admit(rule, caller), caller
+
+    def look_at(self, rule: Rule, form: Form, caller: Caller) -> Caller:
+        """The caller with `Caller.local` and `Caller.closed` filled."""
+        here = not caller.forwarded and is_local(caller.peer, caller.listener, caller.host)
+        # A page of another site makes the browser call us from here. Reading its reply is what CORS forbids it;
+        # that the call changes nothing is our affair.
+        if here and caller.origin is not None and not form.any_origin and rule.role > Role.VIEWER:
+            here = self._is_own_page(caller.origin, caller.host)
+        # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
+        closed = self.require_auth or not (self.insecure or here)
+        return Caller(
+            peer=caller.peer,
+            authorization=caller.authorization,
+            api_key=caller.api_key,
+            listener=caller.listener,
+            host=caller.host,
+            origin=caller.origin,
+            forwarded=caller.forwarded,
+            local=here,
+            closed=closed,
+        )
+
+    def _is_own_page(self, origin: str, host: str | None) -> bool:
+        if origin in self.origins:
+            return True
+        try:
+            site = urlsplit(origin)
+            name = site.hostname or ""
+        except ValueError:
+            return False
+        return bool(name) and (site.netloc == host or name == "localhost" or _is_loopback(f"{name}:0"))
 
 
 def is_local(peer: str, listener: str | None, host: str | None = None) -> bool:

@@ -13,7 +13,8 @@ import grpc
 import grpc.aio
 
 from runner_service.domain.errors import RunnerError
-from runner_service.rpc.access import HOST_KEY, LISTENER_KEY, Gatekeeper, current_principal
+from runner_service.rpc.access import Gatekeeper, current_caller, current_principal
+from runner_service.rpc.callers import caller_of
 from runner_service.rpc.errors import status_of
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         return known[1]
 
     async def _admit(self, method: str, context: Context) -> None:
-        authorization = listener = host = None
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization":
-                authorization = value
-            elif key == LISTENER_KEY:
-                listener = value
-            elif key == HOST_KEY:
-                host = value
-        principal = await self._gatekeeper.admit(
-            method, authorization=authorization, peer=context.peer(), listener=listener, host=host
+        principal, caller = await self._gatekeeper.judge(
+            method, caller_of(context.invocation_metadata() or (), context.peer())
         )
+        current_caller.set(caller)
         current_principal.set(principal)
 
     def _guard(self, method: str, handler: Any) -> Any:

@@ -25,7 +25,7 @@ from runner_service.domain.errors import (
 )
 from runner_service.domain.ids import new_id
 from runner_service.domain.runners import Runner, RunnerState
-from runner_service.rpc.access import ANYBODY, Gatekeeper, is_local, read_rules
+from runner_service.rpc.access import ANYBODY, Caller, Gatekeeper, is_local, read_rules
 from runner_service.services.auth import ApiKey, Auth, Role
 
 OPEN_HERE = {
@@ -99,9 +99,7 @@ def _gatekeeper(**options: bool) -> Gatekeeper:
 async def _answer(gatekeeper: Gatekeeper, method: str, token: str | None, peer: str, **more: Any) -> str:
     authorization = None if token is None else f"Bearer {token}"
     try:
-        principal = await gatekeeper.admit(
-            method, authorization=authorization, peer=peer, listener=more.get("listener")
-        )
+        principal = await gatekeeper.admit(method, Caller(authorization=authorization, peer=peer, **more))
     except RunnerError as error:
         return type(error).__name__
     return "anybody" if principal is ANYBODY else principal.name
@@ -149,6 +147,30 @@ async def test_a_method_without_a_rule_is_closed() -> None:
     assert await _answer(gatekeeper, "/new.v1.Service/Method", None, HERE) == CredentialsMissing.__name__
     assert await _answer(gatekeeper, "/new.v1.Service/Method", "operator-key", HERE) == PermissionDenied.__name__
     assert await _answer(gatekeeper, "/new.v1.Service/Method", "admin-key", HERE) == "admin"
+
+
+@pytest.mark.parametrize(
+    ("more", "writes", "reads"),
+    [
+        pytest.param({}, True, True, id="no page"),
+        pytest.param({"forwarded": True}, False, False, id="through a proxy that is not trusted to say for whom"),
+        pytest.param({"origin": "https://evil.example"}, False, True, id="a page of another site, in a browser here"),
+        pytest.param({"origin": "null"}, False, True, id="a page without a site"),
+        pytest.param({"origin": "http://[::1"}, False, True, id="no origin at all"),
+        pytest.param({"origin": "http://localhost:3000"}, True, True, id="a page of this machine"),
+        pytest.param({"origin": "http://127.0.0.1:3000"}, True, True, id="a page of this machine by address"),
+        pytest.param({"origin": "https://named.example"}, True, True, id="an origin of the settings"),
+    ],
+)
+async def test_a_call_that_somebody_else_speaks_through_is_not_from_here(
+    more: dict[str, Any], writes: bool, reads: bool
+) -> None:
+    gatekeeper = _gatekeeper()
+    gatekeeper.origins = frozenset({"https://named.example"})
+    for method, free in (("CreateJob", writes), ("GetJob", reads)):
+        answer = await _answer(gatekeeper, f"/runner.v1.JobService/{method}", None, HERE, **more)
+        assert answer == ("anybody" if free else CredentialsMissing.__name__)
+        assert await _answer(gatekeeper, f"/runner.v1.JobService/{method}", "admin-key", HERE, **more) == "admin"
 
 
 @pytest.mark.parametrize(

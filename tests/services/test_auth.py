@@ -16,8 +16,7 @@ from runner_service.domain.errors import (
     PermissionDenied,
     RunnerError,
 )
-from runner_service.services import auth as auth_module
-from runner_service.services.auth import ApiKey, Auth, Principal, Role, demand
+from runner_service.services.auth import ApiKey, Auth, Principal, Role, authenticator, demand
 
 KEYS = [ApiKey.of(f"{role.name.lower()}-key", name=role.name.lower(), role=role) for role in Role if role]
 ALLOWED = {
@@ -94,7 +93,7 @@ async def test_every_key_is_compared_whichever_is_right(auth: Auth, monkeypatch:
             compared.append(one)
             return hmac.compare_digest(one, other)
 
-    monkeypatch.setattr(auth_module, "hmac", Counting)
+    monkeypatch.setattr(authenticator, "hmac", Counting)
     for token in ("viewer-key", "worker-key", "nobody"):
         compared.clear()
         try:

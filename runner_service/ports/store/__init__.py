@@ -9,26 +9,27 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from runner_service.ports.store.api_keys import ApiKeyStore
+from runner_service.ports.store.audit import AuditStore
+from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
-from runner_service.ports.store.lab_agents import LabAgentStore
-from runner_service.ports.store.lab_records import LabRecordStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
-from runner_service.ports.store.queues import QueueStore
 from runner_service.ports.store.runners import RunnerStore
 
 __all__ = [
+    "ApiKeyStore",
+    "AuditStore",
+    "ClientStore",
     "DispatchStore",
     "Expired",
     "JobFilter",
     "JobPage",
     "JobStore",
-    "LabAgentStore",
-    "LabRecordStore",
     "LogArchive",
     "LogChunk",
     "LogStore",
-    "QueueStore",
+    "RefreshTokenStore",
     "RunnerStore",
     "Store",
 ]
@@ -41,8 +42,9 @@ class Store(Protocol):
     runners: RunnerStore
     dispatch: DispatchStore
     logs: LogStore
-    queues: QueueStore
-    lab_records: LabRecordStore
-    lab_agents: LabAgentStore
+    api_keys: ApiKeyStore
+    clients: ClientStore
+    refresh_tokens: RefreshTokenStore
+    audit: AuditStore
     shared: bool
     """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

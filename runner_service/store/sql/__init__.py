@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
+from runner_service.store.sql.audit import SqlAudit
+from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
 from runner_service.store.sql.dispatch import SqlDispatch
 from runner_service.store.sql.jobs import SqlJobs
-from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
 from runner_service.store.sql.logs import SqlLogs
-from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunners
 
 __all__ = ["SqlStore"]
@@ -25,6 +25,7 @@ class SqlStore:
         self.runners = SqlRunners(engine)
         self.dispatch = SqlDispatch(engine)
         self.logs = SqlLogs(engine)
-        self.queues = SqlQueues(engine)
-        self.lab_records = SqlLabRecords(engine)
-        self.lab_agents = SqlLabAgents(engine)
+        self.api_keys = SqlApiKeys(engine)
+        self.clients = SqlClients(engine)
+        self.refresh_tokens = SqlRefreshTokens(engine)
+        self.audit = SqlAudit(engine)

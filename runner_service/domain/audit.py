@@ -1,0 +1,28 @@
+"""The audit: an entry for each call that changes something, whether it was let in or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner_service.domain.jobs import Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One call."""
+
+    at: Micros
+    principal: str
+    """Name of the credential; empty for a caller without one."""
+    role: str
+    peer: str
+    """Address of the caller, as gRPC writes it."""
+    method: str
+    """``/package.Service/Method``."""
+    target: str = ""
+    """Id of what it was about, where the request or the reply names one."""
+    status: str = "OK"
+    """OK, or the reason of the refusal."""
+    request_id: str = ""
+    sequence: int = 0
+    """Given by the store."""

@@ -1,0 +1,29 @@
+"""What a call's metadata says of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from runner_service.rpc.access import API_KEY_KEY, FORWARDED_KEY, HOST_KEY, LISTENER_KEY, ORIGIN_KEY, Caller
+
+_FIELDS = {
+    "authorization": "authorization",
+    API_KEY_KEY: "api_key",
+    LISTENER_KEY: "listener",
+    HOST_KEY: "host",
+    ORIGIN_KEY: "origin",
+}
+
+
+def caller_of(metadata: Iterable[tuple[str, Any]], peer: str) -> Caller:
+    """Reads what matters; of a name that comes twice, the last."""
+    found: dict[str, Any] = {}
+    forwarded = False
+    for key, value in metadata:
+        name = _FIELDS.get(key)
+        if name is not None:
+            found[name] = value
+        elif key == FORWARDED_KEY:
+            forwarded = True
+    return Caller(peer=peer, forwarded=forwarded, **found)
