@@ -31,6 +31,7 @@ from runner_service.running import App
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.health import Health
+from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
@@ -78,6 +79,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)
+        inputs = Inputs(store=store.inputs, jobs=store.jobs, signals=signals)
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
@@ -87,6 +89,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             dispatch=dispatch,
             reader=reader,
             ingest=ingest,
+            inputs=inputs,
             health=health,
             access=access,
             settings=settings,

@@ -27,6 +27,7 @@ from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.server import Registration
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.health import Health
+from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
 from runner_service.services.runners import Runners
@@ -41,6 +42,7 @@ class Services:
     dispatch: Dispatch
     reader: LogReader
     ingest: LogIngest
+    inputs: Inputs
     health: Health
     access: Access
     settings: Settings
@@ -50,12 +52,12 @@ def native(services: Services) -> list[Registration]:
     """The servicers of ``runner.v1``."""
     return [
         _adds(command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs)),
-        _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs)),
+        _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
         _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
         _adds(
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
-            DispatchServicer(services.dispatch, services.ingest),
+            DispatchServicer(services.dispatch, services.ingest, services.inputs),
         ),
     ]
 

@@ -15,12 +15,15 @@
     │   ├── StaleAttempt
     │   ├── StaleWorker
     │   ├── StaleSync
-    │   └── LogSealed
+    │   ├── LogSealed
+    │   ├── InputNotTaken
+    │   └── InputEnded
     ├── AlreadyExists
     ├── ResourceExhausted        try again later
     │   ├── QueueFull
     │   ├── StorageFull
     │   └── RateLimited
+    │   ├── InputFull
     ├── Unauthenticated
     │   ├── CredentialsMissing
     │   ├── CredentialsScheme
@@ -147,6 +150,18 @@ class LogSealed(FailedPrecondition):
     reason = "LOG_SEALED"
 
 
+class InputNotTaken(FailedPrecondition):
+    """The job {job_id} takes no input: it was made without `stdin`."""
+
+    reason = "INPUT_NOT_TAKEN"
+
+
+class InputEnded(FailedPrecondition):
+    """The input of job {job_id} has ended: nothing may follow."""
+
+    reason = "INPUT_ENDED"
+
+
 class AlreadyExists(RunnerError):
     """The request id {request_id} was used before for another request. Use a new one."""
 
@@ -163,6 +178,12 @@ class QueueFull(ResourceExhausted):
     """The queue holds {limit} jobs already, its bound. Try again when some have run."""
 
     reason = "QUEUE_FULL"
+
+
+class InputFull(ResourceExhausted):
+    """The input of job {job_id}, kept for another attempt, has reached its bound of {limit} bytes."""
+
+    reason = "INPUT_FULL"
 
 
 class StorageFull(ResourceExhausted):

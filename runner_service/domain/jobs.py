@@ -78,6 +78,17 @@ class LossPolicy(StrEnum):
     """End the job LOST once the old execution must be dead."""
 
 
+class Stdin(StrEnum):
+    """What the processes of a job have as standard input."""
+
+    NULL = "NULL"
+    """Nothing: reading ends at once."""
+    PIPE = "PIPE"
+    """A pipe that carries the job's input."""
+    PTY = "PTY"
+    """A terminal that carries the job's input, and takes both outputs as one stream."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One process of a job: an argument vector without a shell, or a script for ``/bin/sh -c``."""
@@ -109,6 +120,11 @@ class JobSpec:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float = 600.0
+    stdin: Stdin = Stdin.NULL
+    """Of every step; they share it."""
+    terminal_rows: int = 24
+    terminal_columns: int = 80
+    """The size that the terminal of a PTY begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

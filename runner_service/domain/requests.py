@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from runner_service.domain.errors import InvalidArgument
-from runner_service.domain.jobs import JobKind, JobSpec, LossPolicy, Step
+from runner_service.domain.jobs import JobKind, JobSpec, LossPolicy, Stdin, Step
 
 MAX_STEPS = 1_000
 MAX_TAGS = 64
@@ -19,6 +19,8 @@ MAX_ARGUMENT_BYTES = 1 << 20
 """Of arguments and environment of one job, NULs included: below what the kernel takes."""
 MAX_TIMEOUT_SECONDS = 366 * 24 * 3600.0
 MAX_LOG_BYTES = 1 << 30
+MAX_TERMINAL = 65_535
+"""Rows or columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,9 @@ class NewJob:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float | None = None
+    stdin: Stdin = Stdin.NULL
+    terminal_rows: int = 24
+    terminal_columns: int = 80
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +91,9 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
         loss_wait_seconds=(
             defaults.loss_wait_seconds if request.loss_wait_seconds is None else request.loss_wait_seconds
         ),
+        stdin=request.stdin,
+        terminal_rows=request.terminal_rows,
+        terminal_columns=request.terminal_columns,
     )
 
 
@@ -116,6 +124,8 @@ def _check(request: NewJob) -> None:
     _check_range("retry.delay", request.retry_delay_seconds, 0, MAX_TIMEOUT_SECONDS)
     _check_range("timeout", request.timeout_seconds or 0, -MAX_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS)
     _check_range("kill_grace", request.kill_grace_seconds or 0, 0, 3600)
+    _check_range("terminal.rows", request.terminal_rows, 1, MAX_TERMINAL)
+    _check_range("terminal.columns", request.terminal_columns, 1, MAX_TERMINAL)
     _check_range("loss.wait", request.loss_wait_seconds or 0, 0, MAX_TIMEOUT_SECONDS)
     if request.loss_policy is LossPolicy.RETRY and not request.idempotent:
         raise InvalidArgument(field="loss.idempotent", problem="RETRY needs a job that is declared idempotent")

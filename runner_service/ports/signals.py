@@ -27,6 +27,11 @@ def log_topic(attempt_id: str) -> str:
     return f"log/{attempt_id}"
 
 
+def input_topic(job_id: str) -> str:
+    """The job was given input, or its processes have read some."""
+    return f"input/{job_id}"
+
+
 class Waiter(Protocol):
     """One who waits, subscribed to some topics."""
 

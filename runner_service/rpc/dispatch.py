@@ -11,17 +11,20 @@ from runner_service.domain.errors import InvalidArgument, PermissionDenied
 from runner_service.domain.logs import LogRecord
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import dispatch as convert
+from runner_service.rpc.convert import inputs as convert_inputs
 from runner_service.rpc.convert import logs as convert_logs
 from runner_service.services.dispatch import Dispatch
+from runner_service.services.inputs import Inputs
 from runner_service.services.logs import LogIngest
 
 
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, dispatch: Dispatch, logs: LogIngest) -> None:
+    def __init__(self, dispatch: Dispatch, logs: LogIngest, inputs: Inputs) -> None:
         self._dispatch = dispatch
         self._logs = logs
+        self._inputs = inputs
 
     async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
         _check_own(request.runner_id)
@@ -56,6 +59,19 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         status = await self._logs.append(request.attempt_id, request.fence, convert_logs.records_from(request.records))
         return pb.AppendLogsOnceResponse(next_sequence=status.next_sequence)
 
+    async def StreamInputs(
+        self, requests: AsyncIterator[pb.StreamInputsRequest], context: Any
+    ) -> AsyncIterator[pb.StreamInputsResponse]:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        _check_own(first.runner_id)
+        written = _written(first, requests)
+        async for records in self._inputs.feed(first.attempt_id, first.fence, first.offset, written):
+            yield pb.StreamInputsResponse(
+                offset=records[0].offset, records=[convert_inputs.record(one.record) for one in records]
+            )
+
     async def SealLogs(self, request: pb.SealLogsRequest, context: Any) -> pb.SealLogsResponse:
         _check_own(request.runner_id)
         status = await self._logs.seal(request.attempt_id, request.fence, convert_logs.seal(request.seal))
@@ -68,6 +84,12 @@ async def _batches(
     yield convert_logs.records_from(first.records)
     async for request in rest:
         yield convert_logs.records_from(request.records)
+
+
+async def _written(first: pb.StreamInputsRequest, rest: AsyncIterator[pb.StreamInputsRequest]) -> AsyncIterator[int]:
+    yield first.written_offset
+    async for request in rest:
+        yield request.written_offset
 
 
 def _check_own(runner_id: str) -> None:

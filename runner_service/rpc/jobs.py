@@ -10,8 +10,10 @@ from runner.v1 import job_service_pb2_grpc
 from runner_service.domain.errors import InvalidArgument
 from runner_service.ports.store import JobFilter
 from runner_service.rpc.access import current_principal
+from runner_service.rpc.convert import inputs as convert_inputs
 from runner_service.rpc.convert import jobs as convert
 from runner_service.rpc.convert import paging, times
+from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 
 _WAIT_SECONDS = 30.0
@@ -21,8 +23,9 @@ _WAIT_MOST_SECONDS = 300.0
 class JobServicer(job_service_pb2_grpc.JobServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, inputs: Inputs) -> None:
         self._jobs = jobs
+        self._inputs = inputs
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
         job = await self._jobs.create(convert.new_job(request), by=current_principal.get().name)
@@ -65,6 +68,12 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         after = _event_number(request.last_event_id) if request.last_event_id else request.after
         async for event in self._jobs.watch(job_id=request.job_id, after=after):
             yield pb.WatchJobsResponse(event=convert.event(event))
+
+    async def AppendInput(self, request: pb.AppendInputRequest, context: Any) -> pb.AppendInputResponse:
+        records = convert_inputs.records_from(request.records)
+        at = request.offset if request.HasField("offset") else None
+        status = await self._inputs.put(request.job_id, records, at)
+        return pb.AppendInputResponse(status=convert_inputs.status(status))
 
     async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:
         attempts = await self._jobs.attempts(request.job_id)

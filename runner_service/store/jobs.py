@@ -18,7 +18,7 @@ from runner_service.domain.errors import (
     RunnerError,
 )
 from runner_service.domain.ids import is_id
-from runner_service.domain.jobs import Attempt, Cancel, Job, JobState, transition
+from runner_service.domain.jobs import Attempt, Cancel, Job, JobState, Stdin, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger, queue_length
@@ -31,7 +31,7 @@ from runner_service.store.rows import (
     job_of,
     job_values,
 )
-from runner_service.store.schema import attempts, job_bodies, job_tags, jobs, requests
+from runner_service.store.schema import attempts, inputs, job_bodies, job_tags, jobs, requests
 from runner_service.store.statements import Connection, Query, integer, string, word
 
 CREATE_LOCK = 0x52554E51
@@ -41,6 +41,7 @@ ADD_JOB = Query(insert(jobs))
 ADD_BODY = Query(insert(job_bodies))
 ADD_TAG = Query(insert(job_tags))
 ADD_REQUEST = Query(insert(requests))
+ADD_INPUT = Query(insert(inputs))
 FIND_REQUEST = Query(
     select(requests.c.fingerprint, requests.c.job_id).where(
         requests.c.origin == string("origin"),
@@ -147,6 +148,22 @@ def _insert(conn: Connection, made: Sequence[tuple[Job, str]]) -> None:
             }
             for job, fingerprint in made
             if job.request_id
+        ],
+    )
+    # It must be kept for as long as there may be another attempt, which reads it from its start.
+    conn.many(
+        ADD_INPUT,
+        [
+            {
+                "job_id": job.job_id,
+                "next_offset": 0,
+                "written_offset": 0,
+                "fence": 0,
+                "ended": 0,
+                "kept": int(job.spec.max_attempts > 1),
+            }
+            for job, _ in made
+            if job.spec.stdin is not Stdin.NULL
         ],
     )
     for (job, _), text in zip(made, texts, strict=True):

@@ -8,6 +8,8 @@ from sqlalchemy import delete, select
 
 from runner_service.store.schema import (
     attempts,
+    input_records,
+    inputs,
     job_bodies,
     job_events,
     job_tags,
@@ -29,7 +31,7 @@ BLOBS_OF = Query(select(log_archives.c.blob_key).where(among(log_archives.c.atte
 DROP_ARCHIVES = Query(delete(log_archives).where(among(log_archives.c.attempt_id, "attempt_ids")))
 DROPS = tuple(
     Query(delete(table).where(among(table.c.job_id, "job_ids")))
-    for table in (job_events, job_tags, requests, attempts, job_bodies, jobs)
+    for table in (job_events, job_tags, requests, input_records, inputs, attempts, job_bodies, jobs)
 )
 
 

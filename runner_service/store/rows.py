@@ -17,6 +17,7 @@ from runner_service.domain.jobs import (
     JobSpec,
     JobState,
     LossPolicy,
+    Stdin,
     Step,
 )
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
@@ -85,6 +86,8 @@ def decode_body(text: str) -> Body:
     spec["steps"] = tuple(Step(**{**step, "argv": tuple(step.get("argv", ()))}) for step in spec["steps"])
     if "loss_policy" in spec:
         spec["loss_policy"] = LossPolicy(spec["loss_policy"])
+    if "stdin" in spec:
+        spec["stdin"] = Stdin(spec["stdin"])
     return Body(
         JobSpec(**spec),
         body.get("tags", {}),

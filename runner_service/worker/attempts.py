@@ -12,6 +12,7 @@ from runner_service.domain.jobs import JobSpec
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome
 from runner_service.worker.executors.base import KillCause
+from runner_service.worker.inputs import InputFeed
 from runner_service.worker.shipper import Shipment
 
 
@@ -53,6 +54,9 @@ class Held:
     """Why it is being ended, while ENDING."""
     discard: bool = False
     """Nobody wants its end reported: it is forgotten once it is dead."""
+    feed: InputFeed | None = None
+    """While it runs and takes input."""
+    feeding: asyncio.Task[None] | None = None
     outcome: Outcome | None = None
     """Once ENDED, with the seal."""
     seal: LogSeal | None = None
@@ -61,6 +65,12 @@ class Held:
     def live(self) -> bool:
         """A process of it exists or may come to exist."""
         return self.phase in (Phase.STARTED, Phase.ENDING)
+
+    def end_feed(self) -> None:
+        """Nothing of it reads any more."""
+        self.feed = None
+        if self.feeding is not None:
+            self.feeding.cancel()
 
 
 class Attempts:

@@ -22,6 +22,8 @@ from runner_service.worker.times import WorkerTimes
 SyncCall: TypeAlias = "grpc.aio.UnaryUnaryCall[dispatch.SyncRequest, dispatch.SyncResponse]"
 AppendCall: TypeAlias = "grpc.aio.StreamStreamCall[dispatch.AppendLogsRequest, dispatch.AppendLogsResponse]"
 
+InputsCall: TypeAlias = "grpc.aio.StreamStreamCall[dispatch.StreamInputsRequest, dispatch.StreamInputsResponse]"
+
 
 def channel_options(target: str) -> list[tuple[str, int]]:
     """gRPC's settings for a worker's channel."""
@@ -125,6 +127,10 @@ class Link:
     def append_logs(self) -> AppendCall:
         """Opens a log stream, as soon as there is a connection."""
         return self._dispatch.AppendLogs(metadata=self._metadata, wait_for_ready=True)
+
+    def stream_inputs(self) -> InputsCall:
+        """Opens an input stream, as soon as there is a connection."""
+        return self._dispatch.StreamInputs(metadata=self._metadata, wait_for_ready=True)
 
 
 async def pause(seconds: float, until: asyncio.Event | None = None) -> None:

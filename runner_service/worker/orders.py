@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_service.domain.jobs import Stdin
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.worker.attempts import Attempts, Held, Phase
@@ -18,12 +19,15 @@ from runner_service.worker.executors.base import (
     ExecutorError,
     ExecutorUnavailable,
     FenceMismatch,
+    InputWritten,
     KillCause,
     KnownAttempt,
     OutputGrew,
 )
 from runner_service.worker.executors.environment import job_environment
+from runner_service.worker.inputs import InputFeed
 from runner_service.worker.leases import Leases
+from runner_service.worker.link import Link
 from runner_service.worker.reporter import Answer, Reporter
 from runner_service.worker.shipper import Shipper, Spawn
 from runner_service.worker.window import Mark
@@ -48,6 +52,7 @@ class Orders:
     spawn: Spawn
     shipper: Shipper
     reporter: Reporter
+    link: Link
     accepting: bool = True
     """False: offers are passed over, and what is offered already is not started."""
     tainted: bool = False
@@ -68,6 +73,8 @@ class Orders:
             self._end(held, known.outcome, known.seal, known.log_bytes)
         else:
             held.shipment.grew(known.log_bytes)
+            if known.input_received is not None:
+                self._feed(held, known.input_received, known.input_written)
 
     async def apply(self, reply: dispatch.SyncResponse, lease_end: float | None) -> bool:
         """Carries out a reply. True when it brought anything new."""
@@ -141,6 +148,9 @@ class Orders:
             elif isinstance(event, OutputGrew):
                 if not held.discard:
                     held.shipment.grew(event.log_bytes)
+            elif isinstance(event, InputWritten):
+                if held.feed is not None:
+                    held.feed.wrote(event.written)
             elif isinstance(event, Ended):
                 self._end(held, event.outcome, event.seal, event.log_bytes)
 
@@ -204,15 +214,24 @@ class Orders:
             else:
                 problem = None
             break
+        takes_input = held.spec.stdin is not Stdin.NULL
         held.starting, held.spec, held.environment = False, None, {}
         if problem is not None:
             log.error("%s", problem, extra={"action": "start_failed", "attempt_id": held.attempt_id})
             outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="start", message=str(problem))
             self._end(held, outcome, _EMPTY_LOG, 0)
             return
+        if takes_input and held.live:
+            self._feed(held)
         await self.leases.cover(held)
         if held.kill is not None:
             await self._kill(held.attempt_id, *held.kill)
+
+    def _feed(self, held: Held, received: int = 0, written: int = 0) -> None:
+        held.feed = InputFeed(
+            held.attempt_id, held.fence, executor=self.executor, link=self.link, received=received, written=written
+        )
+        held.feeding = self.spawn(held.feed.run())
 
     async def _kill(self, attempt_id: str, cause: KillCause = KillCause.STALE, detail: str = "") -> None:
         try:
@@ -224,6 +243,7 @@ class Orders:
         if held.phase is Phase.ENDED:
             return
         held.phase, held.outcome, held.seal = Phase.ENDED, outcome, seal
+        held.end_feed()
         self.attempts.fewer.set()
         if outcome.survivors:
             self.tainted = True

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from runner.v1 import job_pb2, log_pb2, outcome_pb2
-from runner_service.domain.jobs import JobSpec, Step
+from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2
+from runner_service.domain import inputs
+from runner_service.domain.inputs import InputKind, InputRecord
+from runner_service.domain.jobs import JobSpec, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, Usage
 
@@ -18,6 +20,13 @@ _STREAMS = {
     LogStream.PTY: log_pb2.LogRecord.STREAM_PTY,
     LogStream.SYSTEM: log_pb2.LogRecord.STREAM_SYSTEM,
     LogStream.GAP: log_pb2.LogRecord.STREAM_GAP,
+}
+
+
+_STDINS = {
+    job_pb2.JobSpec.STDIN_NULL: Stdin.NULL,
+    job_pb2.JobSpec.STDIN_PIPE: Stdin.PIPE,
+    job_pb2.JobSpec.STDIN_PTY: Stdin.PTY,
 }
 
 
@@ -35,7 +44,23 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         timeout_seconds=seconds_of(spec.timeout) if spec.HasField("timeout") else default.timeout_seconds,
         kill_grace_seconds=seconds_of(spec.kill_grace) if spec.HasField("kill_grace") else default.kill_grace_seconds,
         log_limit_bytes=spec.log_limit_bytes or default.log_limit_bytes,
+        stdin=_STDINS.get(spec.stdin, Stdin.NULL),
+        terminal_rows=spec.terminal.rows or default.terminal_rows,
+        terminal_columns=spec.terminal.columns or default.terminal_columns,
     )
+
+
+def input_record_of(record: input_pb2.InputRecord) -> InputRecord:
+    match record.WhichOneof("input"):
+        case "data":
+            return InputRecord(InputKind.DATA, record.data)
+        case "end":
+            return inputs.END
+        case "resize":
+            return inputs.resize(record.resize.rows, record.resize.columns)
+        case "signal":
+            return inputs.signal(record.signal)
+    return InputRecord(InputKind.SPENT)  # Of a kind that this worker does not know: its place, and no effect.
 
 
 def records_to_wire(records: Iterable[LogRecord]) -> list[log_pb2.LogRecord]:

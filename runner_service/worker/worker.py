@@ -156,6 +156,7 @@ class Worker:
             spawn=spawn,
             shipper=shipper,
             reporter=reporter,
+            link=link,
         )
         return orders
 

@@ -21,6 +21,7 @@ from runner_service.domain.requests import JobDefaults, NewJob
 from runner_service.domain.runners import Runner
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch, Phase, SyncAnswer
+from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.runners import Runners
@@ -43,6 +44,7 @@ class House:
     claimer: Claimer
     dispatch: Dispatch
     ingest: LogIngest
+    inputs: Inputs
     reader: LogReader
     archiver: Archiver
 
@@ -68,6 +70,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         claimer=claimer,
         dispatch=Dispatch(store=store.dispatch, signals=signals, claimer=claimer, tails=tails, times=DispatchTimes()),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
+        inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails),
         archiver=Archiver(store=store.logs, blobs=blobs),
     )

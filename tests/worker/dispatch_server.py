@@ -17,7 +17,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from runner.v1 import dispatch_service_pb2 as pb
-from runner.v1 import job_pb2, log_pb2, outcome_pb2, runner_pb2, runner_service_pb2
+from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2, runner_pb2, runner_service_pb2
 from runner.v1.dispatch_service_pb2_grpc import DispatchServiceServicer, add_DispatchServiceServicer_to_server
 from runner.v1.runner_service_pb2_grpc import RunnerServiceServicer, add_RunnerServiceServicer_to_server
 from runner_service.domain.ids import new_id
@@ -52,6 +52,11 @@ class Attempt:
     complete: bool = False
     reports: int = 0
     streams: int = 0
+    input: list[input_pb2.InputRecord] = field(default_factory=list)
+    """Of data and ends alone."""
+    written: int = 0
+    feeds: list[int] = field(default_factory=list)
+    """From where each input stream was asked to begin."""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     logged: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -134,10 +139,17 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
     def submit(self, *argv: str, script: str = "", **fields: Any) -> Attempt:
         step = job_pb2.Step(script=script) if script else job_pb2.Step(argv=job_pb2.Argv(args=argv))
         spec = job_pb2.JobSpec(steps=[step], kill_grace=seconds(fields.pop("kill_grace", 1.0)))
+        spec.stdin = fields.pop("stdin", job_pb2.JobSpec.STDIN_UNSPECIFIED)
         attempt = Attempt(spec=spec, **fields)
         self.attempts[attempt.attempt_id] = attempt
         self.wake()
         return attempt
+
+    def give(self, attempt: Attempt, data: bytes, *, end: bool = False) -> None:
+        """Input of one byte a record."""
+        attempt.input += [input_pb2.InputRecord(data=bytes((byte,))) for byte in data]
+        attempt.input += [input_pb2.InputRecord(end=input_pb2.EndOfInput())] if end else []
+        self.wake()
 
     def cancel(self, attempt: Attempt, reason: str = "user") -> None:
         attempt.cancel = reason
@@ -310,6 +322,37 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             yield pb.AppendLogsResponse(
                 next_sequence=len(attempt.records), followed=attempt.attempt_id in self.followed
             )
+
+    async def StreamInputs(  # type: ignore[override]
+        self, requests: AsyncIterator[pb.StreamInputsRequest], context: Context
+    ) -> AsyncIterator[pb.StreamInputsResponse]:
+        first = await anext(aiter(requests))
+        await self._authenticate(context, first.runner_id)
+        await self._refuse(context, "StreamInputs")
+        attempt = self.attempts.get(first.attempt_id)
+        if attempt is None or attempt.fence != first.fence or attempt.state == "FINISHED":
+            await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+            return
+        attempt.feeds.append(first.offset)
+        attempt.written = max(attempt.written, first.written_offset)
+        reading = asyncio.create_task(self._written(attempt, requests))
+        offset = first.offset
+        try:
+            while True:
+                changed = self.changed
+                if records := attempt.input[offset:]:
+                    yield pb.StreamInputsResponse(offset=offset, records=records)
+                    offset += len(records)
+                if self.faults["StreamInputs"]:
+                    await self._fault(context, "StreamInputs")
+                await changed.wait()
+        finally:
+            reading.cancel()
+
+    async def _written(self, attempt: Attempt, requests: AsyncIterator[pb.StreamInputsRequest]) -> None:
+        async for request in requests:
+            attempt.written = max(attempt.written, request.written_offset)
+            self.wake()
 
 
 def unix_target(directory: Path) -> str:

@@ -13,6 +13,7 @@ from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.audit import AuditStore
 from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
+from runner_service.ports.store.inputs import InputStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
 from runner_service.ports.store.runners import RunnerStore
@@ -23,6 +24,7 @@ __all__ = [
     "ClientStore",
     "DispatchStore",
     "Expired",
+    "InputStore",
     "JobFilter",
     "JobPage",
     "JobStore",
@@ -46,5 +48,6 @@ class Store(Protocol):
     clients: ClientStore
     refresh_tokens: RefreshTokenStore
     audit: AuditStore
+    inputs: InputStore
     shared: bool
     """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.v1 import job_pb2, job_service_pb2
+from runner.v1 import input_pb2, job_pb2, job_service_pb2
 from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
@@ -14,6 +14,7 @@ from runner_service.domain.jobs import (
     JobSpec,
     JobState,
     LossPolicy,
+    Stdin,
     Step,
 )
 from runner_service.domain.requests import NewJob
@@ -25,6 +26,8 @@ _KINDS = {kind: job_pb2.Job.Kind.Value(f"KIND_{kind.name}") for kind in JobKind}
 _KINDS_BACK = {number: kind for kind, number in _KINDS.items()}
 _ATTEMPT_STATES = {state: job_pb2.Attempt.State.Value(f"STATE_{state.name}") for state in AttemptState}
 _LOSSES = {policy: job_pb2.LossPolicy.Kind.Value(f"KIND_{policy.name}") for policy in LossPolicy}
+STDINS = {stdin: job_pb2.JobSpec.Stdin.Value(f"STDIN_{stdin.name}") for stdin in Stdin}
+STDINS_BACK = {number: stdin for stdin, number in STDINS.items()} | {0: Stdin.NULL}
 _LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
 
 
@@ -70,6 +73,12 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
             wait=times.duration(value.loss_wait_seconds),
             idempotent=value.idempotent,
         ),
+        stdin=STDINS[value.stdin],
+        terminal=(
+            input_pb2.TerminalSize(rows=value.terminal_rows, columns=value.terminal_columns)
+            if value.stdin is Stdin.PTY
+            else None
+        ),
     )
 
 
@@ -100,6 +109,9 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         loss_wait_seconds=(
             times.check_not_negative("spec.loss.wait", asked.loss.wait) if asked.loss.HasField("wait") else None
         ),
+        stdin=STDINS_BACK.get(asked.stdin, Stdin.NULL),
+        terminal_rows=asked.terminal.rows or 24,
+        terminal_columns=asked.terminal.columns or 80,
         priority=request.priority,
         tags=dict(request.tags),
         request_id=request.request_id,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from runner_service.store.schema.audit import audit_entries
 from runner_service.store.schema.base import REVISION, metadata
 from runner_service.store.schema.credentials import api_keys, clients, refresh_tokens
+from runner_service.store.schema.inputs import input_records, inputs
 from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
 from runner_service.store.schema.logs import log_archives, log_chunks
 from runner_service.store.schema.runners import runners
@@ -21,6 +22,8 @@ __all__ = [
     "attempts",
     "audit_entries",
     "clients",
+    "input_records",
+    "inputs",
     "job_bodies",
     "job_events",
     "job_tags",

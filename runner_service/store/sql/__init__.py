@@ -7,6 +7,7 @@ from runner_service.store.engine import Engine
 from runner_service.store.sql.audit import SqlAudit
 from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
 from runner_service.store.sql.dispatch import SqlDispatch
+from runner_service.store.sql.inputs import SqlInputs
 from runner_service.store.sql.jobs import SqlJobs
 from runner_service.store.sql.logs import SqlLogs
 from runner_service.store.sql.runners import SqlRunners
@@ -29,3 +30,4 @@ class SqlStore:
         self.clients = SqlClients(engine)
         self.refresh_tokens = SqlRefreshTokens(engine)
         self.audit = SqlAudit(engine)
+        self.inputs = SqlInputs(engine)

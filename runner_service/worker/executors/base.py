@@ -4,7 +4,8 @@ The life of an attempt, in the order in which the worker calls::
 
     1 adopt    once, first: what is still there from before this worker was born
     2 start    prepare and start; returns when the attempt is accepted, not when it runs
-    3 events   Started, OutputGrew, Ended, from all attempts in one stream
+    3 events   Started, OutputGrew, InputWritten, Ended, from all attempts in one stream
+      feed     its input, when it takes any
       read_log, acknowledge   the journal: from any offset, at any time until forget; what nobody has to read again
     4 kill     may be repeated; the end still comes as Ended
     5 forget   clean-up: log, working directory, memory of it; only after the end was reported
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from runner_service.domain.inputs import InputRecord
 from runner_service.domain.jobs import JobSpec, Micros
 from runner_service.domain.logs import LogRecord, LogSeal
 from runner_service.domain.outcomes import Outcome
@@ -67,6 +69,10 @@ class KnownAttempt:
     """Where its journal begins now: what was below is acknowledged, and given up."""
     log_base_sequence: int = 0
     """Of the record that begins at ``log_base``."""
+    input_received: int | None = None
+    """The place behind the input that it has; None when it takes none."""
+    input_written: int = 0
+    """The place behind what its processes were given."""
     outcome: Outcome | None = None
     """When ENDED."""
     seal: LogSeal | None = None
@@ -102,14 +108,23 @@ class Ended:
     seal: LogSeal
 
 
-Event = Started | OutputGrew | Ended
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputWritten:
+    """The processes of an attempt were given more of its input. Coalesced: only the newest place is told."""
+
+    attempt_id: str
+    written: int
+    """The place behind what they were given."""
+
+
+Event = Started | OutputGrew | InputWritten | Ended
 
 
 class Executor(Protocol):
     """Runs attempts. One instance per worker, used from one event loop.
 
-    Events of one attempt are in order: Started (left out when nothing could start), OutputGrew any number of times,
-    Ended. Events of different attempts are in no order that means anything.
+    Events of one attempt are in order: Started (left out when nothing could start), OutputGrew and InputWritten any
+    number of times, Ended. Events of different attempts are in no order that means anything.
     """
 
     @property
@@ -163,6 +178,14 @@ class Executor(Protocol):
         ``offset``) it is still there. Less than before, or of an unknown or ended attempt: nothing.
 
         An executor with a bounded spool lets a job go on writing only as this comes.
+        """
+
+    async def feed(self, attempt_id: str, offset: int, records: Sequence[InputRecord]) -> int | None:
+        """Gives an attempt whose ``spec.stdin`` takes it a piece of its input, which begins at the place ``offset``.
+
+        Returns at once, with the place behind what the attempt has then: what it had before is passed over, what leaves
+        a hole or has no room now is not taken, and there is room again when `InputWritten` tells of some that was
+        written. None when the attempt is over, unknown, or takes no input. What the attempt has outlives this worker.
         """
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:

@@ -4,6 +4,7 @@ A step is ``fake WORD…`` (argv, or a script that splits into the same), done f
 
     stdout=TEXT stderr=TEXT   writes
     stdout*=N stderr*=N       writes N bytes
+    cat                       writes its input to stdout until that ends
     hold                      goes on when `FakeMachine.release` says so, or is killed
     exit=N                    ends (without it: exit=0)
     signal=N                  dies of a signal
@@ -23,7 +24,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import JobSpec, Step
+from runner_service.domain.inputs import InputKind, InputRecord, cut, placed
+from runner_service.domain.jobs import JobSpec, Stdin, Step
 from runner_service.domain.logs import MAX_RECORD_BYTES, LogRecord, LogSeal, LogStream, decode, encode
 from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason
 from runner_service.worker.executors.base import (
@@ -33,6 +35,7 @@ from runner_service.worker.executors.base import (
     ExecutionState,
     ExecutorUnavailable,
     FenceMismatch,
+    InputWritten,
     KillCause,
     KnownAttempt,
     Monotonic,
@@ -59,6 +62,10 @@ class _Attempt:
     started: bool = False
     outcome: Outcome | None = None
     deadline: Monotonic | None = None
+    input_received: int | None = None
+    input_written: int = 0
+    input: list[InputRecord] = field(default_factory=list)
+    """What no ``cat`` has taken yet."""
 
     @property
     def state(self) -> ExecutionState:
@@ -135,8 +142,11 @@ class FakeMachine:
         """Does the words of one step; False when it holds or the attempt has ended."""
         while attempt.word < len(words):
             name, _, value = words[attempt.word].partition("=")
-            if name == "hold":
+            if name == "hold" or (name == "cat" and not self._cat(attempt_id, attempt)):
                 return False
+            if name == "cat":
+                attempt.word += 1
+                continue
             if name.rstrip("*") in _STREAMS:
                 data = bytes(int(value)) if name.endswith("*") else value.encode()
                 self._write(attempt_id, attempt, _STREAMS[name.rstrip("*")], data)
@@ -151,6 +161,19 @@ class FakeMachine:
             return False
         attempt.step, attempt.word = attempt.step + 1, 1
         return True
+
+    def _cat(self, attempt_id: str, attempt: _Attempt) -> bool:
+        """Copies what there is; True when its end was among it."""
+        ended = False
+        records, attempt.input = attempt.input, []
+        for record in records:
+            attempt.input_written += record.places
+            ended = ended or record.kind is InputKind.END
+            if record.kind is InputKind.DATA:
+                self._write(attempt_id, attempt, LogStream.STDOUT, record.payload)
+        if records:
+            self.tell(InputWritten(attempt_id=attempt_id, written=attempt.input_written))
+        return ended
 
     def _write(self, attempt_id: str, attempt: _Attempt, stream: LogStream, data: bytes) -> None:
         for at in range(0, len(data), MAX_RECORD_BYTES):
@@ -209,6 +232,8 @@ class FakeExecutor:
                 log_bytes=len(attempt.journal),
                 log_base=attempt.base,
                 log_base_sequence=attempt.base_sequence,
+                input_received=attempt.input_received,
+                input_written=attempt.input_written,
                 outcome=attempt.outcome,
                 seal=attempt.seal if attempt.outcome else None,
             )
@@ -221,7 +246,10 @@ class FakeExecutor:
             if attempts[attempt_id].fence != fence:
                 raise FenceMismatch(attempt_id)
             return
-        attempts[attempt_id] = _Attempt(fence, [_words(step) for step in spec.steps], dict(environment))
+        received = None if spec.stdin is Stdin.NULL else 0
+        attempts[attempt_id] = _Attempt(
+            fence, [_words(step) for step in spec.steps], dict(environment), input_received=received
+        )
         self.machine.run(attempt_id)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -250,6 +278,18 @@ class FakeExecutor:
                 break
             attempt.journal[attempt.base : behind] = bytes(behind - attempt.base)
             attempt.base, attempt.base_sequence = behind, record.sequence + 1
+
+    async def feed(self, attempt_id: str, offset: int, records: Sequence[InputRecord]) -> int | None:
+        attempt = self._connected().attempts.get(attempt_id)
+        if attempt is None or attempt.outcome is not None or attempt.input_received is None:
+            return None
+        for one in placed(records, offset):
+            if one.behind > attempt.input_received >= one.offset:
+                new = cut(one, attempt.input_received) if one.offset < attempt.input_received else one
+                attempt.input.append(new.record)
+                attempt.input_received = one.behind
+        self.machine.run(attempt_id)
+        return attempt.input_received
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         if attempt_id in self._connected().attempts:

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+from runner_service.domain.inputs import InputRecord
 from runner_service.domain.jobs import JobSpec
 from runner_service.domain.logs import HEADER_BYTES, MAX_RECORD_BYTES, LogRecord, decode
 from runner_service.worker.executors.base import (
@@ -20,6 +21,7 @@ from runner_service.worker.executors.base import (
     ExecutionState,
     ExecutorUnavailable,
     FenceMismatch,
+    InputWritten,
     KillCause,
     KnownAttempt,
     Monotonic,
@@ -104,6 +106,13 @@ class NativeExecutor:
 
     async def acknowledge(self, attempt_id: str, offset: int) -> None:
         await self._ask(lambda supervisor: supervisor.acked(attempt_id, offset))
+
+    async def feed(self, attempt_id: str, offset: int, records: Sequence[InputRecord]) -> int | None:
+        try:
+            received = await (await self._connected()).input(attempt_id, offset, records)
+        except SupervisorGone:
+            return None
+        return None if received < 0 else received
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         await self._ask(lambda supervisor: supervisor.kill(attempt_id, cause.value, detail))
@@ -211,6 +220,9 @@ class NativeExecutor:
                     self._events.put_nowait(OutputGrew(attempt_id=attempt_id, log_bytes=size))
             case "started":
                 self._events.put_nowait(Started(attempt_id=event["attempt_id"], at=event["at_us"], pid=event["pid"]))
+            case "input":
+                for attempt_id, written in event["written"].items():
+                    self._events.put_nowait(InputWritten(attempt_id=attempt_id, written=written))
             case "replaced":
                 self._replaced = True
             case "ended":
@@ -251,6 +263,8 @@ def plan(spec: JobSpec, environment: Mapping[str, str]) -> Plan:
         timeout_seconds=spec.timeout_seconds,
         kill_grace_seconds=spec.kill_grace_seconds,
         log_limit_bytes=spec.log_limit_bytes,
+        stdin=spec.stdin.value,
+        terminal=(spec.terminal_rows, spec.terminal_columns),
     )
 
 
@@ -262,6 +276,8 @@ def _known_attempt(known: Known) -> KnownAttempt:
         log_bytes=known.size,
         log_base=known.base,
         log_base_sequence=known.base_sequence,
+        input_received=None if known.input_received < 0 else known.input_received,
+        input_written=known.input_written,
         outcome=None if known.outcome is None else client.outcome(known.outcome),
         seal=None if known.seal is None else client.seal(known.seal),
     )

@@ -14,18 +14,17 @@ Background processes of one step live on in the next, as do the two pipes: the t
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import Protocol
 
-from runner_service.domain.logs import LogStream
+from runner_service.domain.inputs import InputRecord
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
-from runner_service.worker.supervisor.pipes import RETRY_NS, Pipe
-from runner_service.worker.supervisor.spawn import spawn
+from runner_service.worker.supervisor.pipes import RETRY_NS
+from runner_service.worker.supervisor.stdio import Stdio
 from runner_service.worker.supervisor.tree import Tree
 from runner_service.worker.supervisor.wire import Message, Plan
 
@@ -42,6 +41,7 @@ class Owner(Protocol):
 
     def on_started(self, attempt: Attempt) -> None: ...
     def on_output(self, attempt: Attempt) -> None: ...
+    def on_input(self, attempt: Attempt) -> None: ...
     def on_ended(self, attempt: Attempt) -> None: ...
     def may_read(self) -> bool: ...
 
@@ -72,8 +72,7 @@ class Attempt:
         self._verdict: Message | None = None
         self._step = -1
         self._main_lives = False
-        self._outputs: list[Pipe] = []
-        self._write_ends: list[int] = []
+        self._stdio: Stdio | None = None
         self._timeout: Timer | None = None
         self._round_timer: Timer | None = None
         self._kill_at = 0
@@ -90,17 +89,14 @@ class Attempt:
     def run(self) -> None:
         self._begun_ns = self._ended_ns = monotonic_ns()
         try:
-            for stream in (LogStream.STDOUT, LogStream.STDERR):
-                reading, writing = os.pipe2(os.O_CLOEXEC)
-                self._write_ends.append(writing)
-                self._outputs.append(
-                    Pipe(self._loop, reading, stream, self.journal, on_output=self._on_output,
-                         may_read=self._owner.may_read)
-                )  # fmt: skip
+            self._stdio = stdio = Stdio.open(
+                self.plan, self._loop, self.journal, on_output=self._on_output, may_read=self._owner.may_read,
+                on_written=self._on_input, group=self._main_group,
+            )  # fmt: skip
         except OSError as error:
             self._start_failed(error)
             return
-        self._tree.begin(self.attempt_id, [self._working_directory, *(pipe.name for pipe in self._outputs)])
+        self._tree.begin(self.attempt_id, [self._working_directory, *stdio.names])
         timeout_ns = int(self.plan.timeout_seconds * SECOND)
         self._timeout = self._loop.call_at(self._begun_ns + timeout_ns, self._on_timeout)
         self._next_step()
@@ -138,6 +134,22 @@ class Attempt:
             self.deadline.cancel()
         self.deadline = None if at_ns is None else self._loop.call_at(at_ns, lambda: self.kill("self_stop"))
 
+    @property
+    def input_received(self) -> int:
+        """The place behind the input that is here; -1 when it takes none."""
+        return -1 if self._stdio is None or self._stdio.feed is None else self._stdio.feed.received
+
+    @property
+    def input_written(self) -> int:
+        """The place behind what the processes were given."""
+        return 0 if self._stdio is None or self._stdio.feed is None else self._stdio.feed.written
+
+    def take_input(self, offset: int, records: Sequence[InputRecord]) -> int:
+        """Gives input to the processes; returns the place behind what is here then."""
+        if self._stdio is None or self._stdio.feed is None:
+            return -1
+        return self._stdio.feed.take(offset, records)
+
     def look(self, members: Mapping[str, list[int]]) -> None:
         """Drives the end on, given who lives now."""
         if not self.ending:
@@ -164,10 +176,11 @@ class Attempt:
         self.look(self._tree.members())
 
     def _next_step(self) -> None:
+        assert self._stdio is not None
         self._step += 1
         try:
             argv = self.plan.steps[self._step]
-            self.pid = spawn(argv, self.plan.environment, self._working_directory, *self._write_ends)
+            self.pid = self._stdio.spawn(argv, self.plan.environment, self._working_directory)
         except verdict.Refused as error:
             self._end(verdict.refused(error, self._step), 0)
         except (OSError, ValueError) as error:
@@ -180,7 +193,7 @@ class Attempt:
                 self.started_us = time_ns() // 1000
                 self._owner.on_started(self)
         if self._step + 1 >= len(self.plan.steps) or self._verdict is not None:
-            self._close_write_ends()
+            self._stdio.close_inner()
 
     def _start_failed(self, error: OSError | ValueError) -> None:
         self._end(verdict.make("INFRASTRUCTURE", detail="start", message=str(error), step=max(0, self._step)), 0)
@@ -194,10 +207,19 @@ class Attempt:
     def _on_output(self) -> None:
         self._owner.on_output(self)
 
+    def _on_input(self) -> None:
+        self._owner.on_input(self)
+
+    def _main_group(self) -> int:
+        """The step's process group, which its main process leads; 0 when that has ended."""
+        return self.pid if self._main_lives else 0
+
     def _terminate(self, outcome: Message) -> None:
         if self._verdict is not None or self.state == wire.ENDED:
             return
         alive = self._tree.members().get(self.attempt_id, [])
+        if self._stdio is not None and self._stdio.on_terminal:
+            self._tree.signal(alive, signal.SIGHUP)  # An interactive shell passes over TERM.
         self._tree.signal(alive, signal.SIGTERM)
         self._tree.signal(alive, signal.SIGCONT)  # What is stopped hears TERM only when it goes on.
         self._end(outcome, monotonic_ns() + int(self.plan.kill_grace_seconds * SECOND))
@@ -215,23 +237,19 @@ class Attempt:
         for timer in (self._timeout, self._round_timer, self.deadline):
             if timer is not None:
                 timer.cancel()
-        self._close_write_ends()
-        for pipe in self._outputs:
-            pipe.drain()
+        if self._stdio is not None:
+            self._stdio.drain()
         if self.seal is None:
             self.seal = self.journal.seal()
         if not self.journal.flush():  # The disk is full. Nothing runs any more, so this can wait for room.
             self._round_timer = self._loop.call_later(RETRY_NS, lambda: self._finish(survivors))
             return
         self.journal.close()
+        if self._stdio is not None:
+            self._stdio.close()
         self.outcome = self._verdict
         self.outcome["survivors"] = survivors
         self.outcome["usage"] = verdict.usage(self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib)
         self.state = wire.ENDED
         self._tree.end(self.attempt_id)
         self._owner.on_ended(self)
-
-    def _close_write_ends(self) -> None:
-        for fd in self._write_ends:
-            os.close(fd)
-        self._write_ends.clear()

@@ -7,9 +7,11 @@ to know. `Client.lost` tells; then connect anew, which starts another supervisor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from binascii import b2a_base64
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from runner_service.domain.inputs import InputRecord
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
 from runner_service.worker.supervisor import wire
@@ -108,6 +110,11 @@ class Client:
 
     async def acked(self, attempt_id: str, size: int) -> None:
         await self._request("acked", attempt_id=attempt_id, bytes=size)
+
+    async def input(self, attempt_id: str, offset: int, records: Sequence[InputRecord]) -> int:
+        """Gives input to an attempt. Returns the place behind what it has then; -1: it is over, or takes none."""
+        sent = [(int(record.kind), b2a_base64(record.payload, newline=False).decode()) for record in records]
+        return int((await self._request("input", attempt_id=attempt_id, offset=offset, records=sent))["received"])
 
     async def shutdown(self) -> None:
         """Asks it to end every attempt and exit; `lost` is done when it has."""

@@ -1,4 +1,4 @@
-"""Reads the two output pipes of an attempt into its journal.
+"""Reads the two output pipes of an attempt, or its terminal, into its journal.
 
 One read of at most 64 KiB per turn of the loop, so that no job starves another. Output after silence is read at
 once. A job that writes many small pieces is read every few milliseconds instead of as fast as it writes: the kernel's
@@ -7,6 +7,7 @@ pipe collects meanwhile, and there are fewer, bigger records, whose number is wh
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -39,6 +40,7 @@ class Pipe:
         "_last_ns",
         "_loop",
         "_may_read",
+        "_name",
         "_on_output",
         "_small",
         "_stream",
@@ -55,8 +57,10 @@ class Pipe:
         *,
         on_output: Callable[[], None],
         may_read: Callable[[], bool],
+        name: str = "",
     ) -> None:
-        """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool is at its limit."""
+        """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool is at its limit.
+        ``name``: of the other side, when that is no pipe."""
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
@@ -67,7 +71,8 @@ class Pipe:
         self._small = 0
         self._last_ns = 0
         self._timer: Timer | None = None
-        self._wide = False
+        self._wide = bool(name)
+        self._name = name
         loop.add(fd, select.EPOLLIN, self._on_ready)
 
     @property
@@ -77,7 +82,7 @@ class Pipe:
     @property
     def name(self) -> str:
         """As /proc/PID/fd shows the writing end too."""
-        return f"pipe:[{os.fstat(self._fd).st_ino}]" if self._fd >= 0 else ""
+        return self._name or (f"pipe:[{os.fstat(self._fd).st_ino}]" if self._fd >= 0 else "")
 
     def drain(self) -> None:
         """Reads what is left, without waiting, and closes. Nobody writes any more, but for survivors."""
@@ -127,6 +132,10 @@ class Pipe:
             data = os.read(self._fd, MAX_RECORD_BYTES)
         except BlockingIOError:
             return -1
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            data = b""  # A terminal that nobody has open any more.
         if data:
             self._journal.write(self._stream, data)
             self._on_output()

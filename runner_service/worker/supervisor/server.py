@@ -10,6 +10,7 @@ from time import monotonic_ns
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.attempt import Attempt
 from runner_service.worker.supervisor.connection import Listener
+from runner_service.worker.supervisor.feed import records_of
 from runner_service.worker.supervisor.journal import room
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
 from runner_service.worker.supervisor.paths import Layout, valid_attempt_id
@@ -55,6 +56,8 @@ class Supervisor:
         self._ended_bytes = 0
         self._spool_bytes = 0
         self._grown: set[Attempt] = set()
+        self._fed: set[Attempt] = set()
+        """Whose processes were given input in this turn."""
         self._told_ns = 0
         self._telling: Timer | None = None
         self._deadline: Timer | None = None
@@ -95,11 +98,15 @@ class Supervisor:
     def on_output(self, attempt: Attempt) -> None:
         self._grown.add(attempt)
 
+    def on_input(self, attempt: Attempt) -> None:
+        self._fed.add(attempt)
+
     def on_ended(self, attempt: Attempt) -> None:
         known = self._known(attempt)
         self._spools.finish(known)
         del self._live[attempt.attempt_id]
         self._grown.discard(attempt)
+        self._fed.discard(attempt)
         self._ended[known.attempt_id] = known
         self._ended_bytes += _taken(known)
         self._listener.send(
@@ -201,6 +208,11 @@ class Supervisor:
                 self._spools.base(attempt.attempt_id, attempt.journal.base)
                 attempt.journal.give_back(before)
 
+    def _input(self, request: Message) -> Message:
+        attempt = self._live.get(request["attempt_id"])
+        records = records_of(request["records"])
+        return {"received": -1 if attempt is None else attempt.take_input(int(request["offset"]), records)}
+
     def _shut_down(self, _request: Message) -> None:
         self._shutdown()
 
@@ -216,6 +228,7 @@ class Supervisor:
         "forget": _forget,
         "deadline": _set_deadline,
         "acked": _acked,
+        "input": _input,
         "shutdown": _shut_down,
     }
 
@@ -248,6 +261,9 @@ class Supervisor:
             self._spool_bytes = live + self._ended_bytes
         if self._grown:
             self._tell_growth()
+        if self._fed:
+            self._listener.send({"event": "input", "written": {a.attempt_id: a.input_written for a in self._fed}})
+            self._fed.clear()
         self._listener.flush()
 
     def _tell_growth(self) -> None:
@@ -274,7 +290,7 @@ class Supervisor:
         return Known(
             attempt.attempt_id, attempt.fence, attempt.state, attempt.journal.size, attempt.started_us, attempt.pid,
             attempt.outcome, attempt.seal if attempt.outcome is not None else None,
-            attempt.journal.base.offset, attempt.journal.base.records,
+            attempt.journal.base.offset, attempt.journal.base.records, attempt.input_received, attempt.input_written,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import signal
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runner_service.worker.supervisor.verdict import Refused
 
@@ -21,8 +21,21 @@ _ignored: list[signal.Signals] = []
 """Signals that this process ignores, and a child would too: SIGPIPE as Python does, SIGHUP under nohup."""
 
 
-def spawn(argv: list[str], environment: Mapping[str, str], working_directory: str, stdout: int, stderr: int) -> int:
+def spawn(
+    argv: list[str],
+    environment: Mapping[str, str],
+    working_directory: str,
+    outputs: Sequence[int],
+    *,
+    stdin: int = -1,
+    terminal: str = "",
+) -> int:
     """Starts a process in a session of its own and returns its pid.
+
+    Args:
+        outputs: Its standard output and standard error. Not used with a terminal.
+        stdin: Its standard input; without one it reads nothing.
+        terminal: Path of the terminal that becomes its controlling terminal and all three of them.
 
     Raises:
         Refused: The working directory, the command or the size of its arguments forbids it.
@@ -45,11 +58,7 @@ def spawn(argv: list[str], environment: Mapping[str, str], working_directory: st
             program,
             argv,
             environment,
-            file_actions=(
-                (os.POSIX_SPAWN_DUP2, _null, 0),
-                (os.POSIX_SPAWN_DUP2, stdout, 1),
-                (os.POSIX_SPAWN_DUP2, stderr, 2),
-            ),
+            file_actions=_on_terminal(terminal) if terminal else _on_pipes(_null if stdin < 0 else stdin, *outputs),
             setsid=True,
             setsigmask=(),
             setsigdef=_ignored,
@@ -62,6 +71,20 @@ def spawn(argv: list[str], environment: Mapping[str, str], working_directory: st
         raise Refused(reason, f'exec: "{argv[0]}": {problem}') from None
     finally:
         os.fchdir(_home)
+
+
+def _on_pipes(stdin: int, stdout: int, stderr: int) -> Sequence[tuple[int, ...]]:
+    return ((os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2))
+
+
+def _on_terminal(path: str) -> Sequence[tuple[object, ...]]:
+    # The leader of a new session that opens a terminal which is nobody's gets it as its controlling terminal: so this
+    # needs no call between fork and exec, which posix_spawn does not have.
+    return (
+        (os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, 0, 2),
+    )
 
 
 _REASONS = {

@@ -107,7 +107,9 @@ def seal_what_is_there(path: str, base: Base) -> tuple[int, Message]:
                     digest.update(record.data)
                     if digest.replays:
                         earlier.append(record.data)
-                    sizes[record.stream] = sizes.get(record.stream, 0) + len(record.data)
+                    # As the journal counts: whatever is output but not standard error is standard output.
+                    counted = LogStream.STDERR if record.stream is LogStream.STDERR else LogStream.STDOUT
+                    sizes[counted] += len(record.data)
                     records = record.sequence + 1
             except JournalCorrupt:
                 pass

@@ -15,14 +15,19 @@ is not in the reply to the hello is never done. Until its hello a connection may
     forget    attempt_id                                {}   of an ended attempt; else nothing happens
     deadline  attempt_id|null at_ns|null                {}   CLOCK_MONOTONIC; null attempt: all, now and later
     acked     attempt_id bytes                          {}   nobody has to read the spool below it any more
+    input     attempt_id offset records                 received: the place behind what it has
     shutdown  {}                                        {}   ends every attempt, then exits
     refused:                                            error: code, message: a sentence
 
     event
     started   attempt_id at_us pid
     output    sizes: {attempt_id: spool bytes}
+    input     written: {attempt_id: the place behind what the processes were given}
     ended     attempt_id outcome size seal
     replaced                       a newer worker said hello; this connection is closed
+
+A record of input is ``[kind, payload in base64]``, see `domain.inputs`. The supervisor takes what has room, from the
+place behind what it has; the rest is to be sent again when some was written.
 
 Of one attempt the events come in the order started, output, ended. ``output`` is coalesced, and not repeated after a
 reconnect: the hello says the size.
@@ -64,6 +69,10 @@ class Plan(NamedTuple):
     timeout_seconds: float = 1800.0
     kill_grace_seconds: float = 5.0
     log_limit_bytes: int = 1 << 30
+    stdin: str = "NULL"
+    """NULL, PIPE or PTY."""
+    terminal: tuple[int, int] = (24, 80)
+    """Rows and columns that the terminal of a PTY begins with."""
 
 
 class Known(NamedTuple):
@@ -82,6 +91,10 @@ class Known(NamedTuple):
     """Where the journal begins: the start of a record, what is below was acknowledged and may be gone."""
     base_sequence: int = 0
     """Of the record that starts there."""
+    input_received: int = -1
+    """The place behind the input that it has; -1 when it takes none."""
+    input_written: int = 0
+    """The place behind what the processes were given."""
 
 
 class WireError(Exception):

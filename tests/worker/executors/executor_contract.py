@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from runner_service.domain.jobs import JobSpec, Step
+from runner_service.domain import inputs
+from runner_service.domain.jobs import JobSpec, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogStream
 from runner_service.domain.outcomes import OutcomeKind, RefusedReason
 from runner_service.worker.executors.base import (
@@ -23,6 +24,7 @@ from runner_service.worker.executors.base import (
     Executor,
     ExecutorUnavailable,
     FenceMismatch,
+    InputWritten,
     KillCause,
     OutputGrew,
     Started,
@@ -45,6 +47,10 @@ class Rig(ABC):
     @abstractmethod
     def holds(self, stdout: str) -> Step:
         """Writes, then stays until it is killed."""
+
+    @abstractmethod
+    def copies(self) -> Step:
+        """Writes its input to stdout until that ends."""
 
     @abstractmethod
     def writes(self, size: int) -> Step:
@@ -273,6 +279,28 @@ class ExecutorContract:
         (ended,) = await heir.executor.adopt()
         assert (ended.log_base, ended.log_base_sequence) == (known.log_base, known.log_base_sequence)
         await heir.executor.close(stop=True)
+
+    async def test_input_arrives_once_whoever_brings_it(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.copies(), stdin=Stdin.PIPE)
+        assert await worker.executor.feed("a", 0, inputs.data(b"abc")) == 3
+        assert await worker.executor.feed("a", 9, inputs.data(b"a hole")) == 3
+        await worker.until("a", InputWritten)
+        await worker.executor.close()
+        heir = Worker(rig.executor())
+        (known,) = await heir.executor.adopt()
+        assert (known.input_received, known.input_written) == (3, 3)
+        assert await heir.executor.feed("a", 2, [*inputs.data(b"cd"), inputs.END]) == 5
+        await heir.end("a")
+        assert text(await heir.log("a"), LogStream.STDOUT) == b"abcd"
+        assert await heir.executor.feed("a", 5, inputs.data(b"x")) is None
+        await heir.executor.close(stop=True)
+
+    async def test_an_attempt_without_input_takes_none(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("x"))
+        assert await worker.executor.feed("a", 0, inputs.data(b"x")) is None
+        assert await worker.executor.feed("unknown", 0, inputs.data(b"x")) is None
+        (known,) = await worker.executor.adopt()
+        assert known.input_received is None
 
     async def test_a_newer_worker_takes_over(self, rig: Rig, worker: Worker) -> None:
         await worker.start("a", rig.holds("x"))

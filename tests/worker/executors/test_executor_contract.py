@@ -28,6 +28,9 @@ class NativeRig(Rig):
     def holds(self, stdout: str) -> Step:
         return Step(script=f"printf '%s' '{stdout}'; exec sleep 1000")
 
+    def copies(self) -> Step:
+        return Step(argv=("cat",))
+
     def writes(self, size: int) -> Step:
         return Step(argv=("head", "-c", str(size), "/dev/urandom"))
 
@@ -47,6 +50,9 @@ class FakeRig(Rig):
 
     def holds(self, stdout: str) -> Step:
         return Step(script=f"fake stdout={stdout} hold")
+
+    def copies(self) -> Step:
+        return Step(argv=("fake", "cat"))
 
     def writes(self, size: int) -> Step:
         return Step(argv=("fake", f"stdout*={size}"))

@@ -78,6 +78,19 @@ class Hold:
                 self._news.clear()
                 await self._news.wait()
 
+    async def news(self) -> None:
+        """Something was told."""
+        self._news.clear()
+        await self._news.wait()
+
+    async def written(self, attempt_id: str, beyond: int) -> None:
+        """The processes were given input beyond this place."""
+        async with asyncio.timeout(PATIENCE):
+            while not any(
+                event["written"].get(attempt_id, -1) > beyond for event in self.events if event["event"] == "input"
+            ):
+                await self.news()
+
     async def gone(self) -> None:
         """The supervisor, and its guard, have exited."""
         async with asyncio.timeout(PATIENCE):

@@ -1,0 +1,135 @@
+"""Standard input and outputs of an attempt, which all its steps share: two pipes and nothing to read, three pipes, or a
+terminal. The ends that processes get are held here too until the last step has them, so that a step may follow.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+from runner_service.domain.logs import LogStream
+from runner_service.worker.supervisor import terminal
+from runner_service.worker.supervisor.feed import Feed
+from runner_service.worker.supervisor.journal import Journal
+from runner_service.worker.supervisor.loop import Loop
+from runner_service.worker.supervisor.pipes import Pipe
+from runner_service.worker.supervisor.spawn import spawn
+from runner_service.worker.supervisor.wire import Plan
+
+
+class Stdio:
+    """What an attempt reads from and writes to. Made by `open`; `drain` and `close` end it."""
+
+    __slots__ = ("_group", "_inner", "_near", "_stdin", "_terminal", "feed", "outputs")
+
+    def __init__(self, group: Callable[[], int]) -> None:
+        self._group = group
+        self._inner: list[int] = []
+        """The ends for the processes: of the outputs, or the terminal."""
+        self._stdin = -1
+        self._near = -1
+        self._terminal = ""
+        self.outputs: list[Pipe] = []
+        self.feed: Feed | None = None
+
+    @classmethod
+    def open(
+        cls,
+        plan: Plan,
+        loop: Loop,
+        journal: Journal,
+        *,
+        on_output: Callable[[], None],
+        may_read: Callable[[], bool],
+        on_written: Callable[[], None],
+        group: Callable[[], int],
+    ) -> Stdio:
+        """
+        Args:
+            group: Tells the process group that gets a signal where no terminal knows a better one; 0: none.
+
+        Raises:
+            OSError: The machine has no room for more.
+        """
+        self = cls(group)
+        try:
+            if plan.stdin == "PTY":
+                self._near, far, self._terminal = terminal.open_terminal(*plan.terminal)
+                self._inner.append(far)
+                self._read(os.dup(self._near), LogStream.PTY, loop, journal, on_output, may_read)
+                writing = os.dup(self._near)
+            else:
+                for stream in (LogStream.STDOUT, LogStream.STDERR):
+                    reading, inner = os.pipe2(os.O_CLOEXEC)
+                    self._inner.append(inner)
+                    self._read(reading, stream, loop, journal, on_output, may_read)
+                if plan.stdin == "PIPE":
+                    self._stdin, writing = os.pipe2(os.O_CLOEXEC)
+            if plan.stdin in ("PTY", "PIPE"):
+                self.feed = Feed(
+                    loop, writing, terminal=plan.stdin == "PTY", on_written=on_written, on_signal=self._signal,
+                    on_resize=self._resize,
+                )  # fmt: skip
+        except OSError:
+            self.drain()
+            self.close()
+            raise
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """By which processes are known that have them open."""
+        return [output.name for output in self.outputs]
+
+    @property
+    def on_terminal(self) -> bool:
+        return bool(self._terminal)
+
+    def spawn(self, argv: list[str], environment: Mapping[str, str], working_directory: str) -> int:
+        """Starts a process with them; see `spawn.spawn`."""
+        return spawn(
+            argv, environment, working_directory, self._inner, stdin=self._stdin, terminal=self._terminal
+        )  # fmt: skip
+
+    def close_inner(self) -> None:
+        """No process is started any more: who is left holding them is of the job."""
+        for fd in self._inner:
+            os.close(fd)
+        self._inner.clear()
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def drain(self) -> None:
+        """Takes what was written last. Nothing lives any more that could write or read."""
+        self.close_inner()
+        for output in self.outputs:
+            output.drain()
+        if self.feed is not None:
+            self.feed.close()
+
+    def close(self) -> None:
+        if self._near >= 0:
+            os.close(self._near)
+            self._near = -1
+
+    def _read(
+        self, fd: int, stream: LogStream, loop: Loop, journal: Journal, on_output: Callable[[], None],
+        may_read: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.outputs.append(
+            Pipe(loop, fd, stream, journal, on_output=on_output, may_read=may_read, name=self._terminal)
+        )
+
+    def _signal(self, number: int) -> None:
+        group = (terminal.foreground(self._near) if self._near >= 0 else 0) or self._group()
+        if group > 1:
+            try:
+                os.killpg(group, signal.Signals(number))
+            except (ProcessLookupError, PermissionError, ValueError):
+                pass  # It has ended, or is no signal here.
+
+    def _resize(self, rows: int, columns: int) -> None:
+        if self._near >= 0:
+            terminal.resize(self._near, rows, columns)
