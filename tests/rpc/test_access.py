@@ -47,11 +47,12 @@ OPEN_HERE = {
         "CommandService/CancelCommand",
         "JobService/CreateJob",
         "JobService/CancelJob",
+        "JobService/AppendInput",
     ],
     Role.WORKER: ["RunnerService/RegisterRunner"],
 }
 CLOSED = {
-    Role.WORKER: ["Sync", "ReportAttempts", "AppendLogs", "AppendLogsOnce", "SealLogs"],
+    Role.WORKER: ["Sync", "ReportAttempts", "AppendLogs", "AppendLogsOnce", "StreamInputs", "SealLogs"],
 }
 SCT = {Role.VIEWER: ["GetCommand", "ListCommands"], Role.OPERATOR: ["ExecuteCommand", "CancelCommand"]}
 REFLECTION = [f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]

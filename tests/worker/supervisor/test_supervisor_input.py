@@ -139,7 +139,7 @@ async def test_a_terminal_echoes_and_ends(hold: Hold) -> None:
 
 
 async def test_ctrl_c_and_a_signal_reach_the_foreground_alone(hold: Hold) -> None:
-    shell = ["sh", "-c", "set -m; trap : TERM; while :; do sleep 1000; echo back:$?; read -r _; done"]
+    shell = ["sh", "-c", "set -m; trap : TERM; echo up; while :; do sleep 1000; echo back:$?; read -r _; done"]
     await hold.start("a", "(trap 'echo sub; exit 7' INT; echo up; while :; do sleep 0.05; done); echo code:$?",
                      stdin="PTY")  # fmt: skip
     await seen(hold, "a", b"up\r\n")
@@ -147,7 +147,7 @@ async def test_ctrl_c_and_a_signal_reach_the_foreground_alone(hold: Hold) -> Non
     await seen(hold, "a", b"sub\r\n")
     await hold.end("a")
     await hold.start("b", shell, stdin="PTY")
-    await asyncio.sleep(0)
+    await seen(hold, "b", b"up\r\n")
     async with asyncio.timeout(PATIENCE):
         offset = 0
         while b"back:143" not in hold.text("b", LogStream.PTY):  # Until its child is in the foreground.
