@@ -16,6 +16,7 @@ from typing import Any
 from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
 from runner_client import __version__
 from runner_service.access import open_access
+from runner_service.admission import admission
 from runner_service.blobs.directory import DirectoryBlobs
 from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
@@ -26,6 +27,8 @@ from runner_service.local_runner import LocalRunner
 from runner_service.registrations import Services, dialects, native
 from runner_service.rpc.access import READ_HEADERS
 from runner_service.rpc.interceptors import GuardInterceptor
+from runner_service.rpc.limiter import Limiter
+from runner_service.rpc.rate_limits import RateLimits
 from runner_service.rpc.server import BindError, RpcServer
 from runner_service.running import App
 from runner_service.services.claimer import Claimer
@@ -99,11 +102,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         for register in registrations:
             register(handlers)
         names = handlers.services()
-        guard = GuardInterceptor(access.gatekeeper(settings, names))
-        rpc = RpcServer(registrations=registrations, services=names, interceptors=[guard])
+        gatekeeper = access.gatekeeper(settings, names)
+        limiter = Limiter(limits=RateLimits(settings.rate_limits.model_dump(), clock=clock), gatekeeper=gatekeeper)
+        rpc = RpcServer(
+            registrations=registrations, services=names, interceptors=[GuardInterceptor(gatekeeper, limiter=limiter)]
+        )
         gateway = Gateway(
             handlers=handlers,
-            interceptors=[guard],
+            interceptors=[GuardInterceptor(gatekeeper)],  # calls are counted by the admission
             descriptors=files("runner").joinpath("descriptors.binpb").read_bytes(),
             options=GatewayOptions(
                 title="Runner Service",
@@ -111,6 +117,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 cors_origins=settings.server.cors_origins,
                 trusted_proxies=tuple(map(str, settings.server.trusted_proxies)),
                 allowed_headers=DEFAULT_ALLOWED | READ_HEADERS,
+                admission=admission(limiter),
             ),
         )
         tls = _tls(settings)

@@ -35,7 +35,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runner_service.blobs": ({"runner_service.domain", "runner_service.ports"}, set()),
     "runner_service.rpc": (
         {"runner_service.domain", "runner_service.ports", "runner_service.services", "runner"},
-        GRPC,
+        {*GRPC, "limits"},
     ),
     "runner_service.dialects": (
         {
@@ -44,6 +44,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "runner_service.services",
             "runner_service.rpc.convert",
             "runner_service.rpc.access",
+            "runner_service.rpc.forms",
             "runner",
         },
         GRPC,

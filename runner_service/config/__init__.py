@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from runner_service.config.base import Address, ConfigError, Section
 from runner_service.config.dialects import Account, KubeAgents, LabClient, RustCi, Sct, Sentinel, Testflinger
+from runner_service.config.limits import RateLimits
 from runner_service.config.loading import load
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Key, Security, Tls
@@ -24,6 +25,7 @@ __all__ = [
     "KubeAgents",
     "LabClient",
     "Logging",
+    "RateLimits",
     "Retention",
     "RustCi",
     "Sct",

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
+from runner_service.config.limits import RateLimits
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Security
 from runner_service.config.server import Server
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     store: Store = Store()
     logging: Logging = Logging()
     retention: Retention = Retention()
+    rate_limits: RateLimits = RateLimits()
     sct: Sct = Sct()
     rustci: RustCi = RustCi()
     testflinger: Testflinger = Testflinger()

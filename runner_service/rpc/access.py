@@ -35,10 +35,11 @@ ANYBODY = Principal(name="", role=Role.ADMIN)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The access option of one RPC."""
+    """The options of one RPC that say who may call it, and how often."""
 
     access: int
     role: Role
+    rate_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,9 @@ def read_rules(services: Iterable[str]) -> dict[str, Rule]:
     for name in services:
         for method in pool.FindServiceByName(name).methods:
             said = method.GetOptions().Extensions[options_pb2.method]
-            rules[f"/{name}/{method.name}"] = Rule(said.access or options_pb2.ACCESS_REQUIRED, Role(said.role))
+            rules[f"/{name}/{method.name}"] = Rule(
+                said.access or options_pb2.ACCESS_REQUIRED, Role(said.role), said.rate_class
+            )
     return rules
 
 

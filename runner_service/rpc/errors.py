@@ -45,6 +45,12 @@ def code_of(error: RunnerError) -> grpc.StatusCode:
 
 
 def status_of(error: RunnerError) -> grpc.Status:
+    """The error as a servicer's context takes it."""
+    rich: grpc.Status = rpc_status.to_status(details_of(error))
+    return rich
+
+
+def details_of(error: RunnerError) -> status_pb2.Status:
     """The rich status: message, ErrorInfo with reason and metadata, the field at fault, when to try again."""
     code = code_of(error)
     details = [
@@ -63,9 +69,7 @@ def status_of(error: RunnerError) -> grpc.Status:
         delay = Duration(seconds=int(retry_after), nanos=int(retry_after % 1 * 1_000_000_000))
         packed.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
     number: int = code.value[0]
-    status = status_pb2.Status(code=number, message=error.message, details=packed)
-    rich: grpc.Status = rpc_status.to_status(status)
-    return rich
+    return status_pb2.Status(code=number, message=error.message, details=packed)
 
 
 def _pack(message: object) -> Any:

@@ -16,6 +16,7 @@ from runner_service.domain.errors import RunnerError
 from runner_service.rpc.access import Gatekeeper, current_caller, current_principal
 from runner_service.rpc.callers import caller_of
 from runner_service.rpc.errors import status_of
+from runner_service.rpc.limiter import Limiter
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ Before = Callable[[str, Context], Awaitable[None]]
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Admits a call, runs it, and turns domain errors into a status that says why."""
 
-    def __init__(self, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, gatekeeper: Gatekeeper, *, limiter: Limiter | None = None) -> None:
+        """``limiter``: counts calls here; the gateway counts its own before it reads their bodies."""
         self._gatekeeper = gatekeeper
+        self._limiter = limiter
         self._guarded: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -40,10 +43,13 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             known = self._guarded[details.method] = (handler, self._guard(details.method, handler))
         return known[1]
 
-    async def _admit(self, method: str, context: Context) -> None:
-        principal, caller = await self._gatekeeper.judge(
-            method, caller_of(context.invocation_metadata() or (), context.peer())
-        )
+    async def _admit(self, method: str, context: Context, request: Any) -> None:
+        caller = caller_of(context.invocation_metadata() or (), context.peer())
+        if self._limiter is not None and self._limiter.limits(method):
+            standing = await self._limiter.hit(method, caller, resource=getattr(request, "runner_id", ""))
+            if standing.exceeded:
+                raise standing.error()
+        principal, caller = await self._gatekeeper.judge(method, caller)
         current_caller.set(caller)
         current_principal.set(principal)
 
@@ -52,14 +58,14 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary(request: Any, context: Context) -> Any:
             try:
-                await admit(method, context)
+                await admit(method, context, request)
                 return await behavior(request, context)
             except Exception as error:
                 await _end(method, context, error)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                await admit(method, context)
+                await admit(method, context, request)
                 async for message in behavior(request, context):
                     yield message
             except Exception as error:
