@@ -48,6 +48,8 @@ class Channel:
         rpc = self._start(call, request)
         try:
             call.initial.extend(await rpc.initial_metadata() or ())
+            if call.opened is not None:
+                call.opened()
             async for message in rpc:
                 try:
                     await write(message)

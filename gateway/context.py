@@ -37,6 +37,8 @@ class Call:
     """The refusal was reached: no interceptor failed the call before."""
     secure: bool = False
     """The request came over TLS."""
+    opened: Callable[[], None] | None = None
+    """Called when the servicer sends its initial metadata."""
     initial: Entries = field(default_factory=list)
     """Initial metadata of the reply."""
     trailing: Entries = field(default_factory=list)
@@ -79,6 +81,8 @@ class Context(aio.ServicerContext[Any, Any]):
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         self.call.initial.extend(_entries(initial_metadata))
+        if self.call.opened is not None:
+            self.call.opened()
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         if self.aborted:

@@ -27,6 +27,8 @@ class GatewayOptions:
     """How long the headers of a stream wait for its first message, whose error can still choose the status."""
     batch_bytes: int = 256 * 1024
     """How much of a stream may wait for the client before the servicer has to."""
+    slow_reader_seconds: float = 5.0
+    """How long the queue of a WebSocket may stay full where its RPC says ``close_slow_reader``."""
     max_timeout_seconds: float | None = None
     """Cap on the deadline that a client may set, and the deadline of unary calls that set none. None: no cap."""
     admission: Admit | None = None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.catalog import Catalog
 from gateway.cors import Cors
 from gateway.dispatch import Backend
 from gateway.envelope import Envelope
+from gateway.errors import Failure
 from gateway.options import GatewayOptions
 from gateway.replies import HttpReply
 from gateway.service import Owners
-from gateway.streams import Stream
 from runner.gateway.v1 import options_pb2 as proto_options
+
+
+class Interruptible(Protocol):
+    """A stream or WebSocket under way."""
+
+    def interrupt(self, failure: Failure) -> None:
+        """Ends it with an error that its client sees."""
+        ...
 
 
 class Site:
@@ -24,7 +33,8 @@ class Site:
         self.settings = settings
         self.owners = Owners(catalog.services)
         self.cors = Cors(settings)
-        self.streams: set[Stream] = set()
+        self.streams: set[Interruptible] = set()
+        """Whatever goes on until somebody ends it."""
         self.default_names = frozenset(settings.default_headers)
         self.default_headers = [
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in settings.default_headers.items()

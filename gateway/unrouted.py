@@ -28,10 +28,9 @@ def unrouted(site: Site, request: HttpRequest, responder: Responder) -> HttpRepl
     if document is not None:
         methods = sorted({*methods, "GET", "HEAD"})
     if not methods:
-        if request.method == "OPTIONS" and _websocket(site, path) is not None:
-            methods = ["GET"]
-        else:
+        if _websocket(site, path) is None:
             raise not_found()
+        methods = ["GET"]
     allow = [("allow", ", ".join(sorted({*methods, "OPTIONS"})))]
     responder.neighbour = _neighbour(site, path, methods)
     if request.method == "OPTIONS":

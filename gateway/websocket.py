@@ -1,27 +1,34 @@
-"""Streams over WebSocket: one JSON text frame per message, both ways for RPCs that take a stream."""
+"""Streams over WebSocket: one JSON text frame per message, both ways for RPCs that take a stream.
+
+Three tasks per connection: one runs the servicer, one reads the client's frames, one sends what waits for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
 from google.rpc import code_pb2
 
-from gateway.context import Call
+from gateway.body import too_large
+from gateway.departure import ClientLeft
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, crash
 from gateway.exchange import Exchange
+from gateway.outbox import Outbox
 from gateway.routes import Entry, Match, RouteTable
 from gateway.unrouted import not_found
+from runner.gateway.v1 import options_pb2 as options
 
 log = logging.getLogger(__name__)
 
-NORMAL, POLICY, INTERNAL, TRY_LATER = 1000, 1008, 1011, 1013
+NORMAL, POLICY, TOO_BIG, INTERNAL, TRY_LATER = 1000, 1008, 1009, 1011, 1013
 
 _WAITING = 16  # frames of a client that may wait for the servicer
+_FAREWELL_SECONDS = 5.0  # for a client that does not read to take what it is closed with
 _REASON_BYTES = 123  # what a close frame has room for
 _CLOSE_CODES = {
     code_pb2.INVALID_ARGUMENT: POLICY,
@@ -40,19 +47,25 @@ _CLOSE_CODES = {
 class WebSocketExchange(Exchange):
     """The life of one WebSocket.
 
-    The handshake is accepted when the RPC has sent its first message, has ended, or has been silent for a moment: a
-    call that is refused at once is answered with a plain HTTP error where the ASGI server can do that.
+    The handshake is accepted when the RPC has sent its first message or its initial metadata, has ended, or has been
+    silent for a moment: a call that is refused at once is answered with a plain HTTP error where the ASGI server can do
+    that.
     """
 
     _accepted = False
+    _interruption: Failure | None = None
+    _pump: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serves the connection to its end."""
         await self._receive()  # websocket.connect
+        self._site.streams.add(self)
         try:
             await self._serve()
         except Failure as failure:
             await self._fail(failure)
+        except (ClientLeft, OSError):  # ASGI servers raise OSError from send once the client is gone
+            log.debug("the client left", extra={"action": "client_left", "request_id": self._request_id})
         except Exception:
             log.exception(
                 "%s failed in the gateway",
@@ -60,6 +73,14 @@ class WebSocketExchange(Exchange):
                 extra={"action": "gateway_crashed", "request_id": self._request_id},
             )
             await self._fail(crash(self._request_id))
+        finally:
+            self._site.streams.discard(self)
+
+    def interrupt(self, failure: Failure) -> None:
+        """Ends the connection with an error: the server is going away."""
+        self._interruption = failure
+        if self._pump is not None:
+            self._pump.cancel()
 
     def _routes(self) -> RouteTable[Endpoint]:
         return self._site.catalog.websocket_routes
@@ -69,50 +90,86 @@ class WebSocketExchange(Exchange):
         if match is None:
             raise not_found()
         entry = self._choose(match)
-        endpoint = entry.target
+        endpoint, settings = entry.target, self._site.settings
         call = await self._admitted_call(entry, match)
         frames: asyncio.Queue[str | bytes | None] = asyncio.Queue(_WAITING)
+        patience = settings.slow_reader_seconds if endpoint.rules.close_slow_reader else None
+        outbox = Outbox(limit=settings.batch_bytes, patience=patience)
+        opened = asyncio.Event()
+        call.opened = opened.set
         request = self._requests(entry, match, call, frames)
-        pump = asyncio.create_task(self._pump(endpoint, call, request))
+        pump = self._pump = asyncio.create_task(self._run(endpoint, call, request, outbox, opened.set))
         watch = asyncio.create_task(self._read(endpoint, frames))
+        open_ = asyncio.create_task(opened.wait())
+        tasks = [pump, watch, open_]
         try:
-            patience = 0 if endpoint.client_streaming else self._site.settings.first_message_seconds
-            await asyncio.wait({pump, watch}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            waits = endpoint.rules.speaks_first or not endpoint.client_streaming
+            wait = settings.first_message_seconds if waits else 0
+            await asyncio.wait(tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if pump.done() and not opened.is_set():
+                await self._outcome(pump)
+            await self._accept()
+            send = asyncio.create_task(self._send_all(outbox))
+            tasks.append(send)
+            await asyncio.wait({pump, watch, send}, return_when=asyncio.FIRST_COMPLETED)
             if not pump.done():
-                await self._accept()
-                await asyncio.wait({pump, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if pump.done():
-                await pump  # raises what it failed with
-                await self._accept()
-                await self._send({"type": "websocket.close", "code": NORMAL, "reason": ""})
+                raise ClientLeft
+            outbox.end()
+            await asyncio.wait({watch, send}, timeout=_FAREWELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not send.done():
+                log.info("a client reads too slowly", extra={"action": "slow_reader", "request_id": self._request_id})
+            await self._outcome(pump)
+            await self._send({"type": "websocket.close", "code": NORMAL, "reason": ""})
         finally:
-            for task in (pump, watch):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(pump, watch, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _requests(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, frames: asyncio.Queue[Any]) -> Any:
+    async def _outcome(self, pump: asyncio.Task[None]) -> None:
+        """Raises what the servicer failed with."""
+        try:
+            await pump
+        except asyncio.CancelledError:
+            if self._interruption is None:
+                raise
+            raise self._interruption from None
+
+    def _requests(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Any, frames: asyncio.Queue[Any]) -> Any:
         binder = entry.target.binder
         try:
             head = binder.bind_head(self._request, match.variables(entry))
         except Failure as failure:
             call.refusal = call.refusal or failure
             head = binder.new()
-        if not entry.target.client_streaming:
-            return head
+        return self._messages(entry.target, head, frames) if entry.target.client_streaming else head
 
-        async def messages() -> AsyncIterator[Any]:
-            while (frame := await frames.get()) is not None:
-                part = frame.encode() if isinstance(frame, str) else frame
-                yield binder.bind_part(head, self._request, part)
+    async def _messages(self, endpoint: Endpoint, head: Any, frames: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+        binder, bad_frame_field = endpoint.binder, endpoint.rules.bad_frame_field
+        while (frame := await frames.get()) is not None:
+            part = frame.encode() if isinstance(frame, str) else frame
+            if len(part) > endpoint.max_body_bytes:
+                raise too_large(endpoint.max_body_bytes)
+            try:
+                message = binder.bind_part(head, self._request, part)
+            except Failure:
+                if not bad_frame_field:
+                    raise
+                message = binder.new()
+                message.MergeFrom(head)
+                setattr(message, bad_frame_field, part)
+            yield message
 
-        return messages()
-
-    async def _pump(self, endpoint: Endpoint, call: Call, request: Any) -> None:
+    async def _run(
+        self, endpoint: Endpoint, call: Any, request: Any, outbox: Outbox, opened: Callable[[], None]
+    ) -> None:
         encode = endpoint.service.encoder.message(endpoint.method.output_type)
+        raw = endpoint.framings is not None and options.STREAM_MODE_RAW in endpoint.framings.modes
+        read = endpoint.framings.open(options.STREAM_MODE_RAW).message if raw and endpoint.framings else None
 
         async def write(message: Any) -> None:
-            await self._accept()
-            await self._send({"type": "websocket.send", "text": orjson.dumps(encode(message)).decode()})
+            opened()
+            frame = orjson.dumps(encode(message)) if read is None else read(message)
+            await outbox.put(frame.decode(errors="replace"))
 
         if endpoint.method.server_streaming:
             await self._site.backend.stream(call, request, write)
@@ -130,6 +187,10 @@ class WebSocketExchange(Exchange):
                 # An empty frame is how a client says that it has no more to send.
                 await frames.put(frame or None)
 
+    async def _send_all(self, outbox: Outbox) -> None:
+        while (frame := await outbox.next()) is not None:
+            await self._send({"type": "websocket.send", "text": frame})
+
     async def _accept(self) -> None:
         if not self._accepted:
             self._accepted = True
@@ -142,7 +203,12 @@ class WebSocketExchange(Exchange):
             await self._send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
             await self._send({"type": "websocket.http.response.body", "body": reply.body})
             return
-        await self._accept()
         reason = f"{failure.status_name}: {failure.message}".encode()[:_REASON_BYTES]
-        code = _CLOSE_CODES.get(failure.code, INTERNAL)
-        await self._send({"type": "websocket.close", "code": code, "reason": reason.decode(errors="ignore")})
+        code = TOO_BIG if failure.http_status == 413 else _CLOSE_CODES.get(failure.code, INTERNAL)
+        try:
+            # A client that does not read can't be told why: the connection is cut.
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._accept()
+                await self._send({"type": "websocket.close", "code": code, "reason": reason.decode(errors="ignore")})
+        except (TimeoutError, OSError):
+            log.info("a client was cut off", extra={"action": "client_cut_off", "request_id": self._request_id})

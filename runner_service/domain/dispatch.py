@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner_service.domain.jobs import Attempt, Cancel, Job
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome
-from runner_service.domain.runners import Runner
+from runner_service.domain.runners import Runner, satisfies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,12 @@ class Want:
     runner_id: str
     labels: Mapping[str, str]
     count: int
+    only: frozenset[str] = frozenset()
+    """If set: only jobs that require one of these labels."""
+
+    def takes(self, required: Mapping[str, str]) -> bool:
+        """Tells whether a job with these required labels is for it."""
+        return satisfies(self.labels, required) and (not self.only or not self.only.isdisjoint(required))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@
     │   ├── AttemptNotFound
     │   ├── RunnerNotFound
     │   ├── ApiKeyNotFound
-    │   └── ClientNotFound
+    │   ├── ClientNotFound
+    │   └── LabAgentNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
     │   ├── StaleAttempt
@@ -19,11 +20,13 @@
     │   ├── InputNotTaken
     │   └── InputEnded
     ├── AlreadyExists
+    │   └── JobExists
     ├── ResourceExhausted        try again later
     │   ├── QueueFull
     │   ├── StorageFull
-    │   └── RateLimited
+    │   ├── RateLimited
     │   ├── InputFull
+    │   └── OutputTooLarge
     ├── Unauthenticated
     │   ├── CredentialsMissing
     │   ├── CredentialsScheme
@@ -43,7 +46,8 @@
     │       ├── RefreshTokenRevoked
     │       └── RefreshTokenExpired
     ├── PermissionDenied
-    │   └── WebhookForbidden
+    │   ├── WebhookForbidden
+    │   └── AgentTaken
     └── Unavailable              this server cannot now; another or a later call can
         └── WebhookUnreachable
 
@@ -114,6 +118,12 @@ class ClientNotFound(NotFound):
     reason = "CLIENT_NOT_FOUND"
 
 
+class LabAgentNotFound(NotFound):
+    """There is no agent called {agent}."""
+
+    reason = "LAB_AGENT_NOT_FOUND"
+
+
 class FailedPrecondition(RunnerError):
     """The state of things forbids this now."""
 
@@ -168,6 +178,12 @@ class AlreadyExists(RunnerError):
     reason = "REQUEST_ID_REUSED"
 
 
+class JobExists(AlreadyExists):
+    """There is another job with the id {job_id} already."""
+
+    reason = "JOB_EXISTS"
+
+
 class ResourceExhausted(RunnerError):
     """The service has no room for this now. Try again later."""
 
@@ -184,6 +200,12 @@ class InputFull(ResourceExhausted):
     """The input of job {job_id}, kept for another attempt, has reached its bound of {limit} bytes."""
 
     reason = "INPUT_FULL"
+
+
+class OutputTooLarge(ResourceExhausted):
+    """The job {job_id} has {limit} bytes of output already, the most that is kept."""
+
+    reason = "OUTPUT_TOO_LARGE"
 
 
 class StorageFull(ResourceExhausted):
@@ -316,6 +338,12 @@ class WebhookForbidden(PermissionDenied):
     """The service does not call {host}: {problem}. The setting webhooks.allowed_hosts names where it may call."""
 
     reason = "WEBHOOK_FORBIDDEN"
+
+
+class AgentTaken(PermissionDenied):
+    """The agent {agent} belongs to another credential."""
+
+    reason = "AGENT_TAKEN"
 
 
 class Unavailable(RunnerError):

@@ -49,10 +49,21 @@ class Runner:
 
 
 def satisfies(labels: Mapping[str, str], required: Mapping[str, str]) -> bool:
-    """Tells whether a runner with ``labels`` may take a job that requires ``required``."""
-    return all(labels.get(name) == value for name, value in required.items())
+    """Tells whether a runner with ``labels`` may take a job that requires ``required``.
+
+    A required name that begins with ``!`` is a label that the runner must not have, whatever its value.
+    """
+    return all(_meets(labels, name, value) for name, value in required.items())
+
+
+def _meets(labels: Mapping[str, str], name: str, value: str) -> bool:
+    return name[1:] not in labels if name.startswith("!") else labels.get(name) == value
 
 
 def explain_missing(labels: Mapping[str, str], required: Mapping[str, str]) -> list[str]:
     """The requirements that ``labels`` do not meet, as ``name=value`` in order of name."""
-    return [f"{name}={value}" for name, value in sorted(required.items()) if labels.get(name) != value]
+    return [
+        name if name.startswith("!") else f"{name}={value}"
+        for name, value in sorted(required.items())
+        if not _meets(labels, name, value)
+    ]

@@ -15,7 +15,6 @@ from sqlalchemy import func, literal_column, select
 from runner_service.domain.dispatch import Assignment, Want
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
-from runner_service.domain.runners import satisfies
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger
 from runner_service.store.rows import JOB_COLUMNS, job_of
@@ -121,7 +120,7 @@ def _takers(conn: Connection, wants: Sequence[Want]) -> dict[int, list[int]]:
         required = _required(conn, requirement)
         if required is None:
             continue
-        fitting = [index for index, want in enumerate(wants) if want.count > 0 and satisfies(want.labels, required)]
+        fitting = [index for index, want in enumerate(wants) if want.count > 0 and want.takes(required)]
         if fitting:
             takers[requirement] = fitting
     return takers

@@ -12,7 +12,7 @@ from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, tra
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.store import runners
 from runner_service.store.ledger import Ledger
-from runner_service.store.reports import EXECUTION, Execution, executions_of, give_up
+from runner_service.store.reports import EXECUTION, executions_of, give_up
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.schema import runners as runners_table
 from runner_service.store.statements import Connection, Query, integer, number, string, word
@@ -82,7 +82,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
         if listed.get(attempt.attempt_id) == attempt.fence:
             del listed[attempt.attempt_id]
             if assigned:
-                job = _confirm(ledger, execution)
+                job = confirm(ledger, job, attempt)
                 moved.append(Moved(job.job_id, attempt.attempt_id))
             orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
         elif assigned and said.slots:
@@ -105,8 +105,8 @@ def _order(action: Action, job: Job, attempt: Attempt) -> Order:
     return Order(action=action, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job, cancel=cancel)
 
 
-def _confirm(ledger: Ledger, execution: Execution) -> Job:
-    job, attempt = execution.job, execution.attempt
+def confirm(ledger: Ledger, job: Job, attempt: Attempt) -> Job:
+    """ASSIGNED → RUNNING, of a job and its attempt. The caller flushes the ledger."""
     ledger.save_attempt(replace(attempt, state=AttemptState.RUNNING, started_at=ledger.now))
     running = transition(job, JobState.RUNNING, at=ledger.now, attempts=job.attempts + 1)
     return ledger.moved(job, running, "running", attempt.runner_id)

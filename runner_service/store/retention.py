@@ -15,6 +15,7 @@ from runner_service.store.schema import (
     job_tags,
     jobs,
     log_archives,
+    queue_jobs,
     requests,
 )
 from runner_service.store.statements import Connection, Query, among, integer
@@ -31,7 +32,7 @@ BLOBS_OF = Query(select(log_archives.c.blob_key).where(among(log_archives.c.atte
 DROP_ARCHIVES = Query(delete(log_archives).where(among(log_archives.c.attempt_id, "attempt_ids")))
 DROPS = tuple(
     Query(delete(table).where(among(table.c.job_id, "job_ids")))
-    for table in (job_events, job_tags, requests, input_records, inputs, attempts, job_bodies, jobs)
+    for table in (job_events, job_tags, requests, input_records, inputs, attempts, queue_jobs, job_bodies, jobs)
 )
 
 

@@ -15,7 +15,10 @@ from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
 from runner_service.ports.store.inputs import InputStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
+from runner_service.ports.store.lab_agents import LabAgentStore
+from runner_service.ports.store.lab_records import LabRecordStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
+from runner_service.ports.store.queues import QueueStore
 from runner_service.ports.store.runners import RunnerStore
 
 __all__ = [
@@ -28,9 +31,12 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "JobStore",
+    "LabAgentStore",
+    "LabRecordStore",
     "LogArchive",
     "LogChunk",
     "LogStore",
+    "QueueStore",
     "RefreshTokenStore",
     "RunnerStore",
     "Store",
@@ -49,5 +55,8 @@ class Store(Protocol):
     refresh_tokens: RefreshTokenStore
     audit: AuditStore
     inputs: InputStore
+    queues: QueueStore
+    lab_records: LabRecordStore
+    lab_agents: LabAgentStore
     shared: bool
     """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

@@ -14,6 +14,18 @@ from runner_service.store.schema.credentials import api_keys, clients, refresh_t
 from runner_service.store.schema.inputs import input_records, inputs
 from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
 from runner_service.store.schema.logs import log_archives, log_chunks
+from runner_service.store.schema.queues import (
+    lab_agents,
+    lab_files,
+    lab_output,
+    lab_provision_logs,
+    lab_queue_owners,
+    lab_queues,
+    lab_readers,
+    lab_records,
+    lab_results,
+    queue_jobs,
+)
 from runner_service.store.schema.runners import runners
 
 __all__ = [
@@ -28,10 +40,20 @@ __all__ = [
     "job_events",
     "job_tags",
     "jobs",
+    "lab_agents",
+    "lab_files",
+    "lab_output",
+    "lab_provision_logs",
+    "lab_queue_owners",
+    "lab_queues",
+    "lab_readers",
+    "lab_records",
+    "lab_results",
     "log_archives",
     "log_chunks",
     "metadata",
     "queue_changes",
+    "queue_jobs",
     "refresh_tokens",
     "requests",
     "runners",

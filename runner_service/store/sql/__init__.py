@@ -9,7 +9,9 @@ from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefr
 from runner_service.store.sql.dispatch import SqlDispatch
 from runner_service.store.sql.inputs import SqlInputs
 from runner_service.store.sql.jobs import SqlJobs
+from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
 from runner_service.store.sql.logs import SqlLogs
+from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunners
 
 __all__ = ["SqlStore"]
@@ -31,3 +33,6 @@ class SqlStore:
         self.refresh_tokens = SqlRefreshTokens(engine)
         self.audit = SqlAudit(engine)
         self.inputs = SqlInputs(engine)
+        self.queues = SqlQueues(engine)
+        self.lab_records = SqlLabRecords(engine)
+        self.lab_agents = SqlLabAgents(engine)

@@ -1,0 +1,132 @@
+"""WebSockets with habits: who speaks first, frames that are none, slow readers, going away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import habits_pb2_grpc
+import httpx
+import pytest
+from habit_servicer import Habits
+from harness import in_memory, served
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from gateway import Gateway, GatewayOptions, HandlerCapture
+
+
+@pytest.fixture
+def habits() -> Habits:
+    return Habits()
+
+
+@pytest.fixture
+def gateway(habits: Habits) -> Any:
+    captured = HandlerCapture()
+    habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, captured)
+    options = GatewayOptions(slow_reader_seconds=0.05, max_body_bytes=1000, first_message_seconds=20)
+    return Gateway(handlers=captured, options=options)
+
+
+@pytest.fixture
+async def url(gateway: Any) -> AsyncIterator[str]:
+    async with served(gateway) as port:
+        yield f"ws://127.0.0.1:{port}/h"
+
+
+async def closed(connection: ClientConnection) -> tuple[int | None, str | None]:
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await connection.recv()
+    return connection.close_code, connection.close_reason
+
+
+async def test_the_server_speaks_first_and_sees_the_token_of_the_query(url: str) -> None:
+    async with connect(f"{url}/talk/lobby?token=t1") as talk:
+        assert json.loads(await talk.recv()) == {"room": "", "text": "welcome Bearer t1", "bad": ""}
+        await talk.send('{"text": "hi"}')
+        assert json.loads(await talk.recv())["text"] == "re: hi"
+
+
+async def test_a_call_that_is_refused_is_answered_before_the_upgrade(url: str) -> None:
+    with pytest.raises(InvalidStatus) as error:
+        async with connect(f"{url}/talk/lobby?token=nobody"):
+            pass
+    assert error.value.response.status_code == 404
+    assert json.loads(error.value.response.body or b"") == {"detail": {}, "message": "no such room"}
+    assert error.value.response.headers["content-type"] == "application/json"
+
+
+async def test_a_plain_get_is_426_in_the_routes_envelope(gateway: Any) -> None:
+    async with in_memory(gateway) as client:
+        for path in ("/h/talk/lobby", "/h/talk/lobby/?token=nobody"):
+            reply = await client.get(path)
+            assert (reply.status_code, reply.headers["upgrade"]) == (426, "websocket")
+            assert reply.json() == {"detail": {}, "message": "this is served over WebSocket"}
+        options = await client.options("/h/talk/lobby")
+        assert (options.status_code, options.headers["allow"]) == (200, "GET, OPTIONS")
+        wrong = await client.post("/h/talk/lobby")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, OPTIONS")
+
+
+@pytest.mark.parametrize("frame", ["not JSON", "[1]", '{"text": 5}', '{"nope": 1}', b"\xff\xfe", '{"text": "a"} b'])
+async def test_a_frame_that_is_none_reaches_the_servicer_and_keeps_the_connection(url: str, frame: str | bytes) -> None:
+    async with connect(f"{url}/talk/lobby") as talk:
+        await talk.recv()
+        await talk.send(frame)
+        told = json.loads(await talk.recv())
+        shown = frame if isinstance(frame, str) else frame.decode(errors="replace")
+        assert told == {"room": "lobby", "text": "invalid", "bad": shown}
+        await talk.send('{"text": "still here"}')
+        assert json.loads(await talk.recv())["text"] == "re: still here"
+
+
+async def test_frames_may_be_taken_as_they_are(url: str) -> None:
+    async with connect(f"{url}/echo/n") as talk:
+        for frame in ("not JSON", '{"a": 1', "ü"):
+            await talk.send(frame)
+            assert json.loads(await talk.recv()) == {"name": "n", "content": frame, "contentType": ""}
+
+
+async def test_a_frame_over_the_cap_closes_with_1009(url: str) -> None:
+    async with connect(f"{url}/echo/n") as talk:
+        await talk.send("x" * 1001)
+        assert (await closed(talk))[0] == 1009
+
+
+async def test_an_empty_frame_ends_the_clients_side(url: str) -> None:
+    async with connect(f"{url}/echo/n") as talk:
+        await talk.send("")
+        assert await closed(talk) == (1000, "")
+
+
+async def test_a_slow_reader_is_closed_with_1013(url: str, habits: Habits) -> None:
+    async with connect(f"{url}/flood", max_queue=1, compression=None) as flood:
+        await asyncio.wait_for(habits.flood_ended.wait(), timeout=20)
+        assert await closed(flood) == (1013, "RESOURCE_EXHAUSTED: the client reads too slowly")
+
+
+async def test_going_away_is_told(url: str, gateway: Any) -> None:
+    async with connect(f"{url}/talk/lobby") as talk:
+        await talk.recv()
+        gateway.drain()
+        assert await closed(talk) == (1013, "UNAVAILABLE: the server is shutting down")
+
+
+async def test_a_client_that_leaves_is_no_error(url: str, habits: Habits, caplog: pytest.LogCaptureFixture) -> None:
+    talk = await connect(f"{url}/flood")
+    await talk.recv()
+    talk.transport.abort()
+    await asyncio.wait_for(habits.flood_ended.wait(), timeout=20)
+    with contextlib.suppress(Exception):
+        await talk.close()
+    assert not [record for record in caplog.records if record.name.startswith("gateway")]
+
+
+async def test_websocket_routes_are_no_http_routes(url: str) -> None:
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{url.replace('ws:', 'http:')}/talk/x")).status_code == 426
