@@ -12,7 +12,7 @@ from runner_service.domain.credentials import Client
 from runner_service.domain.principals import Role
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import ApiKeyStore, ClientStore, RefreshTokenStore, RunnerStore
-from runner_service.rpc.access import Form, Gatekeeper, read_rules
+from runner_service.rpc.access import Form, Gatekeeper, is_local, read_rules
 from runner_service.rpc.forms import KubeAgentsForm, RustCiForm, SentinelForm, TestflingerForm
 from runner_service.secret_files import secret
 from runner_service.services.auth import (
@@ -132,6 +132,12 @@ async def open_access(settings: Settings, *, store: Stores, clock: Clock, secret
             "runner.dialects.kubeagents.v1": KubeAgentsForm(auth=auth, keys=keys_of(settings.kubeagents.api_keys)),
         },
     )
+
+
+def on_loopback(settings: Settings) -> bool:
+    """Tells whether nobody but this machine can reach any listener."""
+    listeners = [*settings.server.http_addresses, settings.server.grpc]
+    return all(is_local(f"ipv4:{address}", None) for address in listeners)
 
 
 def keys_of(keys: Iterable[Key]) -> list[ApiKey]:

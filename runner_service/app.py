@@ -15,15 +15,17 @@ from typing import Any
 
 from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
 from runner_client import __version__
-from runner_service.access import open_access
+from runner_service.access import on_loopback, open_access
 from runner_service.admission import admission
 from runner_service.blobs.directory import DirectoryBlobs
 from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
+from runner_service.domain.webhooks import allowed_hosts
 from runner_service.http import HttpBindError, HttpServer
 from runner_service.local_runner import LocalRunner
+from runner_service.outside import Network
 from runner_service.registrations import Services, dialects, native
 from runner_service.rpc.access import READ_HEADERS
 from runner_service.rpc.interceptors import GuardInterceptor
@@ -39,6 +41,7 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
 from runner_service.services.runners import Runners
+from runner_service.services.webhooks import Webhooks
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
 from runner_service.worker.supervisor.paths import private_directory, short_socket_path
 
@@ -86,6 +89,13 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
+        webhooks = Webhooks(
+            outside=Network(),
+            allowed=allowed_hosts(settings.webhooks.allowed_hosts),
+            on_loopback=on_loopback(settings),
+            timeout_seconds=settings.webhooks.timeout_seconds,
+        )
+
         services = Services(  # what servicers are made from
             jobs=jobs,
             runners=runners,
@@ -95,6 +105,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             inputs=inputs,
             health=health,
             access=access,
+            webhooks=webhooks,
             settings=settings,
         )
         registrations = [*native(services), *dialects(services)]

@@ -31,6 +31,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
 from runner_service.services.runners import Runners
+from runner_service.services.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Services:
     inputs: Inputs
     health: Health
     access: Access
+    webhooks: Webhooks
     settings: Settings
 
 

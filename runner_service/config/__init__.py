@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runner_service.config.base import Address, ConfigError, Section
 from runner_service.config.dialects import Account, KubeAgents, LabClient, RustCi, Sct, Sentinel, Testflinger
-from runner_service.config.limits import RateLimits
+from runner_service.config.limits import RateLimits, Webhooks
 from runner_service.config.loading import load
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Key, Security, Tls
@@ -37,6 +37,7 @@ __all__ = [
     "Store",
     "Testflinger",
     "Tls",
+    "Webhooks",
     "default_data_dir",
     "load",
 ]

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
-from runner_service.config.limits import RateLimits
+from runner_service.config.limits import RateLimits, Webhooks
 from runner_service.config.running import Executor, Logging, Retention, Store
 from runner_service.config.security import Security
 from runner_service.config.server import Server
@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     logging: Logging = Logging()
     retention: Retention = Retention()
     rate_limits: RateLimits = RateLimits()
+    webhooks: Webhooks = Webhooks()
     sct: Sct = Sct()
     rustci: RustCi = RustCi()
     testflinger: Testflinger = Testflinger()
