@@ -149,6 +149,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 server=f"unix:{socket}",
                 slots=settings.executor.max_concurrent_jobs,
                 log_level=settings.logging.level,
+                job_limits={
+                    "cpus": settings.executor.job_cpus,
+                    "memory": settings.executor.job_memory_bytes,
+                    "processes": settings.executor.job_processes,
+                },
             )
         archiver = Archiver(store=store.logs, blobs=blobs)
         retention = Retention(

@@ -131,6 +131,8 @@ def join(argv: Sequence[str]) -> int:
     add("--name", default="", help="for people (default: the host name)")
     add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
+    for name, words in (("cpus", "processors"), ("memory", "bytes of memory"), ("processes", "processes")):
+        add(f"--job-{name}", metavar="N", help=f"the most {words} that one job may use")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     options = parser.parse_args(argv)
     from runner_service.config import default_data_dir
@@ -142,6 +144,9 @@ def join(argv: Sequence[str]) -> int:
     arguments += ["--slots", str(options.slots)] if options.slots else []
     arguments += ["--tls"] if options.tls else []
     arguments += ["--tls-ca", str(options.tls_ca)] if options.tls_ca else []
+    for name in ("job_cpus", "job_memory", "job_processes"):
+        if getattr(options, name) is not None:
+            arguments += [f"--{name.replace('_', '-')}", getattr(options, name)]
     for label in options.label:
         arguments += ["--label", label]
     return main(arguments)

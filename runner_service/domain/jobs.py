@@ -100,6 +100,52 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the processes of one attempt may use together; 0: no limit but the runner's own."""
+
+    cpus: float = 0.0
+    """Processors."""
+    memory_bytes: int = 0
+    processes: int = 0
+    """Processes and threads at one time."""
+
+
+NO_LIMITS = Limits()
+
+
+class SpoolPolicy(StrEnum):
+    """What becomes of a job that writes while the spool of its runner is full."""
+
+    BLOCK = "BLOCK"
+    """It waits, as on any slow reader."""
+    DROP_MIDDLE = "DROP_MIDDLE"
+    """It goes on; the middle of its output is dropped and a gap recorded."""
+    FAIL = "FAIL"
+    """It is ended: INFRASTRUCTURE, detail ``spool_full``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """Matches outcomes; every condition that is set must hold."""
+
+    kind: OutcomeKind
+    exit_codes: tuple[int, ...] = ()
+    """For EXITED; empty: every one but 0."""
+    signals: tuple[int, ...] = ()
+    """For SIGNALED; empty: every one."""
+    details: tuple[str, ...] = ()
+    """Of ``Outcome.detail``; empty: every one."""
+
+    def matches(self, outcome: Outcome) -> bool:
+        return (
+            outcome.kind is self.kind
+            and (not self.exit_codes or outcome.exit_code in self.exit_codes)
+            and (not self.signals or outcome.signal in self.signals)
+            and (not self.details or outcome.detail in self.details)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """What a runner needs to know to execute a job. Does not change after the job is made."""
 
@@ -109,14 +155,24 @@ class JobSpec:
     """Absolute path on the runner; empty: a fresh directory of the attempt's own."""
     timeout_seconds: float = 1800.0
     """Wall clock of one attempt, all steps together."""
+    queue_timeout_seconds: float = 0.0
+    """How long it may wait for a runner each time that it is queued; 0: for ever."""
+    start_timeout_seconds: float = 0.0
+    """From the runner's confirmation to the first process; 0: for ever."""
+    idle_timeout_seconds: float = 0.0
+    """How long an attempt may write nothing; 0: for ever."""
     kill_grace_seconds: float = 5.0
     """Between TERM and KILL."""
     log_limit_bytes: int = 1 << 30
     """Of output of one attempt; beyond it head and tail are kept and a gap is recorded."""
+    spool_policy: SpoolPolicy = SpoolPolicy.BLOCK
+    limits: Limits = NO_LIMITS
     required_labels: Mapping[str, str] = field(default_factory=dict)
     """A runner needs every one of these to take the job."""
     max_attempts: int = 1
     retry_delay_seconds: float = 0.0
+    retry_rules: tuple[RetryRule, ...] = ()
+    """Which outcomes are followed by another attempt; empty: every failure but REFUSED."""
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float = 600.0
@@ -157,6 +213,8 @@ class Job:
     created_by: str = ""
     not_before: Micros = 0
     """A queued job is not assigned before this time (retry delay)."""
+    queue_deadline: Micros = 0
+    """A job that is still QUEUED then ends TIMED_OUT; 0: it waits for ever."""
     started_at: Micros | None = None
     """When the first attempt was confirmed."""
     finished_at: Micros | None = None
@@ -259,14 +317,24 @@ _STATE_OF_KIND: Mapping[OutcomeKind, JobState] = {
 def may_retry(job: Job, outcome: Outcome) -> bool:
     """Tells whether an attempt that ended so is followed by another.
 
-    Never after a cancel or success. A refused start would be refused again. A lost attempt may have had effects: it
-    is repeated only when the job declares itself idempotent and its loss policy is RETRY.
+    Never after a cancel or success. A lost attempt may have had effects: it is repeated only when the job declares
+    itself idempotent and its loss policy is RETRY. Of the rest the job's rules decide; without any, all are repeated
+    but a refused start, which would be refused again.
     """
     if job.cancel is not None or outcome.succeeded or job.attempts >= job.spec.max_attempts:
         return False
     if outcome.kind is OutcomeKind.LOST:
         return job.spec.idempotent and job.spec.loss_policy is LossPolicy.RETRY
-    return outcome.kind not in (OutcomeKind.CANCELLED, OutcomeKind.REFUSED)
+    if outcome.kind is OutcomeKind.CANCELLED:
+        return False
+    if job.spec.retry_rules:
+        return any(rule.matches(outcome) for rule in job.spec.retry_rules)
+    return outcome.kind is not OutcomeKind.REFUSED
+
+
+def queue_deadline(spec: JobSpec, *, since: Micros) -> Micros:
+    """Until when a job that can be assigned from ``since`` on may wait; 0: for ever."""
+    return since + round(spec.queue_timeout_seconds * 1e6) if spec.queue_timeout_seconds else 0
 
 
 def final_outcome(job: Job, outcome: Outcome) -> Outcome:

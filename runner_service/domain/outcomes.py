@@ -14,9 +14,9 @@ class OutcomeKind(StrEnum):
     SIGNALED = "SIGNALED"
     """A signal that the service did not send killed the process; ``signal`` says which."""
     TIMED_OUT = "TIMED_OUT"
-    """A time budget ran out and the service ended the tree; ``detail`` names the budget (``run``, ``queue``)."""
+    """A time budget ran out and the service ended the tree; ``detail`` names the budget (`TimeBudget`)."""
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    """The kernel killed the process for memory."""
+    """The kernel killed a process of it for memory, and it failed."""
     CANCELLED = "CANCELLED"
     """A cancel was accepted; ``detail`` says by whom or why."""
     LOST = "LOST"
@@ -24,7 +24,21 @@ class OutcomeKind(StrEnum):
     REFUSED = "REFUSED"
     """It could not start as asked; ``detail`` is a `RefusedReason`, ``message`` says more."""
     INFRASTRUCTURE = "INFRASTRUCTURE"
-    """The runner failed, not the job; ``detail`` names the phase (``prepare``, ``start``, ``run``, ``collect``)."""
+    """The runner failed, not the job; ``detail`` names the phase (``prepare``, ``start``, ``run``, ``collect``), or
+    is ``spool_full``."""
+
+
+class TimeBudget(StrEnum):
+    """Which time ran out."""
+
+    QUEUE = "queue"
+    """It waited too long for a runner."""
+    START = "start"
+    """Its first process took too long to come into being."""
+    RUN = "run"
+    """It ran too long."""
+    IDLE = "idle"
+    """It wrote nothing for too long."""
 
 
 class RefusedReason(StrEnum):
@@ -47,6 +61,8 @@ class Usage:
     """Microseconds of processor time, user and system."""
     max_rss_bytes: int = 0
     """The largest resident set of one process."""
+    peak_memory_bytes: int = 0
+    """The most memory of all processes together, as their cgroup counted it; 0: none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +83,8 @@ class Outcome:
     survivors: int = 0
     """Processes that could not be ended. Anything but 0 is a fault of the runner."""
     usage: Usage = Usage()
+    unenforced_limits: tuple[str, ...] = ()
+    """Limits of the job that the runner had no means to enforce: ``cpus``, ``memory``, ``processes``."""
 
     @property
     def succeeded(self) -> bool:

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from runner_service.domain.errors import InvalidArgument
-from runner_service.domain.jobs import JobKind, JobSpec, LossPolicy, Stdin, Step
+from runner_service.domain.jobs import (
+    NO_LIMITS,
+    JobKind,
+    JobSpec,
+    Limits,
+    LossPolicy,
+    RetryRule,
+    SpoolPolicy,
+    Stdin,
+    Step,
+)
+from runner_service.domain.outcomes import OutcomeKind
 
 MAX_STEPS = 1_000
 MAX_TAGS = 64
@@ -21,6 +32,11 @@ MAX_TIMEOUT_SECONDS = 366 * 24 * 3600.0
 MAX_LOG_BYTES = 1 << 30
 MAX_TERMINAL = 65_535
 """Rows or columns."""
+MAX_RETRY_RULES = 32
+MAX_CPUS = 4096.0
+MIN_MEMORY_BYTES = 4 << 20
+MAX_MEMORY_BYTES = 1 << 50
+MAX_PROCESSES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +63,15 @@ class NewJob:
     kill_grace_seconds: float | None = None
     log_limit_bytes: int = 0
     """0: the default, which is the most."""
+    queue_timeout_seconds: float = 0.0
+    start_timeout_seconds: float = 0.0
+    idle_timeout_seconds: float = 0.0
+    spool_policy: SpoolPolicy = SpoolPolicy.BLOCK
+    limits: Limits = NO_LIMITS
     required_labels: Mapping[str, str] = field(default_factory=dict)
     max_attempts: int = 1
     retry_delay_seconds: float = 0.0
+    retry_rules: tuple[RetryRule, ...] = ()
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float | None = None
@@ -83,9 +105,15 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
             defaults.kill_grace_seconds if request.kill_grace_seconds is None else request.kill_grace_seconds
         ),
         log_limit_bytes=request.log_limit_bytes or MAX_LOG_BYTES,
+        queue_timeout_seconds=request.queue_timeout_seconds,
+        start_timeout_seconds=request.start_timeout_seconds,
+        idle_timeout_seconds=request.idle_timeout_seconds,
+        spool_policy=request.spool_policy,
+        limits=request.limits,
         required_labels=request.required_labels,
         max_attempts=request.max_attempts,
         retry_delay_seconds=request.retry_delay_seconds,
+        retry_rules=request.retry_rules,
         idempotent=request.idempotent,
         loss_policy=request.loss_policy,
         loss_wait_seconds=(
@@ -122,6 +150,11 @@ def _check(request: NewJob) -> None:
     _check_range("retry.max_attempts", request.max_attempts, 1, MAX_ATTEMPTS)
     _check_range("log_limit_bytes", request.log_limit_bytes, 0, MAX_LOG_BYTES)
     _check_range("retry.delay", request.retry_delay_seconds, 0, MAX_TIMEOUT_SECONDS)
+    _check_range("queue_timeout", request.queue_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
+    _check_range("start_timeout", request.start_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
+    _check_range("idle_timeout", request.idle_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
+    _check_limits(request.limits)
+    _check_retry_rules(request.retry_rules)
     _check_range("timeout", request.timeout_seconds or 0, -MAX_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS)
     _check_range("kill_grace", request.kill_grace_seconds or 0, 0, 3600)
     _check_range("terminal.rows", request.terminal_rows, 1, MAX_TERMINAL)
@@ -138,6 +171,27 @@ def _check(request: NewJob) -> None:
         raise InvalidArgument(field="required_labels", problem="a label has a name")
     if len(request.request_id) > MAX_NAME:
         raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
+
+
+def _check_limits(limits: Limits) -> None:
+    _check_range("limits.cpus", limits.cpus, 0, MAX_CPUS)
+    if 0 < limits.cpus < 0.01:
+        raise InvalidArgument(field="limits.cpus", problem="give at least 0.01")
+    if limits.memory_bytes:
+        _check_range("limits.memory_bytes", limits.memory_bytes, MIN_MEMORY_BYTES, MAX_MEMORY_BYTES)
+    _check_range("limits.processes", limits.processes, 0, MAX_PROCESSES)
+
+
+def _check_retry_rules(rules: tuple[RetryRule, ...]) -> None:
+    if len(rules) > MAX_RETRY_RULES:
+        raise InvalidArgument(field="retry.rules", problem=f"at most {MAX_RETRY_RULES} are taken")
+    for rule in rules:
+        if rule.kind is OutcomeKind.CANCELLED:
+            raise InvalidArgument(field="retry.rules.kind", problem="a cancel is never followed by another attempt")
+        if rule.exit_codes and rule.kind is not OutcomeKind.EXITED:
+            raise InvalidArgument(field="retry.rules.exit_codes", problem="only EXITED has exit codes")
+        if rule.signals and rule.kind is not OutcomeKind.SIGNALED:
+            raise InvalidArgument(field="retry.rules.signals", problem="only SIGNALED has signals")
 
 
 def _check_step(index: int, step: Step, kind: JobKind) -> int:

@@ -216,6 +216,7 @@ class Dispatch:
             try:
                 released = await self._store.release_unconfirmed(older_than_seconds=self.times.confirm)
                 expired = await self._store.expire_leases(kill_budget_seconds=self.times.kill_budget)
+                outwaited = await self._store.expire_queued()
             except Exception:
                 log.exception("cannot sweep leases, trying again", extra={"action": "sweep_failed"})
                 continue
@@ -223,8 +224,10 @@ class Dispatch:
                 log.warning("assignment was not confirmed", extra={"action": "unconfirmed", "job_id": job_id})
             for job_id in expired:
                 log.warning("runner was lost with a job", extra={"action": "lease_expired", "job_id": job_id})
-            if released or expired:
-                self._signals.publish((QUEUE, EVENTS, *map(job_topic, released), *map(job_topic, expired)))
+            for job_id in outwaited:
+                log.info("job waited too long", extra={"action": "queue_timeout", "job_id": job_id})
+            if moved := (*released, *expired, *outwaited):
+                self._signals.publish((QUEUE, EVENTS, *map(job_topic, moved)))
 
 
 def _is_news(order: Order, phases: Mapping[str, Phase]) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import bindparam, case, literal_column, update
+from sqlalchemy import bindparam, case, literal_column, select, update
 
 from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Moved, Order
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
-from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.store import runners
+from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
+from runner_service.store import bodies, runners
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, executions_of, give_up
+from runner_service.store.rows import JOB_COLUMNS, job_of
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.schema import runners as runners_table
 from runner_service.store.statements import Connection, Query, integer, number, string, word
@@ -42,12 +43,23 @@ ABANDONED = Query(
     )
     .with_for_update(of=[jobs, attempts, runners_table], skip_locked=True)
 )
+# Reads jobs_queue_deadline, which holds nothing but queued jobs that do not wait for ever.
+OVERDUE = Query(
+    select(*JOB_COLUMNS)
+    .where(
+        literal_column("state") == word("QUEUED"),
+        jobs.c.queue_deadline.is_not(None),
+        jobs.c.queue_deadline <= integer("now"),
+    )
+    .with_for_update(skip_locked=True)
+)
 RENEW = Query(
     update(runners_table)
     .values(lease_until=integer("lease_until"))
     .where(runners_table.c.lease_until < bindparam("floor", type_=runners_table.c.lease_until.type))
 )
 FORGOTTEN = Outcome(kind=OutcomeKind.LOST, detail="runner_forgot")
+OUTWAITED = Outcome(kind=OutcomeKind.TIMED_OUT, detail=TimeBudget.QUEUE)
 EXPIRED = Outcome(kind=OutcomeKind.LOST, detail="lease_expired")
 
 
@@ -144,6 +156,22 @@ def expire_leases(conn: Connection, kill_budget_seconds: float) -> list[str]:
     for execution in executions_of(conn, rows):
         give_up(conn, ledger, execution, EXPIRED)
         moved.append(execution.job.job_id)
+    ledger.flush()
+    return moved
+
+
+def expire_queued(conn: Connection) -> list[str]:
+    now = conn.now()
+    ledger = Ledger(conn, now)
+    moved = []
+    rows = conn.all(OVERDUE, {"now": now})
+    found = bodies.load(conn, [row[0] for row in rows])
+    for row in rows:
+        job = job_of(row, found[row[0]])
+        ledger.moved(
+            job, transition(job, JobState.TIMED_OUT, at=now, outcome=OUTWAITED), "finished", OutcomeKind.TIMED_OUT
+        )
+        moved.append(job.job_id)
     ledger.flush()
     return moved
 

@@ -13,7 +13,7 @@ from runner_service.store.statements import Connection, Query, integer, number, 
 
 _CHANGES = (
     "state", "not_before", "started_at", "finished_at", "attempt_id", "attempts", "fence", "runner_id", "outcome",
-    "cancel",
+    "cancel", "queue_deadline",
 )  # fmt: skip
 SAVE_JOB = Query(
     update(jobs)

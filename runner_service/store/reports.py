@@ -18,6 +18,7 @@ from runner_service.domain.jobs import (
     JobState,
     final_outcome,
     may_retry,
+    queue_deadline,
     state_of,
     transition,
 )
@@ -78,7 +79,8 @@ def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: boo
     recorded = final_outcome(job, outcome)
     if may_retry(job, outcome):
         not_before = now + round(job.spec.retry_delay_seconds * 1e6)
-        after = transition(job, JobState.QUEUED, at=now, not_before=not_before)
+        deadline = queue_deadline(job.spec, since=not_before)
+        after = transition(job, JobState.QUEUED, at=now, not_before=not_before, queue_deadline=deadline)
         ledger.moved(execution.job, after, "requeued", outcome.kind)
     else:
         # A worker that stops cancels by itself: what is CANCELLED says by whom, whoever it was.

@@ -16,7 +16,10 @@ from runner_service.domain.jobs import (
     JobKind,
     JobSpec,
     JobState,
+    Limits,
     LossPolicy,
+    RetryRule,
+    SpoolPolicy,
     Stdin,
     Step,
 )
@@ -51,6 +54,8 @@ def _defaults(kind: type, *leave_out: str) -> dict[str, Any]:
 
 _SPEC = _defaults(JobSpec)
 _STEP = _defaults(Step)
+_LIMITS = _defaults(Limits)
+_RULE = _defaults(RetryRule)
 _OUTCOME = _defaults(Outcome, "usage")
 _USAGE = _defaults(Usage)
 
@@ -69,6 +74,10 @@ def encode_body(job: Job) -> str:
     for name in ("environment", "required_labels"):
         if name in spec:
             spec[name] = dict(spec[name])
+    if "limits" in spec:
+        spec["limits"] = _changed(job.spec.limits, _LIMITS)
+    if "retry_rules" in spec:
+        spec["retry_rules"] = [{"kind": rule.kind, **_changed(rule, _RULE)} for rule in job.spec.retry_rules]
     body: dict[str, Any] = {"spec": spec}
     for name, value in (("tags", job.tags), ("annotations", job.annotations)):
         if value:
@@ -88,6 +97,12 @@ def decode_body(text: str) -> Body:
         spec["loss_policy"] = LossPolicy(spec["loss_policy"])
     if "stdin" in spec:
         spec["stdin"] = Stdin(spec["stdin"])
+    if "spool_policy" in spec:
+        spec["spool_policy"] = SpoolPolicy(spec["spool_policy"])
+    if "limits" in spec:
+        spec["limits"] = Limits(**spec["limits"])
+    if "retry_rules" in spec:
+        spec["retry_rules"] = tuple(map(_rule_of, spec["retry_rules"]))
     return Body(
         JobSpec(**spec),
         body.get("tags", {}),
@@ -95,6 +110,11 @@ def decode_body(text: str) -> Body:
         body.get("request_id", ""),
         body.get("created_by", ""),
     )
+
+
+def _rule_of(value: Mapping[str, Any]) -> RetryRule:
+    kind = OutcomeKind(value["kind"])
+    return RetryRule(kind=kind, **{name: tuple(words) for name, words in value.items() if name != "kind"})
 
 
 def body_of(job: Job) -> Body:
@@ -117,6 +137,8 @@ def decode_outcome(text: str | None) -> Outcome | None:
     value = json.loads(text)
     value["kind"] = OutcomeKind(value["kind"])
     value["usage"] = Usage(**value.get("usage", {}))
+    if "unenforced_limits" in value:
+        value["unenforced_limits"] = tuple(value["unenforced_limits"])
     return Outcome(**value)
 
 
@@ -179,6 +201,7 @@ def job_of(row: Row, body: Body) -> Job:
         runner_id=row[12],
         outcome=decode_outcome(row[13]),
         cancel=decode_cancel(row[14]),
+        queue_deadline=row[15] or 0,
         spec=body.spec,
         tags=body.tags,
         annotations=body.annotations,
@@ -215,6 +238,7 @@ def job_changes(job: Job) -> dict[str, Any]:
         "runner_id": job.runner_id,
         "outcome": encode_outcome(job.outcome),
         "cancel": encode_cancel(job.cancel),
+        "queue_deadline": job.queue_deadline or None,
     }
 
 

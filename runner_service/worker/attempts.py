@@ -52,6 +52,8 @@ class Held:
     """The executor has not said yet whether it accepts it."""
     kill: tuple[KillCause, str] | None = None
     """Why it is being ended, while ENDING."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its first process exists, or it has ended without one."""
     discard: bool = False
     """Nobody wants its end reported: it is forgotten once it is dead."""
     feed: InputFeed | None = None

@@ -12,13 +12,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runner_client.channel import Tls, parse_target
 from runner_client.errors import InvalidTarget
 from runner_service.worker.executors.native import NativeExecutor
 from runner_service.worker.identity import WorkerAlive, worker_directory
+from runner_service.worker.supervisor.launch import Options
 from runner_service.worker.times import ExitCode
 from runner_service.worker.worker import Worker
 
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         labels=dict(options.label),
         local=options.local,
         join_token=os.environ.pop(TOKEN_VARIABLE, ""),
+        options=Options(
+            job_cpus=options.job_cpus, job_memory_bytes=options.job_memory, job_processes=options.job_processes
+        ),
     )
 
 
@@ -55,6 +59,7 @@ def work(
     local: bool = False,
     join_token: str = "",
     version: str = "",
+    options: Options = Options(),  # noqa: B008  It is immutable.
 ) -> int:
     """Runs a worker in this process until a signal ends it. ``slots`` 0: one per processor."""
 
@@ -63,7 +68,7 @@ def work(
             target=parse_target(target),
             tls=tls,
             data_directory=data_directory,
-            executor=NativeExecutor(str(worker_directory(data_directory))),
+            executor=NativeExecutor(str(worker_directory(data_directory)), options),
             name=name,
             labels=labels,
             slots=slots or os.cpu_count() or 1,
@@ -104,10 +109,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS; these certificates check the server")
     parser.add_argument("--name", default="", help="for people; default: the host name")
     parser.add_argument("--slots", type=_slots, default=0, help="jobs at one time; default: one per processor")
+    most = parser.add_argument_group("the most that one job may use; 0: no limit")
+    most.add_argument("--job-cpus", type=_amount(float), default=0.0, metavar="N", help="processors")
+    most.add_argument("--job-memory", type=_amount(int), default=0, metavar="BYTES")
+    most.add_argument("--job-processes", type=_amount(int), default=Options().job_processes, metavar="N")
     parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--local", action="store_true", help="end when idle and the server stays away")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser
+
+
+def _amount(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def amount(text: str) -> float:
+        value = kind(text)
+        if not 0 <= value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    return amount
 
 
 def _slots(text: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner_service.domain.jobs import Stdin
 from runner_service.domain.logs import LogSeal
-from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
 from runner_service.worker.attempts import Attempts, Held, Phase
 from runner_service.worker.executors.base import (
     Ended,
@@ -23,6 +23,7 @@ from runner_service.worker.executors.base import (
     KillCause,
     KnownAttempt,
     OutputGrew,
+    Started,
 )
 from runner_service.worker.executors.environment import job_environment
 from runner_service.worker.inputs import InputFeed
@@ -107,13 +108,15 @@ class Orders:
         if lease_end is not None:
             await self._renew(lease_end)
         for held in starts:
+            if held.spec is not None and held.spec.start_timeout_seconds:
+                self.spawn(self._watch_start(held, held.spec.start_timeout_seconds))
             self.spawn(self._start(held))
         return news or bool(starts)
 
     def end(self, held: Held, cause: KillCause, detail: str = "") -> bool:
         """Ends an attempt; its end is reported. False when that is under way or done."""
         if held.phase is Phase.HELD:
-            self._end(held, Outcome(kind=OutcomeKind.CANCELLED, detail=_detail((cause, detail))), _EMPTY_LOG, 0)
+            self._end(held, _never_ran((cause, detail)), _EMPTY_LOG, 0)
         elif held.phase is Phase.STARTED:
             held.phase, held.kill = Phase.ENDING, (cause, detail)
             if not held.starting:
@@ -145,6 +148,8 @@ class Orders:
             if held is None or held.phase is Phase.ENDED:
                 # Its start was given up for failed, and was none: nobody waits for it.
                 self.spawn(self._delete(event.attempt_id) if isinstance(event, Ended) else self._kill(event.attempt_id))
+            elif isinstance(event, Started):
+                held.begun.set()
             elif isinstance(event, OutputGrew):
                 if not held.discard:
                     held.shipment.grew(event.log_bytes)
@@ -193,10 +198,17 @@ class Orders:
             # Its jobs died with it, or still hold the deadlines of before. The heartbeat goes on.
             log.error("The executor takes no deadline: %r", error, extra={"action": "deadline_failed"})
 
+    async def _watch_start(self, held: Held, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await held.begun.wait()
+        except TimeoutError:
+            self.end(held, KillCause.START_TIMEOUT, f"had no process after {seconds:g} s")
+
     async def _start(self, held: Held) -> None:
         if held.phase is Phase.ENDING:
             held.starting = False
-            self._end(held, Outcome(kind=OutcomeKind.CANCELLED, detail=_detail(held.kill)), _EMPTY_LOG, 0)
+            self._end(held, _never_ran(held.kill), _EMPTY_LOG, 0)
             return
         assert held.spec is not None
         problem: Exception | None = None
@@ -245,6 +257,7 @@ class Orders:
         held.phase, held.outcome, held.seal = Phase.ENDED, outcome, seal
         held.end_feed()
         self.attempts.fewer.set()
+        held.begun.set()
         if outcome.survivors:
             self.tainted = True
             log.error(
@@ -271,6 +284,10 @@ class Orders:
             log.error("%s", error, extra={"action": "forget_failed", "attempt_id": attempt_id})
 
 
-def _detail(kill: tuple[KillCause, str] | None) -> str:
+def _never_ran(kill: tuple[KillCause, str] | None) -> Outcome:
+    """The outcome of what was ended before it had a process."""
     cause, detail = kill or (KillCause.STALE, "")
-    return detail or ("user" if cause is KillCause.CANCEL else cause.value)
+    if cause is KillCause.START_TIMEOUT:
+        return Outcome(kind=OutcomeKind.TIMED_OUT, detail=TimeBudget.START, message=detail)
+    detail = detail or ("user" if cause is KillCause.CANCEL else cause.value)
+    return Outcome(kind=OutcomeKind.CANCELLED, detail=detail)

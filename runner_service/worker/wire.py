@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2
 from runner_service.domain import inputs
 from runner_service.domain.inputs import InputKind, InputRecord
-from runner_service.domain.jobs import JobSpec, Stdin, Step
+from runner_service.domain.jobs import JobSpec, Limits, SpoolPolicy, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, Usage
 
@@ -28,6 +28,7 @@ _STDINS = {
     job_pb2.JobSpec.STDIN_PIPE: Stdin.PIPE,
     job_pb2.JobSpec.STDIN_PTY: Stdin.PTY,
 }
+_SPOOL_POLICIES = {job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy}"): policy for policy in SpoolPolicy}
 
 
 def seconds_of(duration: Duration) -> float:
@@ -47,6 +48,10 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         stdin=_STDINS.get(spec.stdin, Stdin.NULL),
         terminal_rows=spec.terminal.rows or default.terminal_rows,
         terminal_columns=spec.terminal.columns or default.terminal_columns,
+        start_timeout_seconds=seconds_of(spec.start_timeout),
+        idle_timeout_seconds=seconds_of(spec.idle_timeout),
+        spool_policy=_SPOOL_POLICIES.get(spec.spool_policy, SpoolPolicy.BLOCK),
+        limits=Limits(cpus=spec.limits.cpus, memory_bytes=spec.limits.memory_bytes, processes=spec.limits.processes),
     )
 
 
@@ -92,12 +97,16 @@ def outcome_to_wire(outcome: Outcome) -> outcome_pb2.Outcome:
         step=outcome.step,
         survivors=outcome.survivors,
         usage=_usage(outcome.usage),
+        unenforced_limits=outcome.unenforced_limits,
     )
 
 
 def _usage(usage: Usage) -> outcome_pb2.Usage:
     return outcome_pb2.Usage(
-        wall_time=_micros(usage.wall_us), cpu_time=_micros(usage.cpu_us), max_rss_bytes=usage.max_rss_bytes
+        wall_time=_micros(usage.wall_us),
+        cpu_time=_micros(usage.cpu_us),
+        max_rss_bytes=usage.max_rss_bytes,
+        peak_memory_bytes=usage.peak_memory_bytes,
     )
 
 

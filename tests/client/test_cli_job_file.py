@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runner.v1.job_pb2 import RetryRule
+from runner.v1.outcome_pb2 import Outcome
 from runner_client.cli.job_file import JobFileError, parse_job_file
 from runner_client.cli.values import format_duration, parse_duration
 
@@ -98,3 +100,32 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_printed_durations(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_limits_budgets_and_rules_are_read() -> None:
+    spec = parse_job_file(
+        "steps: [make]\nlimits: {cpus: 1.5, memory: 512M, processes: 100}\nqueue_timeout: 1h\nidle_timeout: 5m\n"
+        "retry: {max_attempts: 3, on: [timed_out, exited: [75, 111], signaled: [9], lost: [lease_expired]]}\n"
+    ).spec
+    assert (spec.limits.cpus, spec.limits.memory_bytes, spec.limits.processes) == (1.5, 512 << 20, 100)
+    assert (spec.queue_timeout.seconds, spec.idle_timeout.seconds) == (3600, 300)
+    assert not spec.HasField("start_timeout")
+    timed_out, exited, signaled, lost = spec.retry.rules
+    assert timed_out == RetryRule(kind=Outcome.KIND_TIMED_OUT)
+    assert exited == RetryRule(kind=Outcome.KIND_EXITED, exit_codes=[75, 111])
+    assert signaled == RetryRule(kind=Outcome.KIND_SIGNALED, signals=[9])
+    assert lost == RetryRule(kind=Outcome.KIND_LOST, details=["lease_expired"])
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("limits: {ram: 1}", "'ram' is not known"),
+        ("limits: {memory: much}", "whole number"),
+        ("retry: {on: [sad]}", "known outcomes are"),
+        ("retry: {on: [exited: [300]]}", "from 0 to 255"),
+    ],
+)
+def test_limits_and_rules_that_make_no_sense_are_named(text: str, part: str) -> None:
+    with pytest.raises(JobFileError, match=part):
+        parse_job_file(f"steps: [make]\n{text}\n")

@@ -10,7 +10,17 @@ from hypothesis import strategies as some
 
 from runner.v1 import dispatch_service_pb2, job_pb2, job_service_pb2, log_pb2, outcome_pb2
 from runner_service.domain.errors import InvalidArgument
-from runner_service.domain.jobs import AttemptState, JobKind, JobSpec, JobState, LossPolicy, Step
+from runner_service.domain.jobs import (
+    AttemptState,
+    JobKind,
+    JobSpec,
+    JobState,
+    Limits,
+    LossPolicy,
+    RetryRule,
+    SpoolPolicy,
+    Step,
+)
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
 from runner_service.domain.requests import JobDefaults, make_spec
@@ -27,6 +37,22 @@ STEPS = some.one_of(
     some.builds(Step, name=TEXT, argv=some.tuples(WORD, TEXT, TEXT)),
 )
 
+LIMITS = some.builds(
+    Limits,
+    cpus=some.just(0.0) | some.floats(0.01, 64),
+    memory_bytes=some.just(0) | some.integers(4 << 20, 1 << 50),
+    processes=some.integers(0, 1 << 22),
+)
+RULES = some.one_of(
+    some.builds(
+        RetryRule,
+        kind=some.sampled_from(sorted(set(OutcomeKind) - {OutcomeKind.CANCELLED})),
+        details=some.lists(WORD, max_size=2).map(tuple),
+    ),
+    some.builds(RetryRule, kind=some.just(OutcomeKind.EXITED), exit_codes=some.tuples(some.integers(0, 255))),
+    some.builds(RetryRule, kind=some.just(OutcomeKind.SIGNALED), signals=some.tuples(some.integers(1, 64))),
+)
+
 
 @some.composite
 def _specs(draw: Any) -> JobSpec:
@@ -41,6 +67,12 @@ def _specs(draw: Any) -> JobSpec:
         required_labels=draw(some.dictionaries(WORD, TEXT, max_size=4)),
         max_attempts=draw(some.integers(1, 100)),
         retry_delay_seconds=draw(SECONDS),
+        retry_rules=tuple(draw(some.lists(RULES, max_size=3))),
+        queue_timeout_seconds=draw(SECONDS),
+        start_timeout_seconds=draw(SECONDS),
+        idle_timeout_seconds=draw(SECONDS),
+        spool_policy=draw(some.sampled_from(SpoolPolicy)),
+        limits=draw(LIMITS),
         idempotent=policy is LossPolicy.RETRY or draw(some.booleans()),
         loss_policy=policy,
         loss_wait_seconds=draw(SECONDS),
@@ -57,9 +89,11 @@ def test_a_spec_that_is_asked_for_is_the_spec_that_is_made(spec: JobSpec) -> Non
 @given(_specs())
 def test_a_worker_executes_the_spec_that_was_stored(spec: JobSpec) -> None:
     got = wire.spec_of(jobs.spec(spec))
-    for name in ("steps", "environment", "working_directory", "log_limit_bytes"):
+    for name in ("steps", "environment", "working_directory", "log_limit_bytes", "spool_policy", "limits"):
         assert getattr(got, name) == getattr(spec, name)
     assert got.timeout_seconds == pytest.approx(spec.timeout_seconds, abs=1e-8)
+    assert got.start_timeout_seconds == pytest.approx(spec.start_timeout_seconds, abs=1e-8)
+    assert got.idle_timeout_seconds == pytest.approx(spec.idle_timeout_seconds, abs=1e-8)
     assert got.kill_grace_seconds == pytest.approx(spec.kill_grace_seconds, abs=1e-8)
 
 
@@ -85,7 +119,9 @@ OUTCOMES = some.builds(
         wall_us=some.integers(0, 1 << 50),
         cpu_us=some.integers(0, 1 << 50),
         max_rss_bytes=some.integers(0, 1 << 50),
+        peak_memory_bytes=some.integers(0, 1 << 50),
     ),
+    unenforced_limits=some.lists(some.sampled_from(["cpus", "memory", "processes"])).map(tuple),
 )
 
 

@@ -210,3 +210,18 @@ async def test_only_one_sync_is_under_way(house: House) -> None:
     house.worker()
     await house.finished(*attempts)
     assert most == 1
+
+
+async def test_what_has_no_process_in_time_is_ended(house: House) -> None:
+    late = house.server.submit("fake", "unborn")
+    late.spec.start_timeout.FromMilliseconds(50)
+    prompt = house.server.submit("fake", "hold")
+    prompt.spec.start_timeout.FromSeconds(20)
+    house.worker()
+    await house.finished(late)
+    assert late.outcome is not None
+    assert (late.outcome.kind, late.outcome.detail) == (Outcome.KIND_TIMED_OUT, "start")
+    await house.listed(prompt, STARTED)
+    house.machine.release(prompt.attempt_id)
+    await house.finished(prompt)
+    assert prompt.outcome is not None and prompt.outcome.kind == Outcome.KIND_EXITED

@@ -66,6 +66,10 @@ class DispatchStore(Protocol):
         of the jobs that moved."""
         ...
 
+    async def expire_queued(self) -> Sequence[str]:
+        """Ends QUEUED jobs whose ``queue_deadline`` has come: TIMED_OUT, detail ``queue``. Returns their ids."""
+        ...
+
     async def renew_leases(self, *, lease_seconds: float) -> None:
         """Gives every runner a full lease from now: a server that was away itself blames nobody."""
         ...

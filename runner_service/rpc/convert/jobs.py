@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.duration_pb2 import Duration
+
 from runner.v1 import input_pb2, job_pb2, job_service_pb2
+from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
@@ -13,7 +16,10 @@ from runner_service.domain.jobs import (
     JobKind,
     JobSpec,
     JobState,
+    Limits,
     LossPolicy,
+    RetryRule,
+    SpoolPolicy,
     Stdin,
     Step,
 )
@@ -28,6 +34,8 @@ _ATTEMPT_STATES = {state: job_pb2.Attempt.State.Value(f"STATE_{state.name}") for
 _LOSSES = {policy: job_pb2.LossPolicy.Kind.Value(f"KIND_{policy.name}") for policy in LossPolicy}
 STDINS = {stdin: job_pb2.JobSpec.Stdin.Value(f"STDIN_{stdin.name}") for stdin in Stdin}
 STDINS_BACK = {number: stdin for stdin, number in STDINS.items()} | {0: Stdin.NULL}
+_SPOOLS = {policy: job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy.name}") for policy in SpoolPolicy}
+_SPOOLS_BACK = {number: policy for policy, number in _SPOOLS.items()}
 _LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
 
 
@@ -67,7 +75,11 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
         kill_grace=times.duration(value.kill_grace_seconds),
         log_limit_bytes=value.log_limit_bytes,
         required_labels=value.required_labels,
-        retry=job_pb2.RetryPolicy(max_attempts=value.max_attempts, delay=times.duration(value.retry_delay_seconds)),
+        retry=job_pb2.RetryPolicy(
+            max_attempts=value.max_attempts,
+            delay=times.duration(value.retry_delay_seconds),
+            rules=map(_rule, value.retry_rules),
+        ),
         loss=job_pb2.LossPolicy(
             kind=_LOSSES[value.loss_policy],
             wait=times.duration(value.loss_wait_seconds),
@@ -79,6 +91,28 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
             if value.stdin is Stdin.PTY
             else None
         ),
+        limits=limits(value.limits),
+        queue_timeout=_budget(value.queue_timeout_seconds),
+        start_timeout=_budget(value.start_timeout_seconds),
+        idle_timeout=_budget(value.idle_timeout_seconds),
+        spool_policy=_SPOOLS[value.spool_policy],
+    )
+
+
+def limits(value: Limits) -> job_pb2.Limits | None:
+    """Unset where there are none."""
+    if value == Limits():
+        return None
+    return job_pb2.Limits(cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes)
+
+
+def _budget(seconds: float) -> Duration | None:
+    return times.duration(seconds) if seconds else None
+
+
+def _rule(value: RetryRule) -> job_pb2.RetryRule:
+    return job_pb2.RetryRule(
+        kind=outcomes.KINDS[value.kind], exit_codes=value.exit_codes, signals=value.signals, details=value.details
     )
 
 
@@ -103,7 +137,13 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         log_limit_bytes=asked.log_limit_bytes,
         required_labels=dict(asked.required_labels),
         max_attempts=asked.retry.max_attempts or 1,
+        queue_timeout_seconds=times.check_not_negative("spec.queue_timeout", asked.queue_timeout),
+        start_timeout_seconds=times.check_not_negative("spec.start_timeout", asked.start_timeout),
+        idle_timeout_seconds=times.check_not_negative("spec.idle_timeout", asked.idle_timeout),
+        spool_policy=_SPOOLS_BACK.get(asked.spool_policy, SpoolPolicy.BLOCK),
+        limits=limits_from(asked.limits),
         retry_delay_seconds=times.check_not_negative("spec.retry.delay", asked.retry.delay),
+        retry_rules=tuple(map(_rule_from, asked.retry.rules)),
         idempotent=asked.loss.idempotent,
         loss_policy=_LOSSES_BACK.get(asked.loss.kind, LossPolicy.WAIT),
         loss_wait_seconds=(
@@ -115,6 +155,19 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         priority=request.priority,
         tags=dict(request.tags),
         request_id=request.request_id,
+    )
+
+
+def limits_from(value: job_pb2.Limits) -> Limits:
+    return Limits(cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes)
+
+
+def _rule_from(value: job_pb2.RetryRule) -> RetryRule:
+    kind = outcomes.KINDS_BACK.get(value.kind)
+    if kind is None:
+        raise InvalidArgument(field="spec.retry.rules.kind", problem="say which outcome")
+    return RetryRule(
+        kind=kind, exit_codes=tuple(value.exit_codes), signals=tuple(value.signals), details=tuple(value.details)
     )
 
 

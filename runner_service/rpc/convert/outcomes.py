@@ -6,8 +6,8 @@ from runner.v1 import outcome_pb2
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
 from runner_service.rpc.convert import times
 
-_KINDS = {kind: outcome_pb2.Outcome.Kind.Value(f"KIND_{kind.name}") for kind in OutcomeKind}
-_KINDS_BACK = {number: kind for kind, number in _KINDS.items()}
+KINDS = {kind: outcome_pb2.Outcome.Kind.Value(f"KIND_{kind.name}") for kind in OutcomeKind}
+KINDS_BACK = {number: kind for kind, number in KINDS.items()}
 
 
 def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
@@ -15,7 +15,7 @@ def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
         return None
     usage = outcome.usage
     return outcome_pb2.Outcome(
-        kind=_KINDS[outcome.kind],
+        kind=KINDS[outcome.kind],
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         detail=outcome.detail,
@@ -26,13 +26,15 @@ def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
             wall_time=times.duration_us(usage.wall_us),
             cpu_time=times.duration_us(usage.cpu_us),
             max_rss_bytes=usage.max_rss_bytes,
+            peak_memory_bytes=usage.peak_memory_bytes,
         ),
+        unenforced_limits=outcome.unenforced_limits,
     )
 
 
 def from_proto(outcome: outcome_pb2.Outcome) -> Outcome:
     return Outcome(
-        kind=_KINDS_BACK.get(outcome.kind, OutcomeKind.INFRASTRUCTURE),
+        kind=KINDS_BACK.get(outcome.kind, OutcomeKind.INFRASTRUCTURE),
         exit_code=outcome.exit_code if outcome.HasField("exit_code") else None,
         signal=outcome.signal if outcome.HasField("signal") else None,
         detail=outcome.detail,
@@ -43,5 +45,7 @@ def from_proto(outcome: outcome_pb2.Outcome) -> Outcome:
             wall_us=times.micros_of(outcome.usage.wall_time),
             cpu_us=times.micros_of(outcome.usage.cpu_time),
             max_rss_bytes=outcome.usage.max_rss_bytes,
+            peak_memory_bytes=outcome.usage.peak_memory_bytes,
         ),
+        unenforced_limits=tuple(outcome.unenforced_limits),
     )

@@ -36,6 +36,8 @@ jobs = Table(
     # Derived from the body: a 64-bit digest of the required labels (0: none), and how long a loss is waited out.
     Column("requirement", BigInteger, nullable=False),
     Column("loss_wait_us", BigInteger, nullable=False),
+    # Until when it may be QUEUED; NULL: for ever.
+    Column("queue_deadline", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -50,6 +52,12 @@ Index(
     jobs.c.state,  # constant here, but SQLite reads the table for what an index lacks
     sqlite_where=text("state = 'QUEUED'"),
     postgresql_where=text("state = 'QUEUED'"),
+)
+Index(
+    "jobs_queue_deadline",
+    jobs.c.queue_deadline,
+    sqlite_where=text("state = 'QUEUED' AND queue_deadline IS NOT NULL"),
+    postgresql_where=text("state = 'QUEUED' AND queue_deadline IS NOT NULL"),
 )
 Index("jobs_newest", jobs.c.created_at, jobs.c.job_id)
 Index("jobs_newest_of_origin", jobs.c.origin, jobs.c.created_at, jobs.c.job_id)

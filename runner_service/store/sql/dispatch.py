@@ -35,5 +35,8 @@ class SqlDispatch:
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.expire_leases, kill_budget_seconds)
 
+    async def expire_queued(self) -> Sequence[str]:
+        return await self._engine.write(dispatch.expire_queued)
+
     async def renew_leases(self, *, lease_seconds: float) -> None:
         await self._engine.write(dispatch.renew_leases, lease_seconds)

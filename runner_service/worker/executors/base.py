@@ -54,6 +54,8 @@ class KillCause(StrEnum):
     """LOST; detail ``stale``: the server gave the job to another attempt."""
     SELF_STOP = "self_stop"
     """LOST; detail ``self_stop``: no word from the server until the deadline."""
+    START_TIMEOUT = "start_timeout"
+    """TIMED_OUT; detail ``start``: its first process took too long to come into being."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ A step is ``fake WORD…`` (argv, or a script that splits into the same), done f
     timeout                   runs out of its time
     lost=WHY                  nobody knows any more
     refuse=REASON             cannot start: a RefusedReason
+    unborn                    never has a process, as its first word
 
 Any other command is not found, as it would be on a machine without commands. Time passes in `FakeMachine.advance` only.
 """
@@ -116,6 +117,8 @@ class FakeMachine:
             if attempt.word == 1 and words[1:] and words[1].startswith("refuse="):
                 self._refuse(attempt_id, RefusedReason(words[1].partition("=")[2]), "refused, as asked")
                 return
+            if words[1:2] == ["unborn"] and not attempt.started:
+                return
             if not attempt.started:
                 attempt.started = True
                 self.starts.append(attempt_id)
@@ -190,6 +193,7 @@ _KILLED = {
     KillCause.SHUTDOWN: Outcome(kind=OutcomeKind.CANCELLED, detail="shutdown"),
     KillCause.STALE: Outcome(kind=OutcomeKind.LOST, detail="stale"),
     KillCause.SELF_STOP: Outcome(kind=OutcomeKind.LOST, detail="self_stop"),
+    KillCause.START_TIMEOUT: Outcome(kind=OutcomeKind.TIMED_OUT, detail="start"),
 }
 
 

@@ -265,6 +265,11 @@ def plan(spec: JobSpec, environment: Mapping[str, str]) -> Plan:
         log_limit_bytes=spec.log_limit_bytes,
         stdin=spec.stdin.value,
         terminal=(spec.terminal_rows, spec.terminal_columns),
+        idle_seconds=spec.idle_timeout_seconds,
+        spool_policy=spec.spool_policy.value,
+        cpus=spec.limits.cpus,
+        memory_bytes=spec.limits.memory_bytes,
+        processes=spec.limits.processes,
     )
 
 

@@ -1,4 +1,5 @@
-"""``python -I -S …/supervisor/__main__.py --directory DIR [--idle-exit SECONDS] [--spool-limit BYTES] [--cgroup no]``
+"""``python -I -S …/supervisor/__main__.py --directory DIR [--idle-exit SECONDS] [--spool-limit BYTES]
+    [--cgroup no] [--job-cpus N] [--job-memory BYTES] [--job-processes N]``
 
 Writes ``ready`` to stdout when its socket listens. Exit codes: 0 done, 2 wrong arguments, 3 another supervisor has
 this directory, 1 anything else, with a traceback on stderr. Options are parsed by hand: argparse costs 1.6 MB.
@@ -12,7 +13,9 @@ import sys
 if not __package__:  # Started by its path, so that nothing else need be importable.
     sys.path.insert(0, os.path.abspath(f"{__file__}/../../../.."))  # noqa: PTH100
 
-from runner_service.worker.supervisor import guard, paths, realm
+from runner_service.worker.supervisor import guard, hierarchies, paths
+from runner_service.worker.supervisor.cells import Limits
+from runner_service.worker.supervisor.hierarchies import Places
 
 ALREADY_RUNNING = 3
 WRONG_ARGUMENTS = 2
@@ -21,13 +24,19 @@ LOCK_SECONDS = 15.0
 
 
 def main(arguments: list[str]) -> int:
-    options = {"--directory": "", "--idle-exit": "30", "--spool-limit": str(4 << 30), "--cgroup": "yes"}
+    options = {
+        "--directory": "", "--idle-exit": "30", "--spool-limit": str(4 << 30), "--cgroup": "yes", "--job-cpus": "0",
+        "--job-memory": "0", "--job-processes": "0",
+    }  # fmt: skip
     known = len(options)
     options.update(zip(arguments[::2], arguments[1::2], strict=False))
     try:
         idle_exit, spool_limit = float(options["--idle-exit"]), int(options["--spool-limit"])
+        limits = Limits(
+            float(options["--job-cpus"]), int(options["--job-memory"]), int(options["--job-processes"])
+        )  # fmt: skip
     except ValueError:
-        idle_exit, spool_limit = -1.0, 0
+        idle_exit, spool_limit, limits = -1.0, 0, Limits()
     if not options["--directory"] or len(options) > known or len(arguments) % 2 or idle_exit < 0:
         sys.stderr.write(f"{__doc__}\n")
         return WRONG_ARGUMENTS
@@ -44,15 +53,17 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     if os.getpriority(os.PRIO_PROCESS, 0) < 0:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
-    cgroup = realm.make_cgroup() if options["--cgroup"] != "no" else ""
-    return guard.run(cgroup, lambda: _serve(layout, socket, cgroup, idle_exit, spool_limit))
+    places = hierarchies.make_places() if options["--cgroup"] != "no" else Places()
+    return guard.run(places, lambda: _serve(layout, socket, places, limits, idle_exit, spool_limit))
 
 
-def _serve(layout: paths.Layout, socket: str, cgroup: str, idle_exit: float, spool_limit: int) -> None:
+def _serve(
+    layout: paths.Layout, socket: str, places: Places, limits: Limits, idle_exit: float, spool_limit: int
+) -> None:
     # Imported in the child only: the guard stays as small as it can.
     import json
 
-    from runner_service.worker.supervisor import linux
+    from runner_service.worker.supervisor import linux, realm
     from runner_service.worker.supervisor.server import Supervisor
 
     linux.become_subreaper()
@@ -62,14 +73,15 @@ def _serve(layout: paths.Layout, socket: str, cgroup: str, idle_exit: float, spo
         before = json.loads(linux.read(layout.cgroup_note))
     except (OSError, ValueError):
         before = {}
-    if before.get("cgroup") and before.get("boot_id") == boot_id and before["cgroup"] != cgroup:
-        guard.end_all(before["cgroup"])
+    if before.get("places") and before.get("boot_id") == boot_id:
+        guard.end_all(Places(*before["places"]))
     with open(layout.cgroup_note, "w") as note:  # noqa: PTH123
-        json.dump({"pid": os.getpid(), "boot_id": boot_id, "cgroup": cgroup}, note)
+        json.dump({"pid": os.getpid(), "boot_id": boot_id, "places": places}, note)
     supervisor = Supervisor(
         layout,
         boot_id=boot_id,
-        realm=realm.enter(cgroup),
+        realm=realm.enter(places.unified),
+        cells=hierarchies.open_cells(places, limits),
         idle_exit_seconds=idle_exit,
         spool_limit=spool_limit,
     )

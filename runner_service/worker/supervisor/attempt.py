@@ -21,6 +21,8 @@ from typing import Protocol
 
 from runner_service.domain.inputs import InputRecord
 from runner_service.worker.supervisor import verdict, wire
+from runner_service.worker.supervisor.cells import Cells
+from runner_service.worker.supervisor.confinement import Confinement
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
 from runner_service.worker.supervisor.pipes import RETRY_NS
@@ -51,7 +53,7 @@ class Attempt:
 
     def __init__(
         self, attempt_id: str, fence: int, plan: Plan, *, journal: Journal, working_directory: str, tree: Tree,
-        loop: Loop, owner: Owner,
+        cells: Cells | None, loop: Loop, owner: Owner,
     ) -> None:  # fmt: skip
         self.attempt_id = attempt_id
         self.fence = fence
@@ -67,6 +69,7 @@ class Attempt:
         self.seal: Message | None = None
         self._working_directory = working_directory
         self._tree = tree
+        self._confinement = Confinement(cells, attempt_id, plan)
         self._loop = loop
         self._owner = owner
         self._verdict: Message | None = None
@@ -74,6 +77,9 @@ class Attempt:
         self._main_lives = False
         self._stdio: Stdio | None = None
         self._timeout: Timer | None = None
+        self._idle: Timer | None = None
+        self._heard_ns = 0
+        """When it last had something to say."""
         self._round_timer: Timer | None = None
         self._kill_at = 0
         self._rounds = 0
@@ -87,18 +93,20 @@ class Attempt:
         return self._verdict is not None and self.state != wire.ENDED
 
     def run(self) -> None:
-        self._begun_ns = self._ended_ns = monotonic_ns()
+        self._begun_ns = self._ended_ns = self._heard_ns = monotonic_ns()
         try:
             self._stdio = stdio = Stdio.open(
-                self.plan, self._loop, self.journal, on_output=self._on_output, may_read=self._owner.may_read,
+                self.plan, self._loop, self.journal, on_output=self._on_output, may_read=self._may_read,
                 on_written=self._on_input, group=self._main_group,
             )  # fmt: skip
         except OSError as error:
             self._start_failed(error)
             return
-        self._tree.begin(self.attempt_id, [self._working_directory, *stdio.names])
+        self._tree.begin(self.attempt_id, [self._working_directory, *stdio.names], self._confinement.cell)
         timeout_ns = int(self.plan.timeout_seconds * SECOND)
         self._timeout = self._loop.call_at(self._begun_ns + timeout_ns, self._on_timeout)
+        if self.plan.idle_seconds:
+            self._look_for_silence()
         self._next_step()
 
     def main_exited(self, status: int, cpu_us: int, max_rss_kib: int) -> None:
@@ -110,6 +118,8 @@ class Attempt:
             return
         if status == 0 and self._step + 1 < len(self.plan.steps):
             self._next_step()
+        elif status != 0 and (message := self._confinement.out_of_memory()):
+            self._end(verdict.make("OUT_OF_MEMORY", message=message, step=self._step), self._ended_ns)
         else:
             self._end(verdict.ended(status, self._step), self._ended_ns + LINGER_NS)
 
@@ -173,14 +183,17 @@ class Attempt:
         self._round_timer = self._loop.call_at(now + pause, self._look_again)
 
     def _look_again(self) -> None:
-        self.look(self._tree.members())
+        self.look(self._tree.members((self.attempt_id,)))
 
     def _next_step(self) -> None:
         assert self._stdio is not None
+        stdio = self._stdio
         self._step += 1
         try:
             argv = self.plan.steps[self._step]
-            self.pid = self._stdio.spawn(argv, self.plan.environment, self._working_directory)
+            self.pid = self._confinement.spawn(
+                lambda: stdio.spawn(argv, self.plan.environment, self._working_directory)
+            )
         except verdict.Refused as error:
             self._end(verdict.refused(error, self._step), 0)
         except (OSError, ValueError) as error:
@@ -204,6 +217,27 @@ class Attempt:
             verdict.make("TIMED_OUT", detail="run", message=f"ran longer than {seconds} s", step=self._step)
         )
 
+    def _look_for_silence(self) -> None:
+        """A job that waits for the spool is not silent: `_may_read` is asked on its behalf."""
+        idle_ns = int(self.plan.idle_seconds * SECOND)
+        if monotonic_ns() >= self._heard_ns + idle_ns:
+            message = f"wrote nothing for {self.plan.idle_seconds:g} s"
+            self._terminate(verdict.make("TIMED_OUT", detail="idle", message=message, step=self._step))
+        else:
+            self._idle = self._loop.call_at(self._heard_ns + idle_ns, self._look_for_silence)
+
+    def _may_read(self) -> bool:
+        self._heard_ns = monotonic_ns()
+        if self._owner.may_read() and not self.journal.stuck:
+            return True
+        if self.plan.spool_policy == "DROP_MIDDLE":
+            self.journal.cut()
+            return True
+        if self.plan.spool_policy == "FAIL":
+            message = "the spool of the runner is full"
+            self._terminate(verdict.make("INFRASTRUCTURE", detail="spool_full", message=message, step=self._step))
+        return False
+
     def _on_output(self) -> None:
         self._owner.on_output(self)
 
@@ -217,7 +251,7 @@ class Attempt:
     def _terminate(self, outcome: Message) -> None:
         if self._verdict is not None or self.state == wire.ENDED:
             return
-        alive = self._tree.members().get(self.attempt_id, [])
+        alive = self._tree.members((self.attempt_id,)).get(self.attempt_id, [])
         if self._stdio is not None and self._stdio.on_terminal:
             self._tree.signal(alive, signal.SIGHUP)  # An interactive shell passes over TERM.
         self._tree.signal(alive, signal.SIGTERM)
@@ -234,7 +268,7 @@ class Attempt:
     def _finish(self, survivors: int) -> None:
         """Nothing of it lives, or what does cannot be ended."""
         assert self._verdict is not None
-        for timer in (self._timeout, self._round_timer, self.deadline):
+        for timer in (self._timeout, self._idle, self._round_timer, self.deadline):
             if timer is not None:
                 timer.cancel()
         if self._stdio is not None:
@@ -249,7 +283,12 @@ class Attempt:
             self._stdio.close()
         self.outcome = self._verdict
         self.outcome["survivors"] = survivors
-        self.outcome["usage"] = verdict.usage(self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib)
+        self.outcome["usage"] = verdict.usage(
+            self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib, self._confinement.peak_memory()
+        )
+        if self._confinement.unenforced:
+            self.outcome["unenforced_limits"] = self._confinement.unenforced
         self.state = wire.ENDED
         self._tree.end(self.attempt_id)
+        self._confinement.end()
         self._owner.on_ended(self)

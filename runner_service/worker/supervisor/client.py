@@ -207,6 +207,7 @@ def outcome(message: Message) -> Outcome:
         step=message.get("step", 0),
         survivors=message.get("survivors", 0),
         usage=Usage(**message.get("usage", {})),
+        unenforced_limits=tuple(message.get("unenforced_limits", ())),
     )
 
 

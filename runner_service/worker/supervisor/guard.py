@@ -15,14 +15,15 @@ import sys
 from collections.abc import Callable
 from time import monotonic, sleep
 
-from runner_service.worker.supervisor import linux, realm
+from runner_service.worker.supervisor import hierarchies, linux
+from runner_service.worker.supervisor.hierarchies import Places
 
 CLEAN_UP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.002
 
 
-def run(cgroup: str, serve: Callable[[], None]) -> int:
-    """Runs ``serve`` in a child and returns its exit code when nothing of it, and nothing in the cgroup, is left."""
+def run(places: Places, serve: Callable[[], None]) -> int:
+    """Runs ``serve`` in a child and returns its exit code when nothing of it, and nothing in its cgroups, is left."""
     linux.become_subreaper()
     child = os.fork()
     if child == 0:
@@ -40,17 +41,16 @@ def run(cgroup: str, serve: Callable[[], None]) -> int:
         signal.signal(number, lambda *_: _forward(child))
     to_null(0, 1)
     _, status = os.waitpid(child, 0)
-    end_all(cgroup)
+    end_all(places)
     return max(os.waitstatus_to_exitcode(status), -1) & 0xFF
 
 
-def end_all(cgroup: str) -> None:
-    """Ends every descendant of this process and everything in the cgroup, and removes that."""
+def end_all(places: Places) -> None:
+    """Ends every descendant of this process and everything in these cgroups, and removes them."""
     deadline = monotonic() + CLEAN_UP_SECONDS
     while monotonic() < deadline:
-        if cgroup:
-            realm.empty(cgroup)
-        if _reap_all() and (not cgroup or realm.remove(cgroup)):
+        hierarchies.empty(places)
+        if _reap_all() and hierarchies.remove(places):
             return
         for found in linux.descendants(os.getpid()):
             try:

@@ -118,6 +118,13 @@ class Journal:
             self._tail_cost -= len(oldest) + _RECORD_COST
             self.dropped += len(oldest)
 
+    def cut(self) -> None:
+        """The head ends here: of what follows only the newest is kept, and written at the end."""
+        self._head_left = 0
+        if self._tail is None:
+            self._tail_limit = MAX_TAIL_BYTES if self._tail_limit == 0 else self._tail_limit
+            self._tail = deque()
+
     def flush(self) -> bool:
         """Writes what did not fit before; False when it still does not."""
         while self._unwritten:

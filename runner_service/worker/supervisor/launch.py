@@ -29,7 +29,12 @@ class Options(NamedTuple):
     spool_limit_bytes: int = 4 << 30
     """Of all journals on disk together; then the jobs that write have to wait."""
     cgroup: bool = True
-    """Use cgroup v2 where it can be written; else, and without, /proc is searched for a job's processes."""
+    """Use cgroups where they can be written; else, and without, /proc is searched for a job's processes, and rlimits
+    have to do for its limits."""
+    job_cpus: float = 0.0
+    """The most that one job may use, whatever it asks for; 0: no limit."""
+    job_memory_bytes: int = 0
+    job_processes: int = 4096
 
 
 async def launch(directory: str, options: Options = Options()) -> None:  # noqa: B008  It is immutable.
@@ -54,6 +59,9 @@ async def launch(directory: str, options: Options = Options()) -> None:  # noqa:
                 *("--idle-exit", str(options.idle_exit_seconds)),
                 *("--spool-limit", str(options.spool_limit_bytes)),
                 *("--cgroup", "yes" if options.cgroup else "no"),
+                *("--job-cpus", str(options.job_cpus)),
+                *("--job-memory", str(options.job_memory_bytes)),
+                *("--job-processes", str(options.job_processes)),
             ],
             {"PATH": os.environ.get("PATH", os.defpath)},
             file_actions=(

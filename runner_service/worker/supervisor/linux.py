@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from time import monotonic_ns
 from typing import NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -11,6 +12,8 @@ _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
 
 PREFERRED_NICE = -10
+OOM_SCORE = b"500"
+LOOK_NS = 50_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,6 +42,34 @@ def hurry(on: bool) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, PREFERRED_NICE)
     except OSError:
         pass
+
+
+def offer_to_oom_killer(pid: int) -> None:
+    """Lets the kernel, when memory is short, end this process and its children before the service's own."""
+    try:
+        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.write(fd, OOM_SCORE)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def limit_by_rlimits(pid: int, memory_bytes: int, processes: int) -> None:
+    """Limits of each process by itself, and of the user's processes; inherited, and not to be raised again."""
+    import resource
+
+    for kind, most in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_NPROC, processes)):
+        if most:
+            try:
+                hard = resource.prlimit(pid, kind)[1]
+                most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.prlimit(pid, kind, (most, most))
+            except OSError:
+                pass  # It has ended already.
 
 
 def boot_id() -> str:
@@ -85,11 +116,18 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 
 
+def last_pid() -> int:
+    """The newest process number that was given: while it stays the same, nothing on this machine has forked."""
+    return int(read("/proc/loadavg").rsplit(b" ", 1)[1])
+
+
 def descendants(root: int) -> list[Process]:
-    """Every living process below ``root``, from one pass over /proc."""
+    """Every living process below ``root``: of one moment, unless the machine forks all the time."""
+    looked = look(monotonic_ns() + LOOK_NS)
     children: dict[int, list[Process]] = {}
-    for pid in all_pids():
-        found = process(pid)
+    for pid, found in looked.items():
+        if found is not None and found.parent not in looked and found.parent != 0:
+            found = process(pid)  # Its parent has ended meanwhile: it has another one now.
         if found is not None:
             children.setdefault(found.parent, []).append(found)
     tree: list[Process] = []
@@ -99,6 +137,18 @@ def descendants(root: int) -> list[Process]:
             tree.append(child)
             queue.append(child.pid)
     return [found for found in tree if not found.zombie]
+
+
+def look(deadline_ns: int) -> dict[int, Process | None]:
+    """Looks at all processes, and at those that come meanwhile, until there are none or the time is over."""
+    looked: dict[int, Process | None] = {}
+    while True:
+        before = last_pid()
+        for pid in all_pids():
+            if pid not in looked:
+                looked[pid] = process(pid)
+        if last_pid() == before or monotonic_ns() > deadline_ns:
+            return looked
 
 
 def environment_value(pid: int, name: bytes) -> str:

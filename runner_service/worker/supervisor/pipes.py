@@ -59,7 +59,7 @@ class Pipe:
         may_read: Callable[[], bool],
         name: str = "",
     ) -> None:
-        """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool is at its limit.
+        """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool takes no more now.
         ``name``: of the other side, when that is no pipe."""
         os.set_blocking(fd, False)
         self._loop = loop
@@ -104,7 +104,7 @@ class Pipe:
             self._fd = -1
 
     def _on_ready(self, _mask: int) -> None:
-        if self._journal.stuck or not self._may_read():
+        if not self._may_read():
             self._pause(RETRY_NS)
             return
         size = self._read()

@@ -1,11 +1,9 @@
 """The set of all processes that descend from the supervisor, from which none can escape by double fork or setsid.
 
 Where cgroup v2 can be written, the supervisor moves itself into a cgroup of its own when it starts. Everything it
-spawns is born there, and reading one file lists them all. A cgroup *per attempt* would name the owner of each process
-as well, but a child can only be put there without a race by moving the supervisor to and fro around the spawn, and
-such a move waits for a grace period of the kernel: measured 5–8 ms on an idle machine, more than the whole job.
-So jobs share the cgroup, `tree` finds out whose a process is, and what forks faster than it can be looked at is ended
-while the cgroup is frozen, which pauses the other jobs for some milliseconds.
+spawns is born there or in a cell (see `cells`) below it, and reading one file lists them all. `tree` finds out whose a
+process is that is in no cell, and what forks faster than it can be looked at is ended while the cgroup is frozen, which
+pauses the other jobs for some milliseconds.
 
 Elsewhere the supervisor is a subreaper: /proc is walked down from it, which costs 35 µs per process of the machine.
 """
@@ -19,9 +17,9 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from runner_service.worker.supervisor import linux
+from runner_service.worker.supervisor.cells import write
+from runner_service.worker.supervisor.hierarchies import below, shared
 
-LOOKS = 5
-"""At /proc, which is not a picture of one moment."""
 FREEZE_SECONDS = 0.5
 """Longest wait for all to be frozen; one in an uninterruptible wait is late, and cannot fork meanwhile."""
 
@@ -48,16 +46,11 @@ class ProcRealm:
         self._me = os.getpid()
 
     def pids(self) -> list[int]:
-        found: list[int] = []
-        for _ in range(LOOKS):
-            try:
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return []  # Without children there are no descendants: the common case, at no cost.
-            found = [process.pid for process in linux.descendants(self._me)]
-            if found:
-                break  # Else it has children that were not seen: one is another process by now, or is dead.
-        return found
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return []  # Without children there are no descendants: the common case, at no cost.
+        return [process.pid for process in linux.descendants(self._me)]
 
     @contextmanager
     def frozen(self) -> Iterator[bool]:
@@ -67,17 +60,22 @@ class ProcRealm:
 class CgroupRealm:
     """By cgroup v2. Made by `enter`."""
 
-    __slots__ = ("_me", "_procs", "path")
+    __slots__ = ("_has_cells", "_me", "_procs", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._me = os.getpid()
-        self._procs = os.open(f"{path}/cgroup.procs", os.O_RDWR | os.O_CLOEXEC)
+        self._procs = os.open(f"{shared(path)}/cgroup.procs", os.O_RDWR | os.O_CLOEXEC)
+        self._has_cells = shared(path) != path
 
     def pids(self) -> list[int]:
         content = b""
         while piece := os.pread(self._procs, 1 << 16, len(content)):
             content += piece
+        if self._has_cells:
+            for cell in below(self.path):
+                if cell != shared(self.path):
+                    content += b"\n" + linux.read(f"{cell}/cgroup.procs")
         me = self._me
         return [pid for pid in map(int, content.split()) if pid != me]
 
@@ -96,59 +94,15 @@ class CgroupRealm:
             yield True
         finally:
             write(f"{self.path}/cgroup.freeze", "0")
-            write(f"{self.path}/cgroup.procs", "0")
+            write(f"{shared(self.path)}/cgroup.procs", "0")
 
 
-def write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def make_cgroup() -> str:
-    """Makes a cgroup v2 below this process's own and returns its path; empty when none can be made."""
-    name = f"runner-{os.getpid()}-{os.urandom(3).hex()}"
-    for mount in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+def enter(unified: str) -> Realm:
+    """Moves this process into the cgroup v2 ``unified`` and returns its realm; by /proc when that is not allowed."""
+    if unified:
         try:
-            own = next(
-                line[3:] for line in linux.read("/proc/self/cgroup").decode().splitlines() if line.startswith("0::")
-            )
-            path = f"{mount}{own.rstrip('/')}/{name}"
-            if os.path.exists(f"{mount}/cgroup.procs"):  # noqa: PTH110
-                os.makedirs(path, exist_ok=True)  # noqa: PTH103
-                return path
-        except (OSError, StopIteration):
-            continue
-    return ""
-
-
-def enter(path: str) -> Realm:
-    """Moves this process into the cgroup ``path`` and returns its realm; by /proc when that is not allowed."""
-    if path:
-        try:
-            write(f"{path}/cgroup.procs", "0")
-            return CgroupRealm(path)
+            write(f"{shared(unified)}/cgroup.procs", "0")
+            return CgroupRealm(unified)
         except OSError:
             pass
     return ProcRealm()
-
-
-def empty(path: str) -> None:
-    """Kills everything in a cgroup, in one stroke where the kernel can (5.14)."""
-    try:
-        write(f"{path}/cgroup.kill", "1")
-    except OSError:
-        pass
-
-
-def remove(path: str) -> bool:
-    """Removes a cgroup; False when it still holds processes."""
-    try:
-        os.rmdir(path)  # noqa: PTH106
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True

@@ -62,14 +62,14 @@ class Reaper:
 
         Where thousands die, one look must not follow the other; each attempt also looks by a timer of its own.
         """
-        ending = [attempt for attempt in self._live.values() if attempt.ending]
+        ending = {attempt.attempt_id: attempt for attempt in self._live.values() if attempt.ending}
         begun = monotonic_ns()
         if not ending or begun < self._look_again_ns:
             return
-        members = self._tree.members()
+        members = self._tree.members(ending)
         now = monotonic_ns()
         self._look_again_ns = now + (now - begun if now - begun > MILLISECOND else 0)
-        for attempt in ending:
+        for attempt in ending.values():
             attempt.look(members)
 
     def _look_for_strays(self) -> None:

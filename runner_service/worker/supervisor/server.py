@@ -9,6 +9,7 @@ from time import monotonic_ns
 
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.attempt import Attempt
+from runner_service.worker.supervisor.cells import Cells
 from runner_service.worker.supervisor.connection import Listener
 from runner_service.worker.supervisor.feed import records_of
 from runner_service.worker.supervisor.journal import room
@@ -42,8 +43,9 @@ class Supervisor:
     """
 
     def __init__(
-        self, layout: Layout, *, boot_id: str, realm: Realm, idle_exit_seconds: float, spool_limit: int
-    ) -> None:
+        self, layout: Layout, *, boot_id: str, realm: Realm, cells: Cells | None, idle_exit_seconds: float,
+        spool_limit: int,
+    ) -> None:  # fmt: skip
         self._layout = layout
         self._boot_id = boot_id
         self._idle_ns = int(idle_exit_seconds * SECOND)
@@ -51,6 +53,7 @@ class Supervisor:
         self._spools = Spools(layout, boot_id)
         self._loop = Loop()
         self._tree = Tree(realm)
+        self._cells = cells
         self._live: dict[str, Attempt] = {}
         self._ended: dict[str, Known] = {}
         self._ended_bytes = 0
@@ -160,8 +163,8 @@ class Supervisor:
             self._start_failed(attempt_id, fence, error)
             return
         attempt = Attempt(
-            attempt_id, fence, plan, journal=journal, working_directory=directory, tree=self._tree, loop=self._loop,
-            owner=self,
+            attempt_id, fence, plan, journal=journal, working_directory=directory, tree=self._tree,
+            cells=self._cells, loop=self._loop, owner=self,
         )  # fmt: skip
         self._live[attempt_id] = attempt
         self._look_for_idleness()

@@ -1,9 +1,11 @@
 """Whose is this process? Finds every living process of each attempt, whatever it did to hide, and ends it.
 
-A process of the realm belongs to the attempt of its parent; when that is gone (a double fork), to that of its
-session; when it left that too (setsid), to the attempt named in its environment; when it wiped that, to the one whose
-output pipe it holds or in whose fresh directory it stands. What is left belonged to one of the attempts that were live
-when it was first seen, and is ended with the last of them.
+An attempt that has a cell has exactly the processes in it.
+
+Without one a process of the realm belongs to the attempt of its parent; when that is gone (a double fork), to that of
+its session; when it left that too (setsid), to the attempt named in its environment; when it wiped that, to the one
+whose output pipe it holds or in whose fresh directory it stands. What is left belonged to one of the attempts that were
+live when it was first seen, and is ended with the last of them.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from runner_service.worker.supervisor import linux
+from runner_service.worker.supervisor.cells import Cell
+from runner_service.worker.supervisor.halting import halt
 from runner_service.worker.supervisor.realm import Realm
 
 _MARKER = b"RUNNER_ATTEMPT_ID"
@@ -38,20 +42,24 @@ class Tree:
         self._places: dict[str, str] = {}
         """Names of the pipes and the fresh directory of an attempt, to its id."""
         self._live: set[str] = set()
+        self._cells: dict[str, Cell] = {}
         self._over: deque[str] = deque(maxlen=RECENT)
         self._stubborn: set[str] = set()
         """Attempts that one round of KILL did not end."""
         self.helpers: set[int] = set()
         """Children of the supervisor that belong to no attempt."""
 
-    def begin(self, attempt_id: str, places: Iterable[str]) -> None:
+    def begin(self, attempt_id: str, places: Iterable[str], cell: Cell | None) -> None:
         self._live.add(attempt_id)
+        if cell is not None and cell.exact:
+            self._cells[attempt_id] = cell
         for place in places:
             self._places[place] = attempt_id
 
     def end(self, attempt_id: str) -> None:
         """Forgets an attempt of which nothing lives any more."""
         self._live.discard(attempt_id)
+        self._cells.pop(attempt_id, None)
         self._over.append(attempt_id)
         if attempt_id in self._stubborn:
             self._stubborn.discard(attempt_id)
@@ -75,8 +83,16 @@ class Tree:
         """Whose process it is, as far as was noticed."""
         return self._owners.get(pid)
 
-    def members(self) -> Mapping[str, list[int]]:
-        """Every living process of every attempt, main processes included. One look at the realm."""
+    def members(self, wanted: Collection[str] | None = None) -> Mapping[str, list[int]]:
+        """Every living process of these attempts, or of all, main processes included. One look at the realm, or none
+        where the cells say it all."""
+        if wanted is not None and all(attempt_id in self._cells for attempt_id in wanted):
+            return {attempt_id: self._cells[attempt_id].pids() for attempt_id in wanted}
+        found = self._members_of_realm()
+        found.update((attempt_id, cell.pids()) for attempt_id, cell in self._cells.items())
+        return found
+
+    def _members_of_realm(self) -> dict[str, list[int]]:
         pids = self._realm.pids()
         unknown = [p for p in pids if p not in self._mains and p not in self._owners and p not in self.helpers]
         if unknown:
@@ -109,6 +125,10 @@ class Tree:
 
     def kill(self, attempt_id: str, pids: list[int], rounds: int) -> None:
         """One round of KILL over all that is left of an attempt."""
+        if (cell := self._cells.get(attempt_id)) is not None:
+            cell.close()
+            self.signal(cell.pids(), signal.SIGKILL)
+            return
         if not rounds and len(pids) < CROWD:
             self.signal(pids, signal.SIGKILL)
             return
@@ -116,22 +136,15 @@ class Tree:
         linux.hurry(True)
         with self._realm.frozen() as frozen:
             # What is stopped does not fork while the others are looked at.
-            stopped = [] if frozen else self._stop_strangers(pids)
+            stopped = set() if frozen else self._halt(attempt_id)
             found = self.members().get(attempt_id, [])
             self.signal(found, signal.SIGKILL)
-            self.signal(set(stopped).difference(found), signal.SIGCONT)
+            self.signal(stopped.difference(found), signal.SIGCONT)
 
-    def _stop_strangers(self, pids: list[int]) -> list[int]:
-        """Stops these and every orphan that nobody knows yet, the newest first, for those are gone the soonest."""
-        self.signal(pids, signal.SIGSTOP)
-        stopped, me = [], os.getpid()
-        for pid in sorted(linux.all_pids(), reverse=True):
-            if pid not in self._mains and pid not in self._owners and pid not in self.helpers:
-                found = linux.process(pid)
-                if found is not None and found.parent == me and not found.zombie:
-                    self.signal((pid,), signal.SIGSTOP)
-                    stopped.append(pid)
-        return stopped
+    def _halt(self, attempt_id: str) -> set[int]:
+        others = {pid for table in (self._mains, self._owners) for pid, of in table.items() if of != attempt_id}
+        sessions = {session for session, of in self._sessions.items() if of == attempt_id}
+        return halt(os.getpid(), sessions, others | self.helpers)
 
     def _last_suspect(self, pid: int) -> str | None:
         attempts = self._suspects[pid]
@@ -141,8 +154,12 @@ class Tree:
 
     def _attribute(self, pids: list[int]) -> None:
         looked_at = {pid: found for pid in pids if (found := linux.process(pid)) is not None}
+        in_cells = {pid: attempt_id for attempt_id, cell in self._cells.items() for pid in cell.pids()}
         for pid, found in looked_at.items():
-            owner = self._by_parent(found, looked_at) or self._sessions.get(found.session) or self._by_traces(pid)
+            owner = in_cells.get(pid)
+            owner = (
+                owner or self._by_parent(found, looked_at) or self._sessions.get(found.session) or self._by_traces(pid)
+            )
             if owner is None:
                 self._suspects.setdefault(pid, set(self._live))
                 continue

@@ -39,10 +39,17 @@ def killed(cause: str, detail: str, step: int) -> Message:
     """What a kill means, by its cause."""
     if cause in ("stale", "self_stop"):
         return make("LOST", detail=cause, message=detail, step=step)
+    if cause == "start_timeout":
+        return make("TIMED_OUT", detail="start", message=detail, step=step)
     if cause == "shutdown":
         return make("CANCELLED", detail="shutdown", message=detail, step=step)
     return make("CANCELLED", detail=detail or "user", step=step)
 
 
-def usage(wall_ns: int, cpu_us: int, max_rss_kib: int) -> Message:
-    return {"wall_us": wall_ns // MICROSECOND, "cpu_us": cpu_us, "max_rss_bytes": max_rss_kib * 1024}
+def usage(wall_ns: int, cpu_us: int, max_rss_kib: int, peak_memory: int) -> Message:
+    return {
+        "wall_us": wall_ns // MICROSECOND,
+        "cpu_us": cpu_us,
+        "max_rss_bytes": max_rss_kib * 1024,
+        "peak_memory_bytes": peak_memory,
+    }

@@ -73,6 +73,13 @@ class Plan(NamedTuple):
     """NULL, PIPE or PTY."""
     terminal: tuple[int, int] = (24, 80)
     """Rows and columns that the terminal of a PTY begins with."""
+    idle_seconds: float = 0.0
+    """Without output for so long it is ended; 0: never."""
+    spool_policy: str = "BLOCK"
+    """While the spool is full: BLOCK, DROP_MIDDLE or FAIL."""
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    processes: int = 0
 
 
 class Known(NamedTuple):

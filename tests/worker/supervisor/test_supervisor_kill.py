@@ -100,27 +100,18 @@ async def test_a_stopped_process_hears_term(hold: Hold) -> None:
 HOPPING = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-for _ in range(4):
+for _ in range(6):
     os.fork()
 os.write(1, b"x")
-for _ in range(400):
+while True:
     if os.fork():
         os._exit(0)
     os.setsid()
-signal.pause()
 """
 
 
-@pytest.mark.parametrize(
-    "cgroup",
-    [
-        pytest.param(True, id="cgroup"),
-        # About one run in four leaves survivors: /proc is walked slower than this forks.
-        pytest.param(False, id="proc", marks=pytest.mark.xfail(reason="best effort without a cgroup", strict=False)),
-    ],
-)
 async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(hold: Hold, token: str) -> None:
-    """16 processes, each of which is another a moment later; 6,400 in all, for a machine has 32,768 numbers."""
+    """64 processes, each of which is another a moment later, without end."""
     await hold.start("a", [sys.executable, "-I", "-S", "-c", HOPPING, token])
     await hold.event("output", "a")
     await hold.client.kill("a", "cancel")

@@ -36,7 +36,7 @@ def test_the_outcomes_are_those_of_the_domain() -> None:
         *(verdict.killed(cause, "", 0) for cause in ("cancel", "shutdown", "stale", "self_stop")),
         *(verdict.refused(verdict.Refused(reason.value, "why"), 2) for reason in RefusedReason),
     ]
-    outcomes = [client.outcome(message | {"usage": verdict.usage(5_000, 6, 7)}) for message in made]
+    outcomes = [client.outcome(message | {"usage": verdict.usage(5_000, 6, 7, 8)}) for message in made]
     assert {outcome.kind for outcome in outcomes} == {
         *(OutcomeKind.EXITED, OutcomeKind.SIGNALED, OutcomeKind.CANCELLED, OutcomeKind.LOST, OutcomeKind.REFUSED),
     }

@@ -10,7 +10,9 @@
     environment: {CI: "1"}
     working_directory: /srv/build
     timeout: 30m
-    retries: 2                  # after the first attempt; or retry: {max_attempts: 3, delay: 10s}
+    queue_timeout: 1h           # in the queue; likewise start_timeout and idle_timeout (without output)
+    limits: {cpus: 1.5, memory: 512M, processes: 100}
+    retries: 2                  # after the first attempt; or retry: {max_attempts: 3, delay: 10s, on: [timed_out]}
     priority: 5
     tags: {branch: main}
     labels: {os: linux}         # a runner needs them
@@ -26,10 +28,13 @@ from typing import Any, TypeVar
 import yaml
 from google.protobuf.duration_pb2 import Duration
 
-from runner.v1.job_pb2 import Argv, JobSpec, RetryPolicy, Step
+from runner.v1.job_pb2 import Argv, JobSpec, Limits, RetryPolicy, RetryRule, Step
+from runner.v1.outcome_pb2 import Outcome
 from runner_client.cli.values import parse_duration
 
 Value = TypeVar("Value")
+_KINDS = {name.removeprefix("KIND_").lower(): number for name, number in Outcome.Kind.items() if number}
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class JobFileError(Exception):
@@ -89,6 +94,11 @@ def parse_job_file(text: str) -> JobFile:
         "environment": lambda value: job.spec.environment.update(_words(value)),
         "working_directory": lambda value: setattr(job.spec, "working_directory", _word(value)),
         "timeout": lambda value: job.spec.timeout.CopyFrom(_duration(value)),
+        **{
+            name: lambda value, name=name: getattr(job.spec, name).CopyFrom(_duration(value))  # type: ignore[misc]
+            for name in ("queue_timeout", "start_timeout", "idle_timeout")
+        },
+        "limits": lambda value: job.spec.limits.CopyFrom(_limits(value)),
         "retries": lambda value: setattr(job.spec.retry, "max_attempts", _number(value, least=0) + 1),
         "retry": lambda value: job.spec.retry.CopyFrom(_retry(value)),
         "priority": lambda value: setattr(job, "priority", _number(value, least=-1_000, most=1_000)),
@@ -162,9 +172,51 @@ def _retry(value: Any) -> RetryPolicy:
     readers: dict[str, Callable[[Any], None]] = {
         "max_attempts": lambda value: setattr(policy, "max_attempts", _number(value, least=1)),
         "delay": lambda value: policy.delay.CopyFrom(_duration(value)),
+        "on": lambda value: policy.rules.extend(_rule(item) for item in _list(value)),
     }
     _read(value, readers)
     return policy
+
+
+def _rule(item: Any) -> RetryRule:
+    """A kind of outcome, or a mapping of one to numbers or words: ``exited: [75]``, ``timed_out: [idle]``."""
+    kind, values = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else (_word(item), [])
+    if kind not in _KINDS:
+        raise ValueError(f"known outcomes are {', '.join(_KINDS)}")
+    rule = RetryRule(kind=_KINDS[kind])
+    if kind == "exited":
+        rule.exit_codes.extend(_number(value, least=0, most=255) for value in values)
+    elif kind == "signaled":
+        rule.signals.extend(_number(value, least=1, most=64) for value in values)
+    else:
+        rule.details.extend(map(_word, values))
+    return rule
+
+
+def _limits(value: Any) -> Limits:
+    if not isinstance(value, dict):
+        raise ValueError("write a mapping with `cpus`, `memory` and `processes`, or some of them")
+    limits = Limits()
+    readers: dict[str, Callable[[Any], None]] = {
+        "cpus": lambda value: setattr(limits, "cpus", _decimal(value)),
+        "memory": lambda value: setattr(limits, "memory_bytes", _size(value)),
+        "processes": lambda value: setattr(limits, "processes", _number(value, least=1)),
+    }
+    _read(value, readers)
+    return limits
+
+
+def _decimal(value: Any) -> float:
+    try:
+        return float(_word(value))
+    except ValueError:
+        raise ValueError("write a number such as 1.5") from None
+
+
+def _size(value: Any) -> int:
+    text = _word(value).removesuffix("iB").removesuffix("B")
+    unit = _UNITS.get(text[-1:], 0)
+    return _number(text[:-1] if unit else text, least=1) * (unit or 1)
 
 
 def _word(value: Any) -> str:

@@ -1,0 +1,69 @@
+"""Cells on cgroup v2, which has no controllers on many machines: on a directory that looks like one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner_service.worker.supervisor.cells import CONTROLLERS, V2, Cells, Limits
+
+FILES = ("cgroup.procs", "pids.max", "memory.max", "memory.swap.max", "memory.oom.group", "cpu.max")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "cgroup.procs").touch()
+    (tmp_path / "a").mkdir()
+    for name in FILES:
+        (tmp_path / "a" / name).touch()
+    (tmp_path / "a" / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 1\n")
+    (tmp_path / "a" / "memory.peak").write_text("1048576\n")
+    return tmp_path
+
+
+def cells(place: Path, most: Limits) -> Cells:
+    return Cells(V2, dict.fromkeys(CONTROLLERS, str(place)), dict.fromkeys(CONTROLLERS, f"{place}/jobs"), most)
+
+
+def said(place: Path) -> dict[str, str]:
+    return {name: text for name in FILES if (text := (place / "a" / name).read_text())}
+
+
+def test_limits_are_written_as_v2_has_them(place: Path) -> None:
+    cell = cells(place, Limits()).make("a", Limits(1.5, 1 << 30, 100))
+    assert cell is not None and cell.exact
+    assert cell.enforced == Limits(1.5, 1 << 30, 100)
+    assert said(place) == {
+        "pids.max": "100",
+        "memory.max": str(1 << 30),
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+        "cpu.max": "150000 100000",
+    }
+    assert (cell.oom_kills(), cell.peak_memory()) == (2, 1 << 20)
+
+
+def test_the_supervisor_is_in_a_cell_for_the_moment_of_a_spawn_and_does_not_count(place: Path) -> None:
+    cell = cells(place, Limits()).make("a", Limits(processes=5))
+    assert cell is not None
+    cell.enter()
+    assert said(place) == {"pids.max": "6", "cgroup.procs": "0"}
+    cell.leave()
+    assert (place / "jobs" / "cgroup.procs").read_text() == "0"
+    assert said(place)["pids.max"][0] == "5"
+    cell.close()
+    assert said(place)["pids.max"][0] == "0"
+
+
+def test_a_job_without_limits_shares_the_leaf_and_the_runners_limits_are_the_most(place: Path) -> None:
+    assert cells(place, Limits(processes=4096)).make("a", Limits()) is None
+    cell = cells(place, Limits(cpus=2, processes=50)).make("a", Limits(cpus=4, processes=20))
+    assert cell is not None and cell.enforced == Limits(2, 0, 20)
+
+
+def test_what_cannot_be_written_is_not_enforced(place: Path) -> None:
+    (place / "a" / "memory.max").unlink()
+    cell = cells(place, Limits()).make("a", Limits(1, 1 << 30, 5))
+    assert cell is not None and cell.enforced == Limits(1, 0, 5)

@@ -1,0 +1,220 @@
+"""Limits of a job, its time budgets, and what becomes of it when the spool is full."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from supervisor_rig import Hold, until, with_token
+
+from runner_service.domain.logs import LogStream
+from runner_service.domain.outcomes import OutcomeKind
+from runner_service.worker.supervisor import hierarchies
+
+MIB = 1 << 20
+
+
+def _controllers() -> set[str]:
+    """Those of v1 that can be written here."""
+    places = hierarchies.make_places()
+    hierarchies.remove(places)
+    return set(places.v1)
+
+
+@pytest.fixture(scope="module")
+def controllers() -> set[str]:
+    return _controllers()
+
+
+def needs(controllers: set[str], name: str) -> None:
+    if name not in controllers:
+        pytest.skip(f"no writable cgroup v1 controller {name} here")
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", script, *arguments]
+
+
+BOMB = """
+import os, time
+count = 0
+while count < 400:
+    try:
+        if os.fork() == 0:
+            time.sleep(1000)
+            os._exit(0)
+        count += 1
+    except BlockingIOError:
+        break
+print(count, flush=True)
+time.sleep(1000 if count < 400 else 0)
+"""
+
+
+async def test_a_fork_bomb_meets_its_limit_and_is_ended(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "pids")
+    token = uuid.uuid4().hex
+    await hold.start("bomb", python(BOMB, token), processes=20)
+    await hold.event("output", "bomb")
+    assert hold.text("bomb") == b"19\n"  # and itself
+    assert len(with_token(token)) == 20
+    beside = await hold.run("beside", "echo fine")  # another job forks as it likes
+    assert beside.outcome.succeeded
+    await hold.client.kill("bomb", "cancel")
+    assert (await hold.end("bomb")).outcome.survivors == 0
+    assert with_token(token) == []
+
+
+async def test_the_runners_own_limit_holds_for_every_job(
+    tmp_path: Path, make_hold: Callable[[Path], Hold], controllers: set[str]
+) -> None:
+    needs(controllers, "pids")
+    hold = make_hold(tmp_path / "w")
+    await hold.connect(job_processes=10)
+    for asked in (0, 300):
+        await hold.start(f"bomb{asked}", python(BOMB), processes=asked)
+        await hold.event("output", f"bomb{asked}")
+        assert hold.text(f"bomb{asked}") == b"9\n"
+
+
+async def test_steps_after_the_first_are_held_to_the_same_limit(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "pids")
+    await hold.start("a", "sleep 1000 & exit 0", python(BOMB), processes=10)
+    await hold.event("output", "a")
+    assert hold.text("a") == b"8\n"  # the sleep of the first step counts too
+
+
+HOG = "import time; kept = bytearray(200 << 20); print(len(kept), flush=True)"
+
+
+async def test_memory_over_the_limit_is_out_of_memory(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "memory")
+    end = await hold.run("a", python(HOG), memory_bytes=64 * MIB)
+    assert (end.outcome.kind, end.outcome.exit_code, end.outcome.signal) == (OutcomeKind.OUT_OF_MEMORY, None, None)
+    assert str(64 * MIB) in end.outcome.message
+    assert 32 * MIB < end.outcome.usage.peak_memory_bytes <= 64 * MIB
+    assert end.outcome.unenforced_limits == ()
+
+
+async def test_a_child_over_the_limit_counts_when_the_job_fails_of_it(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "memory")
+    hog = f"{sys.executable} -I -S -c '{HOG}'"
+    failed = await hold.run("a", f"{hog} || exit 3", memory_bytes=64 * MIB)
+    assert failed.outcome.kind is OutcomeKind.OUT_OF_MEMORY
+    coped = await hold.run("b", f"{hog} || echo coped", memory_bytes=64 * MIB)
+    assert coped.outcome.succeeded
+    assert hold.text("b") == b"coped\n"
+
+
+async def test_a_killed_job_with_room_for_more_is_not_out_of_memory(hold: Hold) -> None:
+    end = await hold.run("a", "kill -9 $$", memory_bytes=64 * MIB)
+    assert (end.outcome.kind, end.outcome.signal) == (OutcomeKind.SIGNALED, 9)
+
+
+SPIN = """
+import time
+begun = time.monotonic()
+while time.process_time() < 0.2:
+    pass
+print(time.monotonic() - begun)
+"""
+
+
+async def test_a_job_gets_no_more_than_its_share_of_the_processors(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "cpu")
+    await hold.run("a", python(SPIN), cpus=0.1)
+    assert float(hold.text("a")) > 1.0  # 0.2 s of processor time at a tenth of one; a loaded machine only adds
+
+
+class TestWithoutCgroups:
+    @pytest.fixture
+    def cgroup(self) -> bool:
+        return False
+
+    async def test_memory_is_limited_process_by_process(self, hold: Hold) -> None:
+        end = await hold.run("a", python(HOG), memory_bytes=64 * MIB)
+        assert end.outcome.exit_code == 1
+        assert b"MemoryError" in hold.text("a", LogStream.STDERR)
+        assert end.outcome.unenforced_limits == ()
+        assert end.outcome.usage.peak_memory_bytes == 0
+
+    async def test_what_nothing_enforces_is_said(self, hold: Hold) -> None:
+        end = await hold.run("a", "true", cpus=0.5, processes=5)
+        expected = ("cpus", "processes") if os.geteuid() == 0 else ("cpus",)
+        assert end.outcome.unenforced_limits == expected
+
+
+async def test_a_silent_job_runs_out_of_its_idle_budget(hold: Hold) -> None:
+    end = await hold.run("a", "echo up; sleep 1000", idle_seconds=0.3)
+    assert (end.outcome.kind, end.outcome.detail, end.outcome.step) == (OutcomeKind.TIMED_OUT, "idle", 0)
+    assert hold.text("a") == b"up\n"
+
+
+async def test_a_job_that_goes_on_writing_does_not(hold: Hold) -> None:
+    end = await hold.run("a", "for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done", idle_seconds=1.0)
+    assert end.outcome.succeeded
+    assert end.outcome.usage.wall_us > 1_000_000
+
+
+FLOOD = "import os; [os.write(1, b'%07d\\n' % n * 128) for n in range(2000)]; os.write(2, b'done')"
+"""2,000 KiB on one stream, then a word on the other."""
+
+
+@pytest.fixture
+async def small(tmp_path: Path, make_hold: Callable[[Path], Hold]) -> Hold:
+    """With a spool of 256 KiB, of which nothing is acknowledged."""
+    hold: Hold = make_hold(tmp_path / "small")
+    await hold.connect(spool_limit_bytes=256 * 1024)
+    return hold
+
+
+async def test_at_the_spool_limit_a_job_waits_and_loses_nothing(small: Hold) -> None:
+    await small.start("a", python(FLOOD), idle_seconds=0.5)  # to wait is not to be silent
+    await until(lambda: len(small.journal("a")) >= 256 * 1024)
+    size = len(small.journal("a"))
+    await small.run("b", "sleep 1", idle_seconds=0.0)
+    assert len(small.journal("a")) - size <= 128 * 1024
+    await small.client.acked("a", 1 << 30)
+    while not any(event["event"] == "ended" for event in small.events if event.get("attempt_id") == "a"):
+        await small.client.acked("a", 1 << 30)
+    end = await small.end("a")
+    assert end.outcome.succeeded
+    assert end.seal.stdout_bytes == 2000 * 1024
+
+
+async def test_at_the_spool_limit_a_job_may_choose_to_lose_its_middle(small: Hold) -> None:
+    end = await small.run("a", python(FLOOD), spool_policy="DROP_MIDDLE")
+    assert end.outcome.succeeded
+    small.check_seal("a", end)
+    records = small.records("a")
+    (gap,) = [record for record in records if record.stream is LogStream.GAP]
+    kept = small.text("a") + small.text("a", LogStream.STDERR)
+    assert gap.gap_bytes + len(kept) == 2000 * 1024 + 4
+    assert kept.startswith(b"0000000\n") and kept.endswith(b"done")
+
+
+async def test_at_the_spool_limit_a_job_may_choose_to_fail(small: Hold) -> None:
+    end = await small.run("a", python(FLOOD), spool_policy="FAIL")
+    assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.INFRASTRUCTURE, "spool_full")
+
+
+async def test_nothing_is_left_of_the_cgroups(hold: Hold, controllers: set[str]) -> None:
+    needs(controllers, "pids")
+    pid = f"runner-{hold.client.guard_pid}-"
+
+    def mine() -> list[Path]:
+        return [path for mount in Path("/sys/fs/cgroup").glob("*") for path in mount.rglob(f"{pid}*")]
+
+    for number in range(5):
+        await hold.run(f"a{number}", "sleep 0.01 & true", memory_bytes=64 * MIB, cpus=1.0)
+        await hold.client.forget(f"a{number}")
+    await until(lambda: not [cell for place in mine() for cell in place.iterdir() if cell.is_dir()])
+    assert len(mine()) >= 3
+    await hold.client.shutdown()
+    await hold.gone()
+    hold.connected = False
+    assert mine() == []
