@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner_service.domain.jobs import Attempt, Cancel, Job
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome
-from runner_service.domain.runners import Runner, satisfies
+from runner_service.domain.runners import Load, Runner, RunnerState, satisfies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,12 @@ class Beat:
     listed: tuple[Listed, ...] = ()
     """Every attempt the worker has, confirmed or not, ended or not, until the server took its report."""
     lease_seconds: float = 30.0
+    paused: bool = False
+    """It has heard that it is to take no work."""
+    load: Load | None = None
+    """As it measured; None: it did not."""
+    check: int = 0
+    """The newest health check that it has answered."""
 
 
 class Action(StrEnum):
@@ -108,6 +114,8 @@ class Want:
     count: int
     only: frozenset[str] = frozenset()
     """If set: only jobs that require one of these labels."""
+    hosts: bool = False
+    """It also executes the jobs of runners that have no worker."""
 
     def takes(self, required: Mapping[str, str]) -> bool:
         """Tells whether a job with these required labels is for it."""
@@ -145,6 +153,33 @@ class Verdict(StrEnum):
     ACCEPTED = "ACCEPTED"
     STALE = "STALE"
     LOG_MISSING = "LOG_MISSING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What the server wants of a worker as a whole."""
+
+    paused: bool = False
+    """Take no work."""
+    restart: bool = False
+    """Begin anew, as a process of its own."""
+    check: int = 0
+    """Make health check number so and so, unless it is done."""
+
+    def is_news(self, beat: Beat) -> bool:
+        """Asks for something that the worker does not say is done."""
+        return self.restart or self.paused is not beat.paused or self.check > beat.check
+
+
+def control_of(runner: Runner, orders: Sequence[Order], *, session_id: str) -> Control:
+    """What ``runner`` was told, in terms of its worker. A restart waits until none of its jobs is left."""
+    busy = any(
+        order.job is not None and order.job.bound_to in ("", runner.runner_id)
+        for order in orders
+        if order.action is not Action.FORGET
+    )
+    old = runner.state is RunnerState.RESTARTING and session_id == runner.told.old_session
+    return Control(paused=runner.told.paused, restart=old and not busy, check=runner.told.check)
 
 
 def self_stop_seconds(job: Job, times: DispatchTimes) -> float:

@@ -18,7 +18,8 @@
     │   ├── StaleSync
     │   ├── LogSealed
     │   ├── InputNotTaken
-    │   └── InputEnded
+    │   ├── InputEnded
+    │   └── RunnerBusy
     ├── AlreadyExists
     │   └── JobExists
     ├── ResourceExhausted        try again later
@@ -49,7 +50,8 @@
     │   ├── WebhookForbidden
     │   └── AgentTaken
     └── Unavailable              this server cannot now; another or a later call can
-        └── WebhookUnreachable
+        ├── WebhookUnreachable
+        └── RunnerUnavailable    a runner cannot
 
 The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
 table in ``rpc.errors`` maps the second floor of the tree to gRPC codes. ``reason`` is a stable word for programs.
@@ -170,6 +172,12 @@ class InputEnded(FailedPrecondition):
     """The input of job {job_id} has ended: nothing may follow."""
 
     reason = "INPUT_ENDED"
+
+
+class RunnerBusy(FailedPrecondition):
+    """The runner {runner_id} has {active_jobs} jobs. Wait until they have ended, cancel them, or force it."""
+
+    reason = "RUNNER_BUSY"
 
 
 class AlreadyExists(RunnerError):
@@ -356,3 +364,9 @@ class WebhookUnreachable(Unavailable):
     """The webhook on {host} cannot be reached: {problem}."""
 
     reason = "WEBHOOK_UNREACHABLE"
+
+
+class RunnerUnavailable(Unavailable):
+    """The runner {runner_id} is not available: {problem}."""
+
+    reason = "RUNNER_UNAVAILABLE"

@@ -9,6 +9,9 @@ from enum import StrEnum
 from runner_service.domain.errors import JobFinished, RunnerError
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 
+RUNNER_LABEL = "runner_id"
+"""The label that every runner has by itself, its id as the value: a job that requires it is bound to that runner."""
+
 Micros = int
 """A point in time: microseconds since 1970 in UTC. Durations in seconds are ``float``."""
 
@@ -229,6 +232,11 @@ class Job:
     outcome: Outcome | None = None
     """Of the last attempt, once the job is terminal."""
     cancel: Cancel | None = None
+
+    @property
+    def bound_to(self) -> str:
+        """The runner that it was submitted to; empty: any that has the labels."""
+        return self.spec.required_labels.get(RUNNER_LABEL, "")
 
     @property
     def cancelling(self) -> bool:

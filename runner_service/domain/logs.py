@@ -42,6 +42,8 @@ class LogStream(IntEnum):
     """Both outputs of a terminal, as one stream."""
     SYSTEM = 4
     """A sentence of the service itself, UTF-8."""
+    STEP = 5
+    """A step begins here: its index among the job's steps, in decimal digits. No output; the first step has none."""
     GAP = 15
     """Not bytes but their absence: how many were dropped here, on purpose and said aloud."""
 

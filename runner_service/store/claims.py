@@ -10,16 +10,16 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import case, func, literal_column, select, text
 
 from runner_service.domain.dispatch import Assignment, Want
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
+from runner_service.domain.jobs import RUNNER_LABEL, Attempt, AttemptState, Job, JobState, transition
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger
 from runner_service.store.rows import JOB_COLUMNS, job_of
-from runner_service.store.schema import jobs
-from runner_service.store.statements import Connection, Query, among, integer, number, word
+from runner_service.store.schema import attempts, jobs, runners
+from runner_service.store.statements import Connection, Query, among, integer, number, string, word
 
 _QUEUED = literal_column("state") == word("QUEUED")
 
@@ -59,6 +59,32 @@ class Candidate(NamedTuple):
     created_at: int
     job_id: str
     requirement: int
+
+
+class _Takers(NamedTuple):
+    """Who may take the jobs of one requirement."""
+
+    wants: list[int]
+    room: int
+    """Jobs that all of them together may take."""
+
+
+# Locked, so that no other server hands out the same room at the same time: it comes again.
+HOSTED = Query(
+    select(case((runners.c.most_jobs > number(0), runners.c.most_jobs), else_=runners.c.slots))
+    .where(runners.c.runner_id == string("runner_id"), runners.c.hosted == number(1), runners.c.state == word("ACTIVE"))
+    .with_for_update(skip_locked=True)
+)
+# Reads attempts_bound.
+ACTIVE_OF = Query(
+    select(func.count())
+    .select_from(attempts)
+    .where(
+        literal_column("attempts.bound_to") != text("''"),
+        literal_column("attempts.state") != word("FINISHED"),
+        attempts.c.bound_to == string("runner_id"),
+    )
+)
 
 
 class _Labels(dict[int, Mapping[str, str]]):
@@ -108,22 +134,45 @@ def _assign(ledger: Ledger, queued: Job, runner_id: str) -> Assignment:
         fence=attempt.fence,
         runner_id=runner_id,
     )
-    ledger.add_attempt(attempt)
+    ledger.add_attempt(attempt, bound_to=queued.bound_to)
     ledger.moved(queued, job, "assigned", runner_id)
     return Assignment(job=job, attempt=attempt)
 
 
-def _takers(conn: Connection, wants: Sequence[Want]) -> dict[int, list[int]]:
+def _takers(conn: Connection, wants: Sequence[Want]) -> dict[int, _Takers]:
     """Which wants satisfy each requirement that something in the queue has."""
-    takers: dict[int, list[int]] = {}
+    takers: dict[int, _Takers] = {}
     for (requirement,) in conn.all(REQUIREMENTS):
         required = _required(conn, requirement)
         if required is None:
             continue
-        fitting = [index for index, want in enumerate(wants) if want.count > 0 and want.takes(required)]
-        if fitting:
-            takers[requirement] = fitting
+        room = sum(want.count for want in wants)
+        if bound_to := required.get(RUNNER_LABEL):
+            fitting, room = _bound_takers(conn, wants, bound_to, required, room)
+        else:
+            fitting = [index for index, want in enumerate(wants) if want.count > 0 and want.takes(required)]
+        if fitting and room > 0:
+            takers[requirement] = _Takers(fitting, room)
     return takers
+
+
+def _bound_takers(
+    conn: Connection, wants: Sequence[Want], bound_to: str, required: Mapping[str, str], room: int
+) -> tuple[list[int], int]:
+    """Who takes jobs that are bound to a runner, and how many: its own worker as many as it wants; for one without a
+    worker whoever hosts, as many as that runner's configuration leaves."""
+    others = {name: value for name, value in required.items() if name != RUNNER_LABEL}
+    for index, want in enumerate(wants):
+        if want.runner_id == bound_to:
+            return ([index], want.count) if want.count > 0 and want.takes(others) else ([], 0)
+    fitting = [index for index, want in enumerate(wants) if want.hosts and want.count > 0 and want.takes(others)]
+    if not fitting:
+        return [], 0
+    row = conn.one(HOSTED, {"runner_id": bound_to})
+    if row is None:
+        return [], 0
+    active = conn.one(ACTIVE_OF, {"runner_id": bound_to})
+    return fitting, min(room, int(row[0]) - (int(active[0]) if active else 0))
 
 
 def _required(conn: Connection, requirement: int) -> Mapping[str, str] | None:
@@ -142,12 +191,12 @@ def _required(conn: Connection, requirement: int) -> Mapping[str, str] | None:
 
 
 def _candidates(
-    conn: Connection, wants: Sequence[Want], takers: Mapping[int, Sequence[int]], now: int
+    conn: Connection, wants: Sequence[Want], takers: Mapping[int, _Takers], now: int
 ) -> Iterator[Candidate]:
     """Candidates in order of priority and age, more than can be taken."""
     runs = []
     for requirement, fitting in takers.items():
-        count = sum(wants[index].count for index in fitting)
+        count = min(fitting.room, sum(wants[index].count for index in fitting.wants))
         runs.append(_run(conn, HEAD, requirement, now, count))
     if conn.dialect.name != "postgresql":
         return heapq.merge(*runs)
@@ -168,12 +217,10 @@ def _run(conn: Connection, query: Query, requirement: int, now: int, count: int)
     return [Candidate(-priority, created_at, job_id, requirement) for priority, created_at, job_id in rows]
 
 
-def _choose(
-    wants: Sequence[Want], takers: Mapping[int, Sequence[int]], candidates: Iterator[Candidate]
-) -> dict[str, int]:
+def _choose(wants: Sequence[Want], takers: Mapping[int, _Takers], candidates: Iterator[Candidate]) -> dict[str, int]:
     """Gives each candidate in turn to the fitting want with most room left; returns job ids with their want."""
     room = [want.count for want in wants]
-    heaps = {requirement: [(-room[index], index) for index in fitting] for requirement, fitting in takers.items()}
+    heaps = {requirement: [(-room[index], index) for index in fitting.wants] for requirement, fitting in takers.items()}
     for heap in heaps.values():
         heapq.heapify(heap)
     choice: dict[str, int] = {}

@@ -10,6 +10,7 @@ from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Moved, Orde
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
+from runner_service.domain.runners import Runner, RunnerState, Told, runner_transition, settled
 from runner_service.store import bodies, runners
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, executions_of, give_up
@@ -67,12 +68,12 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     runner = runners.get(conn, said.runner_id, lock=True)
     if said.session_id < runner.session_id:
         raise StaleWorker(runner_id=said.runner_id)
-    if said.session_id == runner.session_id and said.sync_number < runners.sync_number_of(conn, said.runner_id):
+    if said.session_id == runner.session_id and said.sync_number < runners.sync_of(conn, said.runner_id)[0]:
         raise StaleSync
     now = conn.now()
     new_session = said.session_id != runner.session_id
     same_spool = bool(said.spool_id) and (said.boot_id, said.spool_id) == (runner.boot_id, runner.spool_id)
-    runner = replace(
+    heard = replace(
         runner,
         session_id=said.session_id,
         boot_id=said.boot_id,
@@ -83,33 +84,52 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
         slots=said.slots,
         last_seen_at=now,
         lease_until=now + round(said.lease_seconds * 1e6),
+        load=replace(said.load, at=now) if said.load is not None else runner.load,
     )
-    runners.save(conn, runner, said.sync_number)
+    runners.save_heard(conn, heard, sync_number=said.sync_number, paused=said.paused)
+    takes_work = bool(said.slots) and runner.state in (RunnerState.ACTIVE, RunnerState.STARTING, RunnerState.ERROR)
     ledger = Ledger(conn, now)
     listed = {one.attempt_id: one.fence for one in said.listed}
     orders, moved = [], []
+    active = 0
     for execution in executions_of(conn, conn.all(ACTIVE, {"runner_id": said.runner_id})):
         job, attempt = execution.job, execution.attempt
         assigned = attempt.state is AttemptState.ASSIGNED
+        own = job.bound_to in ("", said.runner_id)
         if listed.get(attempt.attempt_id) == attempt.fence:
             del listed[attempt.attempt_id]
             if assigned:
                 job = confirm(ledger, job, attempt)
                 moved.append(Moved(job.job_id, attempt.attempt_id))
+            active += own
             orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
-        elif assigned and said.slots:
+        elif assigned and (takes_work if own else said.slots):
+            active += own
             orders.append(_order(Action.OFFER, job, attempt))
         else:
             moved.append(Moved(job.job_id, attempt.attempt_id))
             if assigned:
-                _release(ledger, job, "drained")
+                release(ledger, job, "drained")
             elif new_session and same_spool and job.cancel is None:
                 _take_back(ledger, job)
             else:
                 give_up(conn, ledger, execution, FORGOTTEN)
     ledger.flush()
     orders += [Order(action=Action.FORGET, attempt_id=attempt_id, fence=fence) for attempt_id, fence in listed.items()]
-    return BeatAnswer(runner, orders, moved)
+    after = _arrived(heard, said, active, now)
+    if after != heard:
+        runners.save_told(conn, heard, after, now, runner.told.reason)
+    return BeatAnswer(after, orders, moved)
+
+
+def _arrived(runner: Runner, said: Beat, active: int, now: int) -> Runner:
+    """The runner with what its being heard of means for its state. One that was hosted is hosted no more."""
+    if runner.hosted:
+        runner = replace(runner, hosted=False)
+    to = settled(runner, active=active, paused=said.paused, session_id=said.session_id, now=now)
+    if to is None:
+        return runner
+    return runner_transition(runner, to, at=now, told=Told(paused=runner.told.paused, check=runner.told.check))
 
 
 def _order(action: Action, job: Job, attempt: Attempt) -> Order:
@@ -130,7 +150,7 @@ def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str
     released = []
     rows = conn.all(UNCONFIRMED, {"before": now - round(older_than_seconds * 1e6)})
     for execution in executions_of(conn, rows):
-        _release(ledger, execution.job, "unconfirmed")
+        release(ledger, execution.job, "unconfirmed")
         released.append(execution.job.job_id)
     ledger.flush()
     return released
@@ -139,10 +159,10 @@ def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str
 def _take_back(ledger: Ledger, job: Job) -> None:
     """Undoes the confirmation of an attempt that was never started: neither it nor its start has happened."""
     attempts = job.attempts - 1
-    _release(ledger, replace(job, attempts=attempts, started_at=job.started_at if attempts else None), "never_started")
+    release(ledger, replace(job, attempts=attempts, started_at=job.started_at if attempts else None), "never_started")
 
 
-def _release(ledger: Ledger, job: Job, why: str) -> None:
+def release(ledger: Ledger, job: Job, why: str) -> None:
     attempt_id, runner_id = ledger.drop_attempt(job)
     queued = transition(job, JobState.QUEUED, at=ledger.now, attempt_id=attempt_id, runner_id=runner_id)
     ledger.moved(job, queued, "requeued", why)

@@ -14,7 +14,7 @@ from runner_service.domain.logs import HEADER_BYTES, MAX_CHUNK_BYTES, MAX_RECORD
 # Payload length, kind, sequence: see domain.logs.
 _HEADER = struct.Struct("<IBxxxQ8x")
 _STDERR = int(LogStream.STDERR)
-_GAP = int(LogStream.GAP)
+_NO_OUTPUT = frozenset({int(LogStream.GAP), int(LogStream.STEP)})
 
 
 class Piece(NamedTuple):
@@ -55,7 +55,7 @@ def pieces_of(first_sequence: int, records: int, journal: bytes) -> list[Piece]:
         # As the supervisor counts for its seal: whatever is output but not standard error is standard output.
         if kind == _STDERR:
             stderr += size
-        elif kind != _GAP:
+        elif kind not in _NO_OUTPUT:
             stdout += size
         expected += 1
         offset = behind

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from runner_service.domain.jobs import Attempt, Job, JobState, Micros
+from runner_service.domain.runner_feed import JOB_PHRASES, Counts, FeedKind, FeedRun
+from runner_service.store import runner_feed
 from runner_service.store.rows import encode_outcome, job_changes
 from runner_service.store.schema import attempts, job_events, jobs, queue_changes
 from runner_service.store.statements import Connection, Query, integer, number, string
@@ -74,6 +76,7 @@ class Ledger:
         self._added: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []
         self._dropped: list[dict[str, Any]] = []
+        self._feed: list[FeedRun] = []
 
     def created(self, job: Job) -> None:
         """The row itself is inserted by the caller."""
@@ -86,7 +89,7 @@ class Ledger:
         self._event(after, kind, detail)
         return after
 
-    def add_attempt(self, attempt: Attempt) -> None:
+    def add_attempt(self, attempt: Attempt, *, bound_to: str) -> None:
         self._added.append(
             {
                 "attempt_id": attempt.attempt_id,
@@ -106,6 +109,7 @@ class Ledger:
                 "log_bytes": 0,
                 "log_state": 0,
                 "log_sha256": None,
+                "bound_to": bound_to,
             }
         )
 
@@ -138,6 +142,8 @@ class Ledger:
         conn.many(ADD_EVENT, self._events)
         if self._queued:
             conn.run(ADD_QUEUE_CHANGE, {"change": self._queued})
+        if self._feed:  # Last, because it locks the heads of feeds.
+            runner_feed.add(conn, self._feed)
 
     def _event(self, job: Job, kind: str, detail: str) -> None:
         self._events.append(
@@ -150,3 +156,24 @@ class Ledger:
                 "detail": detail,
             }
         )
+        if bound_to := job.bound_to:
+            self._tell_feed(bound_to, job, kind, detail)
+
+    def _tell_feed(self, runner_id: str, job: Job, kind: str, detail: str) -> None:
+        word = job.state.value if kind == "finished" else kind
+        if word not in JOB_PHRASES or (kind == "requeued" and not job.attempts):
+            return
+        level, _ = JOB_PHRASES[word]
+        step = job.outcome.step if job.outcome is not None else 0
+        run = FeedRun(
+            runner_id=runner_id,
+            first=0,
+            kind=FeedKind.EVENT,
+            counts=Counts(**{level.lower(): 1}),
+            first_at=self.now,
+            last_at=self.now,
+            job_id=job.job_id,
+            word=word,
+            step=job.spec.steps[step].name if step < len(job.spec.steps) else "",
+        )
+        self._feed.append(run)

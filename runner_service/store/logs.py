@@ -14,7 +14,7 @@ from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import AttemptState
 from runner_service.domain.logs import LogSeal, LogStatus
 from runner_service.ports.store import LogArchive, LogChunk
-from runner_service.store import journal
+from runner_service.store import journal, runner_feed
 from runner_service.store.journal import Piece
 from runner_service.store.schema import attempts, log_archives, log_chunks
 from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
@@ -27,9 +27,9 @@ LOG_COLUMNS = (
     attempts.c.log_state,
     attempts.c.log_sha256,
 )
-_LOG = select(attempts.c.attempt_id, *LOG_COLUMNS, attempts.c.fence, attempts.c.state).where(
-    attempts.c.attempt_id == string("attempt_id")
-)
+_LOG = select(
+    attempts.c.attempt_id, *LOG_COLUMNS, attempts.c.fence, attempts.c.state, attempts.c.bound_to, attempts.c.job_id
+).where(attempts.c.attempt_id == string("attempt_id"))
 LOG = Query(_LOG)
 LOCKED_LOG = Query(_LOG.with_for_update())
 SAVE_LOG = Query(
@@ -171,23 +171,26 @@ def log_of(attempt_id: str, row: Row) -> Log:
     return Log(attempt_id, *row)
 
 
-def _locked(conn: Connection, attempt_id: str, fence: int) -> Log:
+def _locked(conn: Connection, attempt_id: str, fence: int) -> tuple[Log, str, str]:
+    """The log, the runner that its job is bound to, and the job."""
     row = conn.one(LOCKED_LOG, {"attempt_id": attempt_id}) if is_id(attempt_id) else None
     if row is None or row[7] != fence or row[8] == AttemptState.FINISHED.value:
         raise StaleAttempt(attempt_id=attempt_id, fence=fence)
-    return log_of(attempt_id, row[1:7])
+    return log_of(attempt_id, row[1:7]), row[9], row[10]
 
 
 def append(conn: Connection, attempt_id: str, fence: int, pieces: Sequence[Piece]) -> LogStatus:
-    log = _locked(conn, attempt_id, fence)
+    log, bound_to, job_id = _locked(conn, attempt_id, fence)
     if rows := log.extend(pieces):
         conn.many(ADD_CHUNK, rows)
         conn.run(SAVE_LOG, log.values())
+        if bound_to:
+            runner_feed.output(conn, bound_to, job_id, attempt_id, rows)
     return log.status()
 
 
 def seal(conn: Connection, attempt_id: str, fence: int, wanted: LogSeal) -> LogStatus:
-    log = _locked(conn, attempt_id, fence)
+    log, _, _ = _locked(conn, attempt_id, fence)
     before = log.state
     log.close(wanted)
     if log.state != before:

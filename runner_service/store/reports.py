@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -23,7 +23,7 @@ from runner_service.domain.jobs import (
     transition,
 )
 from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.store import bodies
+from runner_service.store import bodies, runner_feed
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
 from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
@@ -95,6 +95,7 @@ def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: boo
 
 def give_up(conn: Connection, ledger: Ledger, execution: Execution, outcome: Outcome) -> Execution:
     """Ends an attempt that its runner will not report: its log stays as it is."""
+    _take_up(conn, execution, execution.log, ())
     ended = end(ledger, execution, outcome, reported=False)
     if ended.log.state == 0:
         ended.log.give_up()
@@ -136,12 +137,22 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[Verdict]
             verdicts.append(Verdict.LOG_MISSING)
         else:
             logs.append(log)
+            _take_up(conn, execution, log, chunks)
             known[one.attempt_id] = end(ledger, execution._replace(log=log), one.outcome, reported=True)
             verdicts.append(Verdict.ACCEPTED)
     conn.many(ADD_CHUNK, chunks)
     conn.many(SAVE_LOG, [log.values() for log in logs])
     ledger.flush()
     return verdicts
+
+
+def _take_up(conn: Connection, execution: Execution, log: Log, chunks: Sequence[Mapping[str, Any]]) -> None:
+    """Tells the feed of the runner that the job is bound to what came in and what is left."""
+    bound_to, attempt_id = execution.job.bound_to, execution.attempt.attempt_id
+    if bound_to:
+        mine = [chunk for chunk in chunks if chunk["attempt_id"] == attempt_id]
+        runner_feed.output(conn, bound_to, execution.job.job_id, attempt_id, mine)
+        runner_feed.rest(conn, bound_to, execution.job.job_id, attempt_id, records=log.next_sequence, at=conn.now())
 
 
 def _closed(log: Log, one: Report, pieces: Sequence[Piece], chunks: list[dict[str, object]]) -> Log | None:

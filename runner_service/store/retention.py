@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
+from runner_service.store import runner_feed
 from runner_service.store.schema import (
     attempts,
     input_records,
@@ -48,6 +49,7 @@ def drop_jobs(conn: Connection, job_ids: Sequence[str], attempt_ids: Sequence[st
     values = {"attempt_ids": conn.array(attempt_ids)}
     keys = [key for (key,) in conn.all(BLOBS_OF, values)]
     conn.run(DROP_ARCHIVES, values)
+    conn.run(runner_feed.DROP_JOBS, {"job_ids": conn.array(job_ids)})
     for drop in DROPS:
         conn.run(drop, {"job_ids": conn.array(job_ids)})
     conn.reclaim()

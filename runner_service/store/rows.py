@@ -166,7 +166,7 @@ def loss_wait_us(spec: JobSpec) -> int:
     return round(spec.loss_wait_seconds * 1e6) if spec.loss_policy is LossPolicy.WAIT else 0
 
 
-JOB_COLUMNS = tuple(column for column in jobs.c if column.name not in ("requirement", "loss_wait_us"))
+JOB_COLUMNS = tuple(column for column in jobs.c if column.name not in ("requirement", "loss_wait_us", "bound_to"))
 JOB_WIDTH = len(JOB_COLUMNS)
 ATTEMPT_COLUMNS = (
     attempts.c.attempt_id,
@@ -220,6 +220,7 @@ def job_values(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "requirement": requirement_of(job.spec.required_labels),
         "loss_wait_us": loss_wait_us(job.spec),
+        "bound_to": job.bound_to,
         **job_changes(job),
     }
 

@@ -1,30 +1,49 @@
-"""Registered machines."""
+"""Registered machines: rows as domain objects and back, one by one."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
 from runner_service.domain.errors import InvalidArgument, RunnerNotFound
 from runner_service.domain.ids import is_id
-from runner_service.domain.runners import Runner, RunnerState
+from runner_service.domain.runner_config import CleanupPolicy, DockerConfig, ResourceLimits, RunnerConfig
+from runner_service.domain.runners import Load, Resources, Runner, RunnerKind, RunnerProfile, RunnerState, Told
+from runner_service.ports.store.runners import RunnerChange
+from runner_service.store import runner_events
 from runner_service.store.rows import encode_map
-from runner_service.store.schema import runners
-from runner_service.store.statements import Connection, Query, Row, integer, string
+from runner_service.store.schema import runner_profiles, runner_tags, runners
+from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
 
-_ALL = select(*(column for column in runners.c if column.name != "sync_number"))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_UNSEEN = ("sync_number", "paused")
+RUNNER_COLUMNS = tuple(column for column in runners.c if column.name not in _UNSEEN)
+_ALL = select(*RUNNER_COLUMNS)
 _ONE = _ALL.where(runners.c.runner_id == string("runner_id"))
 RUNNER = Query(_ONE)
 LOCKED_RUNNER = Query(_ONE.with_for_update())
-SYNC_NUMBER = Query(select(runners.c.sync_number).where(runners.c.runner_id == string("runner_id")))
+_HEARD = (
+    "labels", "slots", "version", "boot_id", "spool_id", "session_id", "sync_number", "last_seen_at", "lease_until",
+    "load", "paused",
+)  # fmt: skip
+SYNC = Query(select(runners.c.sync_number, runners.c.paused).where(runners.c.runner_id == string("runner_id")))
 ADD_RUNNER = Query(insert(runners))
-SAVE_RUNNER = Query(
-    update(runners)
-    .values({column.name: bindparam(column.name, type_=column.type) for column in runners.c if not column.primary_key})
-    .where(runners.c.runner_id == string("runner_id"))
+
+
+def _saving(names: Iterable[str]) -> Query:
+    values = {name: bindparam(name, type_=runners.c[name].type) for name in names}
+    return Query(update(runners).values(values).where(runners.c.runner_id == string("runner_id")))
+
+
+# What a Sync brings, and what everything else changes: neither writes over the other.
+SAVE_HEARD = _saving(_HEARD)
+SAVE_TOLD = _saving(column.name for column in runners.c if not column.primary_key and column.name not in _HEARD)
+SAVE_ALL = _saving(
+    column.name for column in runners.c if not column.primary_key and column.name not in ("sync_number", "paused")
 )
 # Walks runners_by_name and stops at the limit.
 _ORDERED = _ALL.order_by(runners.c.name, runners.c.runner_id).limit(integer("limit"))
@@ -34,9 +53,26 @@ _BEHIND = or_(
     and_(runners.c.name == string("name"), runners.c.runner_id > string("after")),
 )
 FOLLOWING = Query(_ORDERED.where(runners.c.name >= string("name"), _BEHIND))
+LOCAL = Query(_ALL.where(runners.c.local == number(1)))
+PROFILES = Query(select(runner_profiles).where(among(runner_profiles.c.runner_id, "runner_ids")))
+ADD_PROFILE = Query(insert(runner_profiles))
+SAVE_PROFILE = Query(
+    update(runner_profiles)
+    .values(
+        {
+            column.name: bindparam(column.name, type_=column.type)
+            for column in runner_profiles.c
+            if not column.primary_key
+        }
+    )
+    .where(runner_profiles.c.runner_id == string("runner_id"))
+)
+ADD_TAG = Query(insert(runner_tags))
+DROP_TAGS = Query(delete(runner_tags).where(runner_tags.c.runner_id == string("runner_id")))
 
 
 def runner_of(row: Row) -> Runner:
+    """A runner from `RUNNER_COLUMNS`."""
     return Runner(
         runner_id=row[0],
         name=row[1],
@@ -52,26 +88,102 @@ def runner_of(row: Row) -> Runner:
         session_id=row[11],
         last_seen_at=row[12],
         lease_until=row[13],
+        kind=RunnerKind(row[14]),
+        hosted=bool(row[15]),
+        state_since=row[16],
+        up_us=row[17],
+        told=Told(**json.loads(row[18])),
+        most_jobs=row[19],
+        load=_load_of(row[20]),
     )
 
 
-def _values(runner: Runner, sync_number: int) -> dict[str, Any]:
+def _load_of(text: str) -> Load:
+    cpu, memory, disk, at = json.loads(text)
+    return Load(cpu=cpu, memory=memory, disk=disk, at=at)
+
+
+def _values(runner: Runner) -> dict[str, Any]:
     return {
         "runner_id": runner.runner_id,
         "name": runner.name,
-        "state": runner.state.value,
         "registered_at": runner.registered_at,
         "credential_hash": runner.credential_hash,
+        "local": int(runner.local),
+        **told_values(runner),
+        **heard_values(runner),
+    }
+
+
+def told_values(runner: Runner) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(runner.told).items() if value != getattr(_NOTHING_TOLD, name)}
+    return {
+        "state": runner.state.value,
+        "kind": runner.kind.value,
+        "hosted": int(runner.hosted),
+        "state_since": runner.state_since,
+        "up_us": runner.up_us,
+        "told": _encode(told),
+        "most_jobs": runner.most_jobs,
+    }
+
+
+_NOTHING_TOLD = Told()
+
+
+def heard_values(runner: Runner) -> dict[str, Any]:
+    load = runner.load
+    return {
         "labels": encode_map(runner.labels),
         "slots": runner.slots,
-        "local": int(runner.local),
         "version": runner.version,
         "boot_id": runner.boot_id,
         "spool_id": runner.spool_id,
         "session_id": runner.session_id,
-        "sync_number": sync_number,
         "last_seen_at": runner.last_seen_at,
         "lease_until": runner.lease_until,
+        "load": _encode([load.cpu, load.memory, load.disk, load.at]),
+    }
+
+
+def profile_of(row: Row) -> RunnerProfile:
+    return RunnerProfile(
+        runner_id=row[0],
+        host=row[1],
+        port=row[2],
+        capabilities=tuple(json.loads(row[3])),
+        tags=tuple(json.loads(row[4])),
+        metadata=row[5],
+        resources=Resources(**dict(zip(("cpu_cores", "memory_gb", "disk_gb"), json.loads(row[6]), strict=True))),
+        config=_config_of(row[7]),
+        config_at=row[8],
+    )
+
+
+def _config_of(text: str) -> RunnerConfig:
+    value = json.loads(text)
+    if "cleanup_policy" in value:
+        value["cleanup_policy"] = CleanupPolicy(value["cleanup_policy"])
+    if "resource_limits" in value:
+        value["resource_limits"] = ResourceLimits(**value["resource_limits"])
+    if value.get("docker_config") is not None:
+        docker = value["docker_config"]
+        value["docker_config"] = DockerConfig(**{**docker, "volumes": tuple(docker["volumes"])})
+    return RunnerConfig(**value)
+
+
+def _profile_values(profile: RunnerProfile) -> dict[str, Any]:
+    resources = profile.resources
+    return {
+        "runner_id": profile.runner_id,
+        "host": profile.host,
+        "port": profile.port,
+        "capabilities": _encode(list(profile.capabilities)),
+        "tags": _encode(list(profile.tags)),
+        "metadata": profile.metadata,
+        "resources": _encode([resources.cpu_cores, resources.memory_gb, resources.disk_gb]),
+        "config": _encode(asdict(profile.config)),
+        "config_at": profile.config_at,
     }
 
 
@@ -82,12 +194,22 @@ def get(conn: Connection, runner_id: str, *, lock: bool = False) -> Runner:
     return runner_of(row)
 
 
-def register(conn: Connection, runner: Runner) -> Runner:
+def profiles(conn: Connection, runner_ids: Iterable[str]) -> Mapping[str, RunnerProfile]:
+    rows = conn.all(PROFILES, {"runner_ids": conn.array(list(runner_ids))})
+    return {row[0]: profile_of(row) for row in rows}
+
+
+def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) -> Runner:
+    now = conn.now()
+    profile = profile or RunnerProfile(runner_id=runner.runner_id)
     try:
         old = get(conn, runner.runner_id, lock=True)
     except RunnerNotFound:
-        runner = replace(runner, registered_at=conn.now())
-        conn.run(ADD_RUNNER, _values(runner, 0))
+        runner = replace(runner, registered_at=now, state_since=now)
+        conn.run(ADD_RUNNER, {**_values(runner), "sync_number": 0, "paused": 0})
+        conn.run(ADD_PROFILE, _profile_values(replace(profile, config_at=now)))
+        _save_tags(conn, profile)
+        runner_events.record(conn, runner.runner_id, now, "registered", state=runner.state, detail=runner.name)
         return runner
     # A machine that registers again may still run jobs: what keeps them alive is not taken back.
     runner = replace(
@@ -98,19 +220,68 @@ def register(conn: Connection, runner: Runner) -> Runner:
         spool_id=runner.spool_id or old.spool_id,
         last_seen_at=max(runner.last_seen_at, old.last_seen_at),
         lease_until=max(runner.lease_until, old.lease_until),
+        state_since=old.state_since,
+        up_us=old.up_us,
     )
-    save(conn, runner, sync_number_of(conn, runner.runner_id))
+    conn.run(SAVE_ALL, _values(runner))
     return runner
 
 
-def save(conn: Connection, runner: Runner, sync_number: int) -> None:
-    conn.run(SAVE_RUNNER, _values(runner, sync_number))
+def _save_tags(conn: Connection, profile: RunnerProfile) -> None:
+    rows = [{"tag": tag, "runner_id": profile.runner_id} for tag in dict.fromkeys(profile.tags)]
+    conn.many(ADD_TAG, rows)
 
 
-def sync_number_of(conn: Connection, runner_id: str) -> int:
-    """The number of the last Sync that was taken from the runner's session."""
-    row = conn.one(SYNC_NUMBER, {"runner_id": runner_id})
-    return int(row[0]) if row else 0
+def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner, RunnerProfile]:
+    """Lets ``move`` decide on the locked row what it becomes, and records what is different then."""
+    before = get(conn, runner_id, lock=True)
+    profile = profiles(conn, [runner_id])[runner_id]
+    now = conn.now()
+    made = move(before, profile, now)
+    if made.runner != before:
+        save_told(conn, before, made.runner, now, made.reason)
+    if made.profile != profile:
+        conn.run(SAVE_PROFILE, _profile_values(made.profile))
+        if made.profile.tags != profile.tags:
+            conn.run(DROP_TAGS, {"runner_id": runner_id})
+            _save_tags(conn, made.profile)
+    for kind, detail in made.events:
+        runner_events.record(conn, runner_id, now, kind, state=made.runner.state, detail=detail)
+    return made.runner, made.profile
+
+
+def save_told(conn: Connection, before: Runner, after: Runner, now: int, detail: str = "") -> None:
+    """Writes everything but what a Sync brings, with an event when the state is another."""
+    values = {
+        "runner_id": after.runner_id,
+        "name": after.name,
+        "registered_at": after.registered_at,
+        "credential_hash": after.credential_hash,
+        "local": int(after.local),
+        **told_values(after),
+    }
+    conn.run(SAVE_TOLD, values)
+    if after.state is not before.state:
+        runner_events.record(
+            conn, after.runner_id, now, "state", old_state=before.state, state=after.state, detail=detail
+        )
+
+
+def save_heard(conn: Connection, runner: Runner, *, sync_number: int, paused: bool) -> None:
+    values = {**heard_values(runner), "sync_number": sync_number, "paused": int(paused)}
+    conn.run(SAVE_HEARD, {"runner_id": runner.runner_id, **values})
+
+
+def sync_of(conn: Connection, runner_id: str) -> tuple[int, bool]:
+    """The number of the last Sync that was taken from the runner's session, and whether it said that it is paused."""
+    row = conn.one(SYNC, {"runner_id": runner_id})
+    return (int(row[0]), bool(row[1])) if row else (0, False)
+
+
+def local_runners(conn: Connection) -> Sequence[Runner]:
+    """The servers' own, the one that was heard of last first."""
+    found = [runner_of(row) for row in conn.all(LOCAL)]
+    return sorted(found, key=lambda runner: runner.last_seen_at, reverse=True)
 
 
 def list_runners(conn: Connection, limit: int, after: str) -> list[Runner]:

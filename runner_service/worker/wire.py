@@ -19,6 +19,7 @@ _STREAMS = {
     LogStream.STDERR: log_pb2.LogRecord.STREAM_STDERR,
     LogStream.PTY: log_pb2.LogRecord.STREAM_PTY,
     LogStream.SYSTEM: log_pb2.LogRecord.STREAM_SYSTEM,
+    LogStream.STEP: log_pb2.LogRecord.STREAM_STEP,
     LogStream.GAP: log_pb2.LogRecord.STREAM_GAP,
 }
 

@@ -16,7 +16,7 @@ from runner_service.store import SqlStore
 async def test_a_runner_comes_back_as_it_went_in_with_its_time(store: SqlStore, clock: MovingClock) -> None:
     asked = make_runner(labels={"os": "linux"}, slots=3, local=True, version="1", boot_id="b", session_id=new_id())
     runner = await store.runners.register(asked)
-    assert runner == replace(asked, registered_at=clock.now())
+    assert runner == replace(asked, registered_at=clock.now(), state_since=clock.now())
     assert await store.runners.get(runner.runner_id) == runner
 
 

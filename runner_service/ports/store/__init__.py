@@ -19,11 +19,24 @@ from runner_service.ports.store.lab_agents import LabAgentStore
 from runner_service.ports.store.lab_records import LabRecordStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
 from runner_service.ports.store.queues import QueueStore
-from runner_service.ports.store.runners import RunnerStore
+from runner_service.ports.store.runners import (
+    Advance,
+    Changed,
+    RunnerChange,
+    RunnerFeedStore,
+    RunnerFilter,
+    RunnerPage,
+    RunnerStore,
+    SampleStore,
+    Statistics,
+    Tally,
+)
 
 __all__ = [
+    "Advance",
     "ApiKeyStore",
     "AuditStore",
+    "Changed",
     "ClientStore",
     "DispatchStore",
     "Expired",
@@ -38,8 +51,15 @@ __all__ = [
     "LogStore",
     "QueueStore",
     "RefreshTokenStore",
+    "RunnerChange",
+    "RunnerFeedStore",
+    "RunnerFilter",
+    "RunnerPage",
     "RunnerStore",
+    "SampleStore",
+    "Statistics",
     "Store",
+    "Tally",
 ]
 
 
@@ -48,6 +68,8 @@ class Store(Protocol):
 
     jobs: JobStore
     runners: RunnerStore
+    runner_feed: RunnerFeedStore
+    samples: SampleStore
     dispatch: DispatchStore
     logs: LogStore
     api_keys: ApiKeyStore

@@ -26,7 +26,17 @@ from runner_service.store.schema.queues import (
     lab_results,
     queue_jobs,
 )
-from runner_service.store.schema.runners import runners
+from runner_service.store.schema.runners import (
+    runner_checks,
+    runner_events,
+    runner_feed,
+    runner_feed_heads,
+    runner_feed_logs,
+    runner_profiles,
+    runner_samples,
+    runner_tags,
+    runners,
+)
 
 __all__ = [
     "REVISION",
@@ -56,5 +66,13 @@ __all__ = [
     "queue_jobs",
     "refresh_tokens",
     "requests",
+    "runner_checks",
+    "runner_events",
+    "runner_feed",
+    "runner_feed_heads",
+    "runner_feed_logs",
+    "runner_profiles",
+    "runner_samples",
+    "runner_tags",
     "runners",
 ]

@@ -38,6 +38,8 @@ jobs = Table(
     Column("loss_wait_us", BigInteger, nullable=False),
     # Until when it may be QUEUED; NULL: for ever.
     Column("queue_deadline", BigInteger),
+    # The runner that the required labels name; empty: any.
+    Column("bound_to", word(), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -67,6 +69,33 @@ Index(
     jobs.c.finished_at,
     sqlite_where=text("finished_at IS NOT NULL"),
     postgresql_where=text("finished_at IS NOT NULL"),
+)
+Index(
+    "jobs_bound",
+    jobs.c.bound_to,
+    jobs.c.created_at,
+    jobs.c.job_id,
+    sqlite_where=text("bound_to <> ''"),
+    postgresql_where=text("bound_to <> ''"),
+)
+# Statistics of a runner read nothing but these two.
+Index(
+    "jobs_bound_by_state",
+    jobs.c.bound_to,
+    jobs.c.state,
+    jobs.c.finished_at,
+    jobs.c.started_at,
+    sqlite_where=text("bound_to <> ''"),
+    postgresql_where=text("bound_to <> ''"),
+)
+Index(
+    "jobs_ended_of_runner",
+    jobs.c.runner_id,
+    jobs.c.state,
+    jobs.c.finished_at,
+    jobs.c.started_at,
+    sqlite_where=text("bound_to = '' AND finished_at IS NOT NULL"),
+    postgresql_where=text("bound_to = '' AND finished_at IS NOT NULL"),
 )
 
 job_bodies = Table(
@@ -143,6 +172,8 @@ attempts = Table(
     Column("log_bytes", BigInteger, nullable=False),
     Column("log_state", SmallInteger, nullable=False),
     Column("log_sha256", LargeBinary),
+    # The runner that its job is bound to; empty: any.
+    Column("bound_to", word(), nullable=False),
     Index("attempts_of_job", "job_id"),
     sqlite_with_rowid=False,
 )
@@ -161,4 +192,11 @@ Index(
     attempts.c.log_bytes,
     sqlite_where=text("log_state > 0 AND log_bytes >= 262144"),
     postgresql_where=text("log_state > 0 AND log_bytes >= 262144"),
+)
+Index(
+    "attempts_bound",
+    attempts.c.bound_to,
+    attempts.c.state,
+    sqlite_where=text("bound_to <> '' AND state <> 'FINISHED'"),
+    postgresql_where=text("bound_to <> '' AND state <> 'FINISHED'"),
 )

@@ -12,7 +12,7 @@ from runner_service.store.sql.jobs import SqlJobs
 from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
 from runner_service.store.sql.logs import SqlLogs
 from runner_service.store.sql.queues import SqlQueues
-from runner_service.store.sql.runners import SqlRunners
+from runner_service.store.sql.runners import SqlRunnerFeed, SqlRunners, SqlSamples
 
 __all__ = ["SqlStore"]
 
@@ -26,6 +26,8 @@ class SqlStore:
         self.shared = engine.shared
         self.jobs = SqlJobs(engine)
         self.runners = SqlRunners(engine)
+        self.runner_feed = SqlRunnerFeed(engine)
+        self.samples = SqlSamples(engine)
         self.dispatch = SqlDispatch(engine)
         self.logs = SqlLogs(engine)
         self.api_keys = SqlApiKeys(engine)

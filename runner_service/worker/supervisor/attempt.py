@@ -189,6 +189,9 @@ class Attempt:
         assert self._stdio is not None
         stdio = self._stdio
         self._step += 1
+        if self._step:
+            self._stdio.catch_up()
+            self.journal.begin_step(self._step)
         try:
             argv = self.plan.steps[self._step]
             self.pid = self._confinement.spawn(

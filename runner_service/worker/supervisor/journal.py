@@ -125,6 +125,15 @@ class Journal:
             self._tail_limit = MAX_TAIL_BYTES if self._tail_limit == 0 else self._tail_limit
             self._tail = deque()
 
+    def begin_step(self, index: int) -> None:
+        """Marks that what follows was written while step ``index`` ran."""
+        data = str(index).encode()
+        if self._tail is None:
+            self._append(time_ns(), LogStream.STEP, data)
+        else:
+            self._tail.append((time_ns(), LogStream.STEP, data))
+            self._tail_cost += len(data) + _RECORD_COST
+
     def flush(self) -> bool:
         """Writes what did not fit before; False when it still does not."""
         while self._unwritten:
@@ -188,7 +197,7 @@ class Journal:
         self._digest.update(data)
         if stream is LogStream.STDERR:
             self._stderr_bytes += len(data)
-        else:
+        elif stream is not LogStream.STEP:
             self._stdout_bytes += len(data)
         self._frame(LogRecord(self._records, when, stream, data))
 

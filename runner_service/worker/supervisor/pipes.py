@@ -84,6 +84,15 @@ class Pipe:
         """As /proc/PID/fd shows the writing end too."""
         return self._name or (f"pipe:[{os.fstat(self._fd).st_ino}]" if self._fd >= 0 else "")
 
+    def catch_up(self) -> None:
+        """Reads what is there now, so that what comes later is told apart from it."""
+        left = MAX_LAST_BYTES
+        while self._fd >= 0 and left > 0 and not self._journal.stuck and self._may_read():
+            size = self._read()
+            if size <= 0:
+                break
+            left -= size
+
     def drain(self) -> None:
         """Reads what is left, without waiting, and closes. Nobody writes any more, but for survivors."""
         left = MAX_LAST_BYTES

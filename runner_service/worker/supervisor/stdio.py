@@ -101,6 +101,11 @@ class Stdio:
             os.close(self._stdin)
             self._stdin = -1
 
+    def catch_up(self) -> None:
+        """Takes what was written so far, so that what comes later is told apart from it."""
+        for output in self.outputs:
+            output.catch_up()
+
     def drain(self) -> None:
         """Takes what was written last. Nothing lives any more that could write or read."""
         self.close_inner()

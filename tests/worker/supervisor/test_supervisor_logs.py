@@ -102,3 +102,11 @@ async def test_at_the_spool_limit_jobs_wait_and_go_on_when_there_is_room(
         await hold.client.acked("waiting", taken)
     end = await hold.end("waiting")
     assert (end.outcome.exit_code, end.seal.stdout_bytes, end.seal.stderr_bytes) == (0, 20_000_000, 5)
+
+
+async def test_each_step_but_the_first_is_marked_where_its_output_begins(hold: Hold) -> None:
+    end = await hold.run("a", "echo one; echo oops >&2", "true", "echo three")
+    hold.check_seal("a", end)
+    found = [(record.stream, record.data) for record in hold.records("a")]
+    assert sorted(found[:2]) == [(LogStream.STDOUT, b"one\n"), (LogStream.STDERR, b"oops\n")]
+    assert found[2:] == [(LogStream.STEP, b"1"), (LogStream.STEP, b"2"), (LogStream.STDOUT, b"three\n")]
