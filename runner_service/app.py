@@ -35,6 +35,7 @@ from runner_service.rpc.server import BindError, RpcServer
 from runner_service.running import App
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
+from runner_service.services.exec import Exec
 from runner_service.services.health import Health
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
@@ -103,6 +104,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             reader=reader,
             ingest=ingest,
             inputs=inputs,
+            exec=Exec(reader=reader, inputs=inputs, signals=signals),
             health=health,
             access=access,
             webhooks=webhooks,

@@ -26,6 +26,7 @@ from runner_service.rpc.logs import LogStreamServicer
 from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.server import Registration
 from runner_service.services.dispatch import Dispatch
+from runner_service.services.exec import Exec
 from runner_service.services.health import Health
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
@@ -44,6 +45,7 @@ class Services:
     reader: LogReader
     ingest: LogIngest
     inputs: Inputs
+    exec: Exec
     health: Health
     access: Access
     webhooks: Webhooks
@@ -53,7 +55,9 @@ class Services:
 def native(services: Services) -> list[Registration]:
     """The servicers of ``runner.v1``."""
     return [
-        _adds(command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs)),
+        _adds(
+            command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs, services.exec)
+        ),
         _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
         _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),

@@ -7,6 +7,7 @@
     ├── NotFound
     │   ├── JobNotFound
     │   ├── AttemptNotFound
+    │   ├── RequestNotFound
     │   ├── RunnerNotFound
     │   ├── ApiKeyNotFound
     │   ├── ClientNotFound
@@ -100,6 +101,12 @@ class AttemptNotFound(NotFound):
     """There is no attempt with the id {attempt_id}."""
 
     reason = "ATTEMPT_NOT_FOUND"
+
+
+class RequestNotFound(NotFound):
+    """There is no job that was made with the request id {request_id}, or it is another caller's."""
+
+    reason = "REQUEST_NOT_FOUND"
 
 
 class RunnerNotFound(NotFound):

@@ -85,7 +85,10 @@ class NewJob:
 
     def fingerprint(self) -> str:
         """Tells requests apart that bear the same request id."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        asked = asdict(self)
+        # Who starts a command again in another window means the same command.
+        del asked["terminal_rows"], asked["terminal_columns"]
+        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

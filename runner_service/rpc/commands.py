@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from runner.v1 import command_service_pb2 as pb
 from runner.v1 import command_service_pb2_grpc
-from runner_service.domain.jobs import JobKind
+from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.jobs import Job, JobKind, Stdin
 from runner_service.ports.store import JobFilter
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import commands as convert
+from runner_service.rpc.convert import exec as convert_exec
 from runner_service.rpc.convert import jobs as convert_jobs
 from runner_service.rpc.convert import paging, times
+from runner_service.services.exec import Exec, Given
 from runner_service.services.jobs import Jobs
 
 
 class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, exec: Exec) -> None:
         self._jobs = jobs
+        self._exec = exec
 
     async def RunCommand(self, request: pb.RunCommandRequest, context: Any) -> pb.RunCommandResponse:
         job = await self._jobs.create(convert.new_job(request), by=current_principal.get().name)
@@ -54,3 +59,28 @@ class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
             request.job_id, by=current_principal.get().name, reason=request.reason, kind=JobKind.COMMAND
         )
         return pb.CancelCommandResponse(command=convert.command(job))
+
+    async def ExecCommand(
+        self, requests: AsyncIterator[pb.ExecCommandRequest], context: Any
+    ) -> AsyncIterator[pb.ExecCommandResponse]:
+        first = await anext(aiter(requests), pb.ExecCommandRequest())
+        job = await self._open(first)
+        known = await self._exec.status(job)
+        yield convert_exec.started(job, known)
+        async for item in self._exec.connect(job, cursor=first.attach.cursor, given=_given(requests), known=known):
+            yield convert_exec.response(item)
+
+    async def _open(self, first: pb.ExecCommandRequest) -> Job:
+        by = current_principal.get().name
+        if first.HasField("start"):
+            return await self._jobs.create(convert.new_job(first.start, stdin=Stdin.PIPE), by=by)
+        if not first.HasField("attach"):
+            raise InvalidArgument(field="request", problem="the first message is start or attach")
+        if first.attach.request_id:
+            return await self._jobs.by_request(first.attach.request_id, by=by)
+        return await self._jobs.get(first.attach.job_id)
+
+
+async def _given(requests: AsyncIterator[pb.ExecCommandRequest]) -> AsyncIterator[Given]:
+    async for request in requests:
+        yield convert_exec.given(request)

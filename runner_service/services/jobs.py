@@ -77,6 +77,10 @@ class Jobs:
             raise JobNotFound(job_id=job_id)
         return job
 
+    async def by_request(self, request_id: str, *, origin: str = "native", by: str = "") -> Job:
+        """The job that the same caller made with a request id. Raises `RequestNotFound`."""
+        return await self._store.by_request(origin=origin, created_by=by, request_id=request_id)
+
     async def explain(self, job: Job) -> str:
         """Says why a queued job waits; empty for any other."""
         if job.state is not JobState.QUEUED:

@@ -15,6 +15,7 @@ from runner_service.domain.errors import (
     JobFinished,
     JobNotFound,
     QueueFull,
+    RequestNotFound,
     RunnerError,
 )
 from runner_service.domain.ids import is_id
@@ -125,6 +126,13 @@ def create(conn: Connection, wanted: Sequence[NewJob]) -> list[tuple[Job, bool] 
 def _find_request(conn: Connection, key: tuple[str, str, str]) -> tuple[str, Job] | None:
     row = conn.one(FIND_REQUEST, dict(zip(("origin", "created_by", "request_id"), key, strict=True)))
     return (row[0], get(conn, row[1])) if row else None
+
+
+def by_request(conn: Connection, key: tuple[str, str, str]) -> Job:
+    found = _find_request(conn, key)
+    if found is None:
+        raise RequestNotFound(request_id=key[2])
+    return found[1]
 
 
 def _insert(conn: Connection, made: Sequence[tuple[Job, str]]) -> None:

@@ -19,7 +19,7 @@ class CommandLine:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [str(RUNNER), *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment_of(RUNNER_SERVER=self._server.grpc, **options.pop("env", {})),

@@ -44,6 +44,7 @@ OPEN_HERE = {
     ],
     Role.OPERATOR: [
         "CommandService/RunCommand",
+        "CommandService/ExecCommand",
         "CommandService/CancelCommand",
         "JobService/CreateJob",
         "JobService/CancelJob",

@@ -41,6 +41,19 @@ class Caller:
         self._retry = retry
         self._reached = False
 
+    @property
+    def metadata(self) -> Metadata:
+        """What every call shows."""
+        return self._metadata
+
+    def reached(self) -> None:
+        """The server has answered: from now on it is waited for when it goes away."""
+        self._reached = True
+
+    def met(self, error: aio.AioRpcError) -> ClientError:
+        """The error of our tree for a call that failed."""
+        return self._met(error)
+
     def retry(self) -> Retry:
         return self._retry(self._patience if self._reached else self._connect_patience)
 

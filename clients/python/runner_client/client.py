@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
-
-from google.protobuf.duration_pb2 import Duration
 
 from runner.v1.log_pb2 import LogEnd, LogRecord
 from runner.v1.log_stream_service_pb2 import StreamLogsRequest, StreamLogsResponse
 from runner.v1.log_stream_service_pb2_grpc import LogStreamServiceStub
 from runner_client.calls import CALL_SECONDS, Caller
 from runner_client.channel import DEFAULT_TARGET, Tls, open_channel
+from runner_client.requests import duration_of, new_request_id, run_command
 
 if TYPE_CHECKING:
     from runner.v1.command_pb2 import Command
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
+    from runner_client.exec import ExecSession
 
 WAIT_SECONDS = 60.0
 """How long one WaitJob parks at the server; :meth:`AsyncClient.wait` makes as many as it needs."""
@@ -69,21 +68,69 @@ class AsyncClient:
         tags: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        interactive: bool = False,
+        terminal: tuple[int, int] | None = None,
     ) -> Command:
-        """Queues a command and returns it at once. ``timeout``: seconds; default: the server's own."""
-        from runner.v1.command_service_pb2 import RunCommandRequest
+        """Queues a command and returns it at once.
 
-        request = RunCommandRequest(
-            argv=argv,
+        ``timeout``: seconds; default: the server's own. ``interactive``: :meth:`attach` can give it input; with a
+        ``terminal``, rows and columns, in one.
+        """
+        request = run_command(
+            argv,
+            stdin=interactive or terminal is not None,
+            terminal=terminal,
             environment=environment,
             working_directory=working_directory,
-            timeout=None if timeout is None else _duration(timeout),
+            timeout=timeout,
             priority=priority,
             tags=tags,
             required_labels=required_labels,
-            request_id=request_id or _new_request_id(),
+            request_id=request_id,
         )
         return (await self._caller.unary(self._commands.RunCommand, request)).command
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        terminal: tuple[int, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        working_directory: str = "",
+        timeout: float | None = None,
+        priority: int = 0,
+        tags: Mapping[str, str] | None = None,
+        required_labels: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> ExecSession:
+        """Runs a command with its standard input connected, or attaches to the one that ``request_id`` made before.
+
+        ``terminal``: its rows and columns; without one, input and outputs are pipes.
+        """
+        from runner.v1.command_service_pb2 import ExecCommandRequest
+        from runner_client.exec import ExecSession
+
+        start = run_command(
+            argv,
+            stdin=True,
+            terminal=terminal,
+            environment=environment,
+            working_directory=working_directory,
+            timeout=timeout,
+            priority=priority,
+            tags=tags,
+            required_labels=required_labels,
+            request_id=request_id,
+        )
+        return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(start=start))
+
+    def attach(self, job_id: str = "", *, request_id: str = "", cursor: str = "") -> ExecSession:
+        """Connects with a job, by its id or by the request id that this caller made it with."""
+        from runner.v1.command_service_pb2 import ExecAttach, ExecCommandRequest
+        from runner_client.exec import ExecSession
+
+        attach = ExecAttach(job_id=job_id, request_id=request_id, cursor=cursor)
+        return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(attach=attach))
 
     async def create_job(
         self,
@@ -96,7 +143,7 @@ class AsyncClient:
         """Queues a job and returns it at once."""
         from runner.v1.job_service_pb2 import CreateJobRequest
 
-        request = CreateJobRequest(spec=spec, priority=priority, tags=tags, request_id=request_id or _new_request_id())
+        request = CreateJobRequest(spec=spec, priority=priority, tags=tags, request_id=request_id or new_request_id())
         return (await self._caller.unary(self._jobs.CreateJob, request)).job
 
     async def get_job(self, job_id: str) -> Job:
@@ -148,7 +195,7 @@ class AsyncClient:
         """Returns the job when it has ended, however long that takes; bound it with ``asyncio.timeout``."""
         from runner.v1.job_service_pb2 import WaitJobRequest
 
-        request = WaitJobRequest(job_id=job_id, timeout=_duration(WAIT_SECONDS))
+        request = WaitJobRequest(job_id=job_id, timeout=duration_of(WAIT_SECONDS))
         while True:
             reply = await self._caller.unary(self._jobs.WaitJob, request, seconds=CALL_SECONDS + WAIT_SECONDS)
             if reply.job.HasField("finish_time"):
@@ -252,13 +299,3 @@ class AsyncClient:
 async def _events(messages: AsyncIterator[Any]) -> AsyncIterator[JobEvent]:
     async for message in messages:
         yield message.event
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration
-
-
-def _new_request_id() -> str:
-    return os.urandom(16).hex()

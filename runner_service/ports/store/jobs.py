@@ -66,6 +66,10 @@ class JobStore(Protocol):
         """Raises `JobNotFound`, also for an id of any other form."""
         ...
 
+    async def by_request(self, *, origin: str, created_by: str, request_id: str) -> Job:
+        """The job that the request id made. Raises `RequestNotFound`."""
+        ...
+
     async def list(self, filter: JobFilter, *, limit: int, offset: int = 0, after: str = "") -> JobPage:
         """``limit`` 0: no limit. ``after`` is a page's ``next_after``; ``offset`` then counts from there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.v1 import command_pb2, command_service_pb2
-from runner_service.domain.jobs import Job, JobKind, Step
+from runner_service.domain.jobs import Job, JobKind, Stdin, Step
 from runner_service.domain.requests import NewJob
 from runner_service.rpc.convert import jobs, outcomes, times
 
@@ -27,8 +27,8 @@ def command(value: Job) -> command_pb2.Command:
     )
 
 
-def new_job(request: command_service_pb2.RunCommandRequest) -> NewJob:
-    """What a RunCommand asks for."""
+def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = Stdin.NULL) -> NewJob:
+    """What a RunCommand asks for. ``stdin``: when it does not say."""
     return NewJob(
         kind=JobKind.COMMAND,
         steps=(Step(argv=tuple(request.argv)),),
@@ -39,4 +39,7 @@ def new_job(request: command_service_pb2.RunCommandRequest) -> NewJob:
         tags=dict(request.tags),
         required_labels=dict(request.required_labels),
         request_id=request.request_id,
+        stdin=jobs.STDINS_BACK.get(request.stdin, Stdin.NULL) if request.stdin else stdin,
+        terminal_rows=request.terminal.rows or 24,
+        terminal_columns=request.terminal.columns or 80,
     )

@@ -30,6 +30,9 @@ class SqlJobs:
     async def get(self, job_id: str) -> Job:
         return await self._engine.read(jobs.get, job_id)
 
+    async def by_request(self, *, origin: str, created_by: str, request_id: str) -> Job:
+        return await self._engine.read(jobs.by_request, (origin, created_by, request_id))
+
     async def list(self, filter: JobFilter, *, limit: int, offset: int = 0, after: str = "") -> JobPage:
         return await self._engine.read(listing.list_jobs, filter, limit, offset, after)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import click
 
 from runner_client.cli.report import UNKNOWN
@@ -20,6 +23,9 @@ from runner_client.cli.values import Duration, pairs
     "--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Mark it, to find it again, repeatable."
 )
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
+@click.option("-i", "--interactive", is_flag=True, help="Pass our standard input on.")
+@click.option("-t", "--tty", is_flag=True, help="Give it a terminal, and show that in ours. Mostly as -it.")
+@click.option("--id", "name", default="", metavar="NAME", help="To attach by; again with the same: attach to it.")
 @click.option("-d", "--detach", is_flag=True, help="Print the job id and leave it running.")
 @click.argument("argv", nargs=-1, required=True, metavar="[--] COMMAND [ARGS]...", type=click.UNPROCESSED)
 def command_line(
@@ -32,11 +38,17 @@ def command_line(
     label: dict[str, str],
     tag: dict[str, str],
     priority: int,
+    interactive: bool,
+    tty: bool,
+    name: str,
     detach: bool,
 ) -> int:
     """Run a command and stream its output, as if it ran here.
 
     Options of `runner exec` stand before the command: runner exec --cwd /srv -- make -j4
+
+    With -i our standard input is the command's; with -it in a terminal of its own, which Ctrl-P Ctrl-Q leaves to
+    itself: `runner attach` comes back.
 
     Ctrl-C cancels it, a second one leaves at once. The exit code is the command's; 124: it ran out of time; 125:
     nobody knows how it ended; 126 and 127: it could not be started; 130: cancelled; 128+N: ended by signal N.
@@ -51,19 +63,37 @@ def command_line(
             required_labels=label,
             tags=tag,
             priority=priority,
+            request_id=name or None,
+            interactive=interactive,
+            tty=tty,
             detach=detach,
         ),
         failure=UNKNOWN,
     )
 
 
-async def _execute(session: Session, argv: tuple[str, ...], *, detach: bool, **options: object) -> int:
+async def _execute(
+    session: Session, argv: tuple[str, ...], *, interactive: bool, tty: bool, detach: bool, **options: Any
+) -> int:
     from runner_client.cli.following import Interrupts, follow_to_end, output_for
     from runner_client.cli.output import as_json, print_json, print_line
 
+    terminal = None
+    if tty:
+        from runner_client.cli.interactive import check_terminal
+        from runner_client.cli.terminal import terminal_size
+
+        if interactive and not detach:
+            check_terminal()
+        terminal = terminal_size()
+        options["environment"] = {"TERM": os.environ.get("TERM", "xterm")} | options["environment"]
+    if (interactive or tty) and not detach:
+        return await _interact(session, argv, terminal=terminal, keyboard=interactive, **options)
+    if interactive or tty:
+        options |= {"interactive": True, "terminal": terminal}
     async with session.client() as client:
         with Interrupts(client) as interrupts:
-            job = await client.run(argv, **options)  # type: ignore[arg-type]
+            job = await client.run(argv, **options)
             interrupts.found(job.job_id)
             if not detach:
                 output = output_for(as_json=session.json)
@@ -73,3 +103,18 @@ async def _execute(session: Session, argv: tuple[str, ...], *, detach: bool, **o
     else:
         print_line(job.job_id)
     return 0
+
+
+async def _interact(
+    session: Session, argv: tuple[str, ...], *, terminal: tuple[int, int] | None, keyboard: bool, **options: Any
+) -> int:
+    from runner_client.cli.following import Interrupts
+    from runner_client.cli.interactive import Interaction
+
+    async with session.client() as client:
+        connection = client.exec(argv, terminal=terminal, **options)
+        interaction = Interaction(
+            client, connection, terminal=terminal is not None, keyboard=keyboard, as_json=session.json
+        )
+        with Interrupts(client) as interrupts:
+            return await interaction.run(interrupts)

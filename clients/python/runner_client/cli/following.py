@@ -35,6 +35,8 @@ class Interrupts:
         self._job_id = ""
         self._asked = ""
         self._cancelling: asyncio.Task[None] | None = None
+        self.leaving: Callable[[], object] = lambda: None
+        """What must be done before we leave at once."""
 
     def __enter__(self) -> Interrupts:
         loop = asyncio.get_running_loop()
@@ -57,6 +59,7 @@ class Interrupts:
 
     def _interrupt(self, number: signal.Signals) -> None:
         if self._asked:
+            self.leaving()
             os._exit(INTERRUPTED)
         self._asked = f"the caller got {number.name}"
         if self._job_id:

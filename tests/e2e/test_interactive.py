@@ -1,0 +1,195 @@
+"""Interactive commands through everything: pipes, terminals, WebSockets, and processes killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from e2e_command_line import CommandLine
+from e2e_server import ServerProcess
+from e2e_terminal import Terminal
+from e2e_until import until
+from websockets.asyncio.client import connect
+
+from runner.v1.log_pb2 import LogRecord
+from runner_client import AsyncClient
+
+CommandLines = Callable[[ServerProcess], CommandLine]
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    made: list[Terminal] = []
+
+    def make(server: ServerProcess, *arguments: str) -> Terminal:
+        made.append(Terminal(server, *arguments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+async def test_a_pipe_goes_there_and_back(server: ServerProcess, command_line: CommandLines, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(noise(3_000_000))
+    with (tmp_path / "data").open("rb") as given:
+        process = command_line(server).start("exec", "-i", "--", "cat", stdin=given)
+    out, err = await asyncio.to_thread(process.communicate, None, 60)
+    assert (process.returncode, err) == (0, b"")
+    assert hashlib.sha256(out).digest() == hashlib.sha256(noise(3_000_000)).digest()
+
+
+async def test_a_terminal_is_shown_in_ours_and_ours_is_put_back(
+    server: ServerProcess, terminal: Callable[..., Terminal]
+) -> None:
+    shell = terminal(server, "exec", "-it", "--", "sh", "-c", "stty size; trap 'stty size' WINCH; read line; exit 7")
+    await shell.until(b"40 100\r\n")
+    assert shell.modes() != shell.before
+    shell.resize(33, 99)
+    shell.process.send_signal(signal.SIGWINCH)
+    await shell.until(b"33 99\r\n")
+    shell.type(b"bye\r")
+    assert await shell.code() in (7, 1)  # Some shells end a read when a signal comes.
+    assert shell.modes() == shell.before
+
+
+async def test_ctrl_c_goes_to_the_other_side_and_the_exit_code_comes_back(
+    server: ServerProcess, terminal: Callable[..., Terminal]
+) -> None:
+    script = "trap 'echo interrupted; exit 9' INT; echo up; while :; do sleep 0.05; done"
+    shell = terminal(server, "exec", "-it", "--", "sh", "-c", script)
+    await shell.until(b"up\r\n")
+    await until(lambda: shell.modes() != shell.before, what="raw mode")
+    shell.type(b"\x03")
+    assert await shell.code() == 9
+    assert b"interrupted\r\n" in shell.seen
+    assert shell.modes() == shell.before
+
+
+async def test_our_end_puts_the_terminal_back_and_cancels(
+    server: ServerProcess, terminal: Callable[..., Terminal]
+) -> None:
+    shell = terminal(server, "exec", "-it", "--", "sh", "-c", "echo up; sleep 1000")
+    await shell.until(b"up\r\n")
+    await until(lambda: shell.modes() != shell.before, what="raw mode")
+    shell.process.send_signal(signal.SIGTERM)
+    assert await shell.code() == 130
+    assert shell.modes() == shell.before
+
+
+async def test_detach_and_attach_again_by_a_name(server: ServerProcess, terminal: Callable[..., Terminal]) -> None:
+    script = "echo up; while read line; do echo got:$line; done; exit 3"
+    name = f"name-{os.getpid()}"
+    first = terminal(server, "exec", "-it", "--id", name, "--", "sh", "-c", script)
+    await first.until(b"up\r\n")
+    await until(lambda: first.modes() != first.before, what="raw mode")
+    first.type(b"one\r")
+    await first.until(b"got:one\r\n")
+    first.type(b"\x10")
+    first.type(b"\x11")
+    assert await first.code() == 0
+    assert first.modes() == first.before
+    second = terminal(server, "attach", "--id", name)
+    await second.until(b"got:one\r\n")
+    await until(lambda: second.modes() != second.before, what="raw mode")
+    second.type(b"two\r")
+    await second.until(b"got:two\r\n")
+    assert second.seen.count(b"got:") == 2
+    third = terminal(server, "exec", "-it", "--id", name, "--", "sh", "-c", script)
+    await third.until(b"got:two\r\n")
+    second.type(b"\x04")
+    assert (await second.code(), await third.code()) == (3, 3)
+
+
+async def test_it_needs_a_terminal_for_one(server: ServerProcess, command_line: CommandLines) -> None:
+    code, out, err = await command_line(server)("exec", "-it", "--", "true")
+    assert (code, out) == (2, "")
+    assert "terminal" in err
+    code, out, _ = await command_line(server)("exec", "-t", "--", "sh", "-c", "test -t 1 && echo yes")
+    assert (code, out) == (0, "yes\r\n")
+
+
+async def test_by_websocket(server: ServerProcess) -> None:
+    url = f"{server.http.replace('http', 'ws')}/api/v2/commands:exec"
+    text = b""
+    async with connect(url, proxy=None) as socket:
+        await socket.send(json.dumps({"start": {"argv": ["cat"]}}))
+        started = json.loads(await socket.recv())["started"]
+        assert started["input"]["limitOffset"]
+        for data in (b"hello ", b"world"):
+            await socket.send(json.dumps({"input": {"record": {"data": base64.b64encode(data).decode()}}}))
+        await socket.send(json.dumps({"input": {"record": {"end": {}}}}))
+        async for frame in socket:
+            message = json.loads(frame)
+            for record in message.get("output", {}).get("records", ()):
+                text += base64.b64decode(record["data"])
+            if "end" in message:
+                break
+        assert message["end"]["state"] == "STATE_SUCCEEDED"
+    assert text == b"hello world"
+    async with connect(url, proxy=None) as socket:
+        await socket.send(json.dumps({"attach": {"jobId": started["jobId"]}}))
+        kinds = [next(iter(json.loads(frame))) async for frame in socket]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "end"
+
+
+async def copied(client: AsyncClient, data: bytes, disturb: Callable[[int], None]) -> bytes:
+    """Gives data to `cat` in pieces, disturbing in between, and returns what comes back."""
+    session = client.exec(["cat"])
+    got = b""
+
+    async def give() -> None:
+        for at in range(0, len(data), 100_000):
+            await session.write(data[at : at + 100_000])
+            disturb(at)
+        session.finish()
+
+    giving = asyncio.create_task(give())
+    async for message in session.output():
+        got += b"".join(record.data for record in message.records if record.stream == LogRecord.STREAM_STDOUT)
+    await giving
+    assert session.end is not None
+    assert session.end.outcome.exit_code == 0
+    return got
+
+
+async def test_a_server_that_is_killed_loses_and_repeats_nothing(own_server: ServerProcess) -> None:
+    own_server.start()
+    restarting: list[asyncio.Task[None]] = []
+
+    def disturb(at: int) -> None:
+        if at in (400_000, 1_100_000):
+            own_server.kill()
+            restarting.append(asyncio.create_task(asyncio.to_thread(own_server.start)))
+
+    async with own_server.client() as client:
+        async with asyncio.timeout(60):
+            assert await copied(client, noise(1_500_000), disturb) == noise(1_500_000)
+        await asyncio.gather(*restarting)
+
+
+async def test_a_worker_that_is_killed_loses_and_repeats_nothing(own_server: ServerProcess) -> None:
+    own_server.start()
+    killed: list[int] = []
+
+    def disturb(at: int) -> None:
+        if at in (400_000, 1_100_000) and own_server.worker_pid:
+            killed.append(own_server.worker_pid)
+            os.kill(own_server.worker_pid, signal.SIGKILL)
+
+    async with own_server.client() as client, asyncio.timeout(60):
+        assert await copied(client, noise(1_500_000), disturb) == noise(1_500_000)
+    assert killed
