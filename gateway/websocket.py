@@ -145,6 +145,10 @@ class WebSocketExchange(Exchange):
 
     async def _messages(self, endpoint: Endpoint, head: Any, frames: asyncio.Queue[Any]) -> AsyncIterator[Any]:
         binder, bad_frame_field = endpoint.binder, endpoint.rules.bad_frame_field
+        if endpoint.rules.head_first:
+            opening = binder.new()
+            opening.MergeFrom(head)
+            yield opening
         while (frame := await frames.get()) is not None:
             part = frame.encode() if isinstance(frame, str) else frame
             if len(part) > endpoint.max_body_bytes:

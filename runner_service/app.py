@@ -26,6 +26,7 @@ from runner_service.domain.webhooks import allowed_hosts
 from runner_service.http import HttpBindError, HttpServer
 from runner_service.local_runner import LocalRunner
 from runner_service.outside import Network
+from runner_service.ports.registries import RemoteRegistry
 from runner_service.registrations import Services, dialects, native
 from runner_service.rpc.access import READ_HEADERS
 from runner_service.rpc.interceptors import GuardInterceptor
@@ -33,16 +34,19 @@ from runner_service.rpc.limiter import Limiter
 from runner_service.rpc.rate_limits import RateLimits
 from runner_service.rpc.server import BindError, RpcServer
 from runner_service.running import App
+from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.exec import Exec
 from runner_service.services.health import Health
+from runner_service.services.images import Images
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
 from runner_service.services.runners import Runners
 from runner_service.services.webhooks import Webhooks
+from runner_service.shipped import shipped_images
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
 from runner_service.worker.supervisor.paths import private_directory, short_socket_path
 
@@ -87,6 +91,17 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)
         inputs = Inputs(store=store.inputs, jobs=store.jobs, signals=signals)
+        registry = open_registry(settings, stack)
+        images = Images(store=store.images, blobs=blobs, remote=registry)
+        links = AgentLinks(store=store.agents, images=images, reader=reader, stdin=inputs, signals=signals)
+        agents = Agents(store=store.agents, jobs=jobs, images=images, links=links, signals=signals)
+        chats = Chats(
+            store=store.agents,
+            links=links,
+            signals=signals,
+            clock=clock,
+            silence_seconds=settings.agents.silence_seconds,
+        )
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
@@ -105,6 +120,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             ingest=ingest,
             inputs=inputs,
             exec=Exec(reader=reader, inputs=inputs, signals=signals),
+            images=images,
+            agents=agents,
+            chats=chats,
+            agent_events=AgentEvents(store=store.agents, jobs=store.jobs, signals=signals, clock=clock),
+            agent_logs=AgentLogs(store=store.agents, jobs=store.jobs, reader=reader),
             health=health,
             access=access,
             webhooks=webhooks,
@@ -141,6 +161,10 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         grpc_port = await rpc.listen(settings.server.grpc, tls=tls)
         bound = [await http.listen(address) for address in settings.server.http_addresses]
 
+        if settings.agents.shipped_images:
+            for name, manifest, packed in shipped_images():
+                await images.add(manifest, packed, name=name)
+
         # Before any worker can be heard: the time that the server was away is nobody's fault.
         if not store.shared:
             await store.dispatch.renew_leases(lease_seconds=times.lease)
@@ -165,7 +189,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             keep_seconds=settings.retention.jobs_days * 86_400,
             sweep_seconds=settings.retention.sweep_seconds,
         )
-        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run()]
+        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run()]
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()
         stack.push_async_callback(rpc.stop, 0)
@@ -210,6 +234,21 @@ async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def open_registry(settings: Settings, stack: AsyncExitStack) -> RemoteRegistry | None:
+    """The registry elsewhere, if the settings name one."""
+    if not settings.agents.registry_url:
+        return None
+    from runner_service.registries import OciRegistry  # loads an HTTP client, which few need
+
+    registry = OciRegistry(
+        settings.agents.registry_url,
+        username=settings.agents.registry_username,
+        password=settings.agents.registry_password,
+    )
+    stack.push_async_callback(registry.close)
+    return registry
 
 
 def _defaults(settings: Settings) -> JobDefaults:

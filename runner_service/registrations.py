@@ -8,9 +8,14 @@ from typing import Any
 
 from runner.dialects.common.v1 import health_service_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
+from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
+from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
+from runner.dialects.sentinelstacks.v1 import image_service_pb2_grpc as sentinel_images_pb2_grpc
 from runner.v1 import (
+    agent_service_pb2_grpc,
     command_service_pb2_grpc,
     dispatch_service_pb2_grpc,
+    image_service_pb2_grpc,
     job_service_pb2_grpc,
     log_stream_service_pb2_grpc,
     runner_service_pb2_grpc,
@@ -19,15 +24,20 @@ from runner_service.access import Access
 from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
 from runner_service.dialects.sct import SctCommandServicer
+from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
+from runner_service.rpc.agents import AgentServicer
 from runner_service.rpc.commands import CommandServicer
 from runner_service.rpc.dispatch import DispatchServicer
+from runner_service.rpc.images import ImageServicer
 from runner_service.rpc.jobs import JobServicer
 from runner_service.rpc.logs import LogStreamServicer
 from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.server import Registration
+from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chats
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.exec import Exec
 from runner_service.services.health import Health
+from runner_service.services.images import Images
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
@@ -46,6 +56,11 @@ class Services:
     ingest: LogIngest
     inputs: Inputs
     exec: Exec
+    images: Images
+    agents: Agents
+    chats: Chats
+    agent_events: AgentEvents
+    agent_logs: AgentLogs
     health: Health
     access: Access
     webhooks: Webhooks
@@ -65,12 +80,23 @@ def native(services: Services) -> list[Registration]:
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
             DispatchServicer(services.dispatch, services.ingest, services.inputs),
         ),
+        *_agents(services),
+    ]
+
+
+def _agents(services: Services) -> list[Registration]:
+    agents = AgentServicer(
+        agents=services.agents, chats=services.chats, events=services.agent_events, logs=services.agent_logs
+    )
+    return [
+        _adds(agent_service_pb2_grpc.add_AgentServiceServicer_to_server, agents),
+        _adds(image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(services.images)),
     ]
 
 
 def dialects(services: Services) -> list[Registration]:
     """The façades, a function each."""
-    return [*_common(services), *_sct(services)]
+    return [*_common(services), *_sct(services), *_sentinel(services)]
 
 
 def _common(services: Services) -> list[Registration]:
@@ -85,6 +111,18 @@ def _sct(services: Services) -> list[Registration]:
         max_output_bytes=services.settings.sct.max_output_bytes,
     )
     return [_adds(sct_pb2_grpc.add_CommandServiceServicer_to_server, servicer)]
+
+
+def _sentinel(services: Services) -> list[Registration]:
+    agents = SentinelAgentServicer(
+        agents=services.agents, chats=services.chats, events=services.agent_events, logs=services.agent_logs
+    )
+    images, login = SentinelImageServicer(services.images), SentinelAuthServicer(services.access.logins)
+    return [
+        _adds(sentinel_agents_pb2_grpc.add_AgentServiceServicer_to_server, agents),
+        _adds(sentinel_images_pb2_grpc.add_ImageServiceServicer_to_server, images),
+        _adds(sentinel_auth_pb2_grpc.add_AuthServiceServicer_to_server, login),
+    ]
 
 
 def _adds(add: Callable[[Any, Any], None], servicer: object) -> Registration:

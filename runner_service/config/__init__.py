@@ -7,6 +7,7 @@ ignored, so that the configuration files of existing installations are accepted 
 
 from __future__ import annotations
 
+from runner_service.config.agents import Agents
 from runner_service.config.base import Address, ConfigError, Section
 from runner_service.config.dialects import Account, KubeAgents, LabClient, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.limits import RateLimits, Webhooks
@@ -19,6 +20,7 @@ from runner_service.config.settings import Settings, default_data_dir
 __all__ = [
     "Account",
     "Address",
+    "Agents",
     "ConfigError",
     "Executor",
     "Key",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runner_service.config.agents import Agents
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.limits import RateLimits, Webhooks
 from runner_service.config.running import Executor, Logging, Retention, Store
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     rate_limits: RateLimits = RateLimits()
     webhooks: Webhooks = Webhooks()
+    agents: Agents = Agents()
     sct: Sct = Sct()
     rustci: RustCi = RustCi()
     testflinger: Testflinger = Testflinger()

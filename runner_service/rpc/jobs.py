@@ -7,7 +7,6 @@ from typing import Any
 
 from runner.v1 import job_service_pb2 as pb
 from runner.v1 import job_service_pb2_grpc
-from runner_service.domain.errors import InvalidArgument
 from runner_service.ports.store import JobFilter
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import inputs as convert_inputs
@@ -65,7 +64,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         return pb.WaitJobResponse(job=convert.job(await self._jobs.wait(request.job_id, seconds=seconds)))
 
     async def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
-        after = _event_number(request.last_event_id) if request.last_event_id else request.after
+        after = paging.event_number(request.last_event_id) if request.last_event_id else request.after
         async for event in self._jobs.watch(job_id=request.job_id, after=after):
             yield pb.WatchJobsResponse(event=convert.event(event))
 
@@ -78,9 +77,3 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
     async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:
         attempts = await self._jobs.attempts(request.job_id)
         return pb.ListAttemptsResponse(attempts=[convert.attempt(attempt) for attempt in attempts])
-
-
-def _event_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidArgument(field="last_event_id", problem="give the sequence of an event")
-    return int(text)

@@ -42,6 +42,19 @@ class Jobs:
             QueueFull, StorageFull: Nothing was stored.
             Unavailable: The server stops.
         """
+        job, fingerprint, limit = self.draft(request, by=by)
+        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=limit)
+        if fresh:
+            self._signals.publish((QUEUE, EVENTS))
+        return stored
+
+    def draft(self, request: NewJob, *, by: str = "") -> tuple[Job, str, int]:
+        """The job that a request asks for, not stored yet; its fingerprint, and how long the queue may be.
+
+        Raises:
+            InvalidArgument: Names the field.
+            Unavailable: The server stops.
+        """
         if not self._accepting:
             raise Unavailable(retry_after=1)
         spec = make_spec(request, self._defaults)
@@ -60,11 +73,7 @@ class Jobs:
             request_id=request.request_id,
             created_by=by,
         )
-        fingerprint = request.fingerprint() if request.request_id else ""
-        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=self._defaults.queue_limit)
-        if fresh:
-            self._signals.publish((QUEUE, EVENTS))
-        return stored
+        return job, request.fingerprint() if request.request_id else "", self._defaults.queue_limit
 
     async def get(self, job_id: str, *, origin: str | None = None, kind: JobKind | None = None) -> Job:
         """Returns one job.

@@ -111,6 +111,10 @@ class Habits(habits_pb2_grpc.HabitServiceServicer):
             else:
                 yield habits_pb2.Frame(room=frame.room, text=f"re: {frame.text}")
 
+    async def Meet(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async for frame in requests:
+            yield habits_pb2.Frame(room=frame.room, text=f"{frame.room}: {frame.text}")
+
     async def Echo(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         async for request in requests:
             yield request

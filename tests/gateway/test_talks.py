@@ -52,6 +52,13 @@ async def test_the_server_speaks_first_and_sees_the_token_of_the_query(url: str)
         assert json.loads(await talk.recv())["text"] == "re: hi"
 
 
+async def test_the_head_of_the_request_comes_before_any_frame(url: str) -> None:
+    async with connect(f"{url}/meet/lobby") as talk:
+        assert json.loads(await talk.recv())["text"] == "lobby: "
+        await talk.send('{"text": "hi"}')
+        assert json.loads(await talk.recv())["text"] == "lobby: hi"
+
+
 async def test_a_call_that_is_refused_is_answered_before_the_upgrade(url: str) -> None:
     with pytest.raises(InvalidStatus) as error:
         async with connect(f"{url}/talk/lobby?token=nobody"):

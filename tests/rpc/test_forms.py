@@ -136,7 +136,7 @@ REGISTRY, AGENTS, LOGIN = Rule(REQUIRED, Role.OPERATOR), Rule(OPTIONAL, Role.OPE
         pytest.param({}, REGISTRY, HERE, "CREDENTIALS_MISSING", id="the registry always"),
         pytest.param({}, AGENTS, HERE, None, id="agents not"),
         pytest.param({"sentinel": {"require_auth": True}}, AGENTS, HERE, "CREDENTIALS_MISSING", id="unless set"),
-        pytest.param({"sentinel": {"require_auth": True}}, Rule(OPTIONAL, Role.NONE), HERE, None, id="sockets never"),
+        pytest.param({"sentinel": {"require_auth": True}}, Rule(OPEN, Role.OPERATOR), HERE, None, id="sockets never"),
         pytest.param({}, AGENTS, THERE, "CREDENTIALS_MISSING", id="nothing is open to other machines"),
         pytest.param({}, LOGIN, THERE, None, id="but login"),
     ],

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from runner_service.ports.store.agents import AgentStore
 from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.audit import AuditStore
 from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
+from runner_service.ports.store.images import ImagePage, ImageStore
 from runner_service.ports.store.inputs import InputStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
 from runner_service.ports.store.lab_agents import LabAgentStore
@@ -34,12 +36,15 @@ from runner_service.ports.store.runners import (
 
 __all__ = [
     "Advance",
+    "AgentStore",
     "ApiKeyStore",
     "AuditStore",
     "Changed",
     "ClientStore",
     "DispatchStore",
     "Expired",
+    "ImagePage",
+    "ImageStore",
     "InputStore",
     "JobFilter",
     "JobPage",
@@ -66,6 +71,8 @@ __all__ = [
 class Store(Protocol):
     """All of it, open. Made by ``store.open_store(url, …)``, an async context manager."""
 
+    agents: AgentStore
+    images: ImageStore
     jobs: JobStore
     runners: RunnerStore
     runner_feed: RunnerFeedStore

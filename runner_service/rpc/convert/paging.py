@@ -1,4 +1,4 @@
-"""Page sizes and skips."""
+"""Page sizes, skips, and places in the log of events."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def skip(asked: int) -> int:
     if asked < 0:
         raise InvalidArgument(field="skip", problem="give a number of 0 or more")
     return asked
+
+
+def event_number(text: str) -> int:
+    """The place that a browser's EventSource sends back. Raises `InvalidArgument` for what is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidArgument(field="last_event_id", problem="give the sequence of an event")
+    return int(text)

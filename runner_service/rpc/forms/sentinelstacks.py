@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.gateway.v1 import options_pb2
 from runner_service.domain.errors import CredentialsInvalid, CredentialsMissing, CredentialsScheme, TokenRefused
-from runner_service.domain.principals import Principal, Role, demand
+from runner_service.domain.principals import Principal, demand
 from runner_service.rpc.access import ANYBODY, Caller, Rule
 from runner_service.services.auth import Auth, CredentialKind, Logins, parse_authorization
 
@@ -12,8 +12,9 @@ from runner_service.services.auth import Auth, CredentialKind, Logins, parse_aut
 class SentinelForm:
     """``Authorization: Bearer TOKEN``, in WebSockets also ``?token=`` (the gateway hands it on in the same place).
 
-    REQUIRED RPCs (the registry) demand it always; those with a role when ``require_auth`` is on; others (login) never,
-    on this machine. Keys of the service are taken in the place of a token.
+    REQUIRED RPCs (the registry) demand it always; OPTIONAL ones when ``require_auth`` is on; OPEN ones (WebSockets, as
+    the document's clients open them) and login never, on this machine. Keys of the service are taken in the place of a
+    token.
     """
 
     any_origin = False
@@ -27,7 +28,7 @@ class SentinelForm:
         if caller.authorization is None:
             if rule.access == options_pb2.ACCESS_PUBLIC:
                 return ANYBODY
-            asked = self._require_auth and rule.role is not Role.NONE
+            asked = self._require_auth and rule.access == options_pb2.ACCESS_OPTIONAL
             if rule.access == options_pb2.ACCESS_REQUIRED or asked or caller.closed:
                 raise CredentialsMissing()
             return ANYBODY

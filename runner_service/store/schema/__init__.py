@@ -8,9 +8,11 @@ Times are integer microseconds. Text that is ordered is compared byte by byte on
 
 from __future__ import annotations
 
+from runner_service.store.schema.agents import agents
 from runner_service.store.schema.audit import audit_entries
 from runner_service.store.schema.base import REVISION, metadata
 from runner_service.store.schema.credentials import api_keys, clients, refresh_tokens
+from runner_service.store.schema.images import image_tags, images
 from runner_service.store.schema.inputs import input_records, inputs
 from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
 from runner_service.store.schema.logs import log_archives, log_chunks
@@ -40,10 +42,13 @@ from runner_service.store.schema.runners import (
 
 __all__ = [
     "REVISION",
+    "agents",
     "api_keys",
     "attempts",
     "audit_entries",
     "clients",
+    "image_tags",
+    "images",
     "input_records",
     "inputs",
     "job_bodies",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
+from runner_service.store.sql.agents import SqlAgents
 from runner_service.store.sql.audit import SqlAudit
 from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
 from runner_service.store.sql.dispatch import SqlDispatch
+from runner_service.store.sql.images import SqlImages
 from runner_service.store.sql.inputs import SqlInputs
 from runner_service.store.sql.jobs import SqlJobs
 from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
@@ -24,6 +26,8 @@ class SqlStore:
         self.engine = engine
         self.signals = signals
         self.shared = engine.shared
+        self.agents = SqlAgents(engine)
+        self.images = SqlImages(engine)
         self.jobs = SqlJobs(engine)
         self.runners = SqlRunners(engine)
         self.runner_feed = SqlRunnerFeed(engine)

@@ -11,7 +11,10 @@
     │   ├── RunnerNotFound
     │   ├── ApiKeyNotFound
     │   ├── ClientNotFound
-    │   └── LabAgentNotFound
+    │   ├── LabAgentNotFound
+    │   ├── AgentNotFound
+    │   ├── ImageNotFound
+    │   └── ToolNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
     │   ├── StaleAttempt
@@ -20,7 +23,8 @@
     │   ├── LogSealed
     │   ├── InputNotTaken
     │   ├── InputEnded
-    │   └── RunnerBusy
+    │   ├── RunnerBusy
+    │   └── AgentNotRunning
     ├── AlreadyExists
     │   └── JobExists
     ├── ResourceExhausted        try again later
@@ -50,9 +54,12 @@
     ├── PermissionDenied
     │   ├── WebhookForbidden
     │   └── AgentTaken
+    ├── DeadlineExceeded         it took longer than it may
+    │   └── AgentSilent
     └── Unavailable              this server cannot now; another or a later call can
         ├── WebhookUnreachable
-        └── RunnerUnavailable    a runner cannot
+        ├── RunnerUnavailable    a runner cannot
+        └── RegistryUnavailable
 
 The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
 table in ``rpc.errors`` maps the second floor of the tree to gRPC codes. ``reason`` is a stable word for programs.
@@ -60,35 +67,22 @@ table in ``rpc.errors`` maps the second floor of the tree to gRPC codes. ``reaso
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-
-class RunnerError(Exception):
-    """The service met an error of its own."""
-
-    reason: ClassVar[str] = "INTERNAL"
-
-    def __init__(self, message: str | None = None, *, retry_after: float | None = None, **metadata: object) -> None:
-        self.metadata = {name: str(value) for name, value in metadata.items()}
-        self.retry_after = retry_after
-        """Seconds after which it makes sense to try again; ``None`` when nothing is known."""
-        super().__init__(message or (self.__doc__ or "").split("\n", 1)[0].format(**metadata))
-
-    @property
-    def message(self) -> str:
-        return str(self)
-
-
-class InvalidArgument(RunnerError):
-    """The field {field} is not valid: {problem}."""
-
-    reason = "INVALID_ARGUMENT"
-
-
-class NotFound(RunnerError):
-    """There is no such thing here."""
-
-    reason = "NOT_FOUND"
+from runner_service.domain.errors.agents import AgentNotFound as AgentNotFound
+from runner_service.domain.errors.agents import AgentNotRunning as AgentNotRunning
+from runner_service.domain.errors.agents import AgentSilent as AgentSilent
+from runner_service.domain.errors.agents import ImageNotFound as ImageNotFound
+from runner_service.domain.errors.agents import RegistryUnavailable as RegistryUnavailable
+from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
+from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists
+from runner_service.domain.errors.kinds import DeadlineExceeded as DeadlineExceeded
+from runner_service.domain.errors.kinds import FailedPrecondition as FailedPrecondition
+from runner_service.domain.errors.kinds import InvalidArgument as InvalidArgument
+from runner_service.domain.errors.kinds import NotFound as NotFound
+from runner_service.domain.errors.kinds import PermissionDenied as PermissionDenied
+from runner_service.domain.errors.kinds import ResourceExhausted as ResourceExhausted
+from runner_service.domain.errors.kinds import RunnerError as RunnerError
+from runner_service.domain.errors.kinds import Unauthenticated as Unauthenticated
+from runner_service.domain.errors.kinds import Unavailable as Unavailable
 
 
 class JobNotFound(NotFound):
@@ -131,12 +125,6 @@ class LabAgentNotFound(NotFound):
     """There is no agent called {agent}."""
 
     reason = "LAB_AGENT_NOT_FOUND"
-
-
-class FailedPrecondition(RunnerError):
-    """The state of things forbids this now."""
-
-    reason = "FAILED_PRECONDITION"
 
 
 class JobFinished(FailedPrecondition):
@@ -187,22 +175,10 @@ class RunnerBusy(FailedPrecondition):
     reason = "RUNNER_BUSY"
 
 
-class AlreadyExists(RunnerError):
-    """The request id {request_id} was used before for another request. Use a new one."""
-
-    reason = "REQUEST_ID_REUSED"
-
-
 class JobExists(AlreadyExists):
     """There is another job with the id {job_id} already."""
 
     reason = "JOB_EXISTS"
-
-
-class ResourceExhausted(RunnerError):
-    """The service has no room for this now. Try again later."""
-
-    reason = "RESOURCE_EXHAUSTED"
 
 
 class QueueFull(ResourceExhausted):
@@ -233,12 +209,6 @@ class RateLimited(ResourceExhausted):
     """Rate limit of {limit} requests per {window_seconds} seconds exceeded"""
 
     reason = "RATE_LIMITED"
-
-
-class Unauthenticated(RunnerError):
-    """The call carries no valid credential."""
-
-    reason = "UNAUTHENTICATED"
 
 
 class CredentialsMissing(Unauthenticated):
@@ -343,12 +313,6 @@ class RefreshTokenExpired(RefreshTokenRefused):
     reason = "REFRESH_TOKEN_EXPIRED"
 
 
-class PermissionDenied(RunnerError):
-    """This call needs the role {needed}; the credential has the role {role}."""
-
-    reason = "ROLE_INSUFFICIENT"
-
-
 class WebhookForbidden(PermissionDenied):
     """The service does not call {host}: {problem}. The setting webhooks.allowed_hosts names where it may call."""
 
@@ -359,12 +323,6 @@ class AgentTaken(PermissionDenied):
     """The agent {agent} belongs to another credential."""
 
     reason = "AGENT_TAKEN"
-
-
-class Unavailable(RunnerError):
-    """The server is stopping and takes no new work. Try again in a moment."""
-
-    reason = "SERVER_STOPPING"
 
 
 class WebhookUnreachable(Unavailable):

@@ -1,0 +1,7 @@
+"""SentinelStacks: agents made from images, which people chat with."""
+
+from runner_service.dialects.sentinelstacks.agents import SentinelAgentServicer
+from runner_service.dialects.sentinelstacks.images import SentinelImageServicer
+from runner_service.dialects.sentinelstacks.login import SentinelAuthServicer
+
+__all__ = ["SentinelAgentServicer", "SentinelAuthServicer", "SentinelImageServicer"]

@@ -1,0 +1,41 @@
+"""Errors of managed agents and their images."""
+
+from __future__ import annotations
+
+from runner_service.domain.errors.kinds import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+
+
+class AgentNotFound(NotFound):
+    """There is no agent with the id {agent_id}. `runner agents` lists those that there are."""
+
+    reason = "AGENT_NOT_FOUND"
+
+
+class ImageNotFound(NotFound):
+    """There is no image {reference}. `runner images` lists those that are here, `runner images pull` gets others."""
+
+    reason = "IMAGE_NOT_FOUND"
+
+
+class ToolNotFound(NotFound):
+    """The agent has no tool {tool}: its image declares {known}."""
+
+    reason = "TOOL_NOT_FOUND"
+
+
+class AgentNotRunning(FailedPrecondition):
+    """The agent {agent_id} is not running ({problem}) and answers nothing."""
+
+    reason = "AGENT_NOT_RUNNING"
+
+
+class AgentSilent(DeadlineExceeded):
+    """The agent has not answered for {seconds} seconds. It may still be at work; the answer is no longer waited for."""
+
+    reason = "AGENT_SILENT"
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry {registry} cannot be used now: {problem}."""
+
+    reason = "REGISTRY_UNAVAILABLE"

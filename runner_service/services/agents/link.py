@@ -1,0 +1,198 @@
+"""The one reader of an agent's output on this server: hands lines to the chats that wait for them, and records what
+the agent did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runner_service.domain.agent_lines import AgentLine, LineKind, read_line, read_message_ref, read_tool_ref
+from runner_service.domain.agents import AgentNote, AgentView
+from runner_service.domain.errors import AgentNotFound, JobFinished, JobNotFound, RunnerError
+from runner_service.domain.jobs import Job
+from runner_service.domain.logs import LogPosition, LogStream, write_cursor
+from runner_service.ports.signals import EVENTS, Signals, job_topic
+from runner_service.ports.store import AgentStore
+from runner_service.services.agents.output import LineSplitter, OutputLine
+from runner_service.services.agents.ports import Stdin
+from runner_service.services.logs import LogBatch, LogReader
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""After the store has failed us."""
+
+
+class Listener(Protocol):
+    """A chat, as the link sees it. Called on the event loop, in the order of the output; must not block."""
+
+    def heard(self, line: AgentLine) -> None:
+        """A line that answers to what this listener asked for."""
+        ...
+
+    def overheard(self, line: AgentLine) -> None:
+        """A line of nonsense, which may have been meant for it."""
+        ...
+
+    def ended(self, job: Job) -> None:
+        """The agent's process is over: no line will follow."""
+        ...
+
+
+class AgentLink:
+    """Reads one agent. Made by `AgentLinks`, which runs it until the agent is over."""
+
+    def __init__(
+        self,
+        view: AgentView,
+        *,
+        store: AgentStore,
+        reader: LogReader,
+        stdin: Stdin,
+        signals: Signals,
+        package: Callable[[], asyncio.Future[bytes]],
+    ) -> None:
+        """``package``: gets what has to be on the agent's input before anything else."""
+        self.agent_id = view.agent.agent_id
+        self._name = view.agent.name
+        self._store = store
+        self._reader = reader
+        self._stdin = stdin
+        self._signals = signals
+        self._package = package
+        self._place = view.agent.read_to
+        self._delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._subjects: dict[str, Listener] = {}
+        self._listeners: dict[Listener, None] = {}
+
+    # for chats
+
+    def join(self, listener: Listener) -> None:
+        self._listeners[listener] = None
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.pop(listener, None)
+        for subject in [subject for subject, each in self._subjects.items() if each is listener]:
+            del self._subjects[subject]
+
+    def expect(self, subject: str, listener: Listener) -> None:
+        """From now on lines that answer to ``subject`` are the listener's."""
+        self._subjects[subject] = listener
+
+    def settle(self, subject: str) -> None:
+        """Nothing more is expected of ``subject``: what still comes is passed over."""
+        self._subjects.pop(subject, None)
+
+    async def send(self, line: bytes) -> None:
+        """Puts a line on the agent's input, behind its files. Raises `JobFinished`, `StorageFull`."""
+        await asyncio.shield(self._delivered)
+        await self._stdin.append(self.agent_id, line)
+
+    # for AgentLinks
+
+    async def run(self) -> None:
+        """Reads until the agent is over. What fails is logged and tried again."""
+        delivering = asyncio.create_task(self._deliver())
+        try:
+            while True:
+                try:
+                    self._finish(await self._read())
+                    return
+                except (AgentNotFound, JobNotFound):
+                    return  # removed, or gone for its age
+                except Exception:
+                    log.exception(
+                        "cannot read the output of agent %s, trying again",
+                        self.agent_id,
+                        extra={"action": "agent_unreadable", "agent_id": self.agent_id},
+                    )
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            delivering.cancel()
+            if not self._delivered.done():
+                self._delivered.cancel()
+
+    async def _deliver(self) -> None:
+        """Puts the files of the image at the start of the input. Safe to do again: it names the place."""
+        while not self._delivered.done():
+            try:
+                package = await self._package()
+                if package:
+                    await self._stdin.append(self.agent_id, package, at=0)
+                self._delivered.set_result(None)
+            except (JobFinished, JobNotFound):
+                self._delivered.set_result(None)
+            except RunnerError as error:
+                log.warning(
+                    "cannot give agent %s its files, trying again: %s",
+                    self.agent_id,
+                    error,
+                    extra={"action": "agent_files_failed", "agent_id": self.agent_id},
+                )
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read(self) -> Job:
+        splitter = LineSplitter(self._place)
+        cursor = write_cursor(self._place) if self._place.attempt_id else ""
+        async for batch in self._reader.read(self.agent_id, cursor=cursor, follow=True, streams={LogStream.STDOUT}):
+            if not isinstance(batch, LogBatch):
+                return batch.job
+            lines = [line for record in batch.records for line in splitter.feed(batch.attempt_id, record)]
+            if lines:
+                await self._take(lines)
+        raise AssertionError("a read ends with LogEnd")
+
+    async def _take(self, lines: Sequence[OutputLine]) -> None:
+        notes: list[AgentNote] = []
+        requests = tokens = 0
+        noted: LogPosition | None = None
+        for output in lines:
+            self._place = output.behind
+            line = read_line(output.data)
+            if line is None:
+                continue
+            self._hand_on(line)
+            note = self._note(line)
+            answered = line.kind in (LineKind.END, LineKind.TOOL_RESULT) or (
+                line.kind is LineKind.ERROR and bool(line.subject)
+            )
+            if note is not None or answered or line.tokens:
+                notes += [note] if note is not None else []
+                requests += answered
+                tokens += line.tokens
+                noted = output.behind
+        if noted is not None and await self._store.record(
+            self.agent_id, noted, notes, requests=requests, tokens=tokens
+        ):
+            self._signals.publish((job_topic(self.agent_id), EVENTS))
+
+    def _hand_on(self, line: AgentLine) -> None:
+        if line.kind is LineKind.NONSENSE:
+            for listener in tuple(self._listeners):
+                listener.overheard(line)
+        elif (found := self._subjects.get(line.subject)) is not None:
+            found.heard(line)
+
+    def _note(self, line: AgentLine) -> AgentNote | None:
+        """What the line is for the log of events; ``None``: nothing."""
+        data: dict[str, object] = {"agent_id": self.agent_id}
+        if line.kind is LineKind.END:
+            ref = read_message_ref(line.subject)
+            data |= {"message_id": ref.message_id, "response_id": ref.response_id}
+            return AgentNote(kind="message_processed", content=f"Agent {self._name} processed a message", data=data)
+        if line.kind is LineKind.TOOL_RESULT:
+            tool = read_tool_ref(line.subject)
+            data |= {"tool": tool.tool, "request_id": tool.request_id}
+            return AgentNote(kind="tool_used", content=f"Agent {self._name} used tool: {tool.tool}", data=data)
+        if line.kind is LineKind.ERROR:
+            data["error"] = line.content
+            return AgentNote(kind="error", content=f"Agent {self._name} reports an error", data=data)
+        if line.kind is LineKind.EVENT:
+            return AgentNote(kind=line.event_type, content=line.content, data={**line.data, **data})
+        return None
+
+    def _finish(self, job: Job) -> None:
+        for listener in tuple(self._listeners):
+            listener.ended(job)

@@ -1,0 +1,141 @@
+"""Images of agents, and the names they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import delete, func, insert, select, update
+
+from runner_service.domain.errors import ImageNotFound
+from runner_service.domain.images import Image, Realm, TaggedImage, read_manifest
+from runner_service.ports.store.images import ImagePage
+from runner_service.store.schema import image_tags, images
+from runner_service.store.statements import Connection, Query, Row, integer, string
+
+ENDLESS = 2**62
+_ESCAPE = "!"
+_LOCK = 0x494D4147
+"""Transactions that take names away or give them happen one after the other, so that an image that has just got a
+name is not dropped for having had none."""
+
+_IMAGE = select(images.c.image_id, images.c.manifest, images.c.created_at)
+_TAGGED = select(images.c.image_id, images.c.manifest, images.c.created_at, image_tags.c.name, image_tags.c.tag).where(
+    images.c.image_id == image_tags.c.image_id
+)
+_IN_REALM = _TAGGED.where(image_tags.c.realm == string("realm"))
+_HERE = (
+    image_tags.c.realm == string("realm"),
+    image_tags.c.name == string("name"),
+    image_tags.c.tag == string("tag"),
+)
+_MATCHES = image_tags.c.text.like(string("pattern"), escape=_ESCAPE)
+
+IMAGE = Query(_IMAGE.where(images.c.image_id == string("image_id")))
+ADD_IMAGE = Query(insert(images))
+DROP_IMAGE = Query(delete(images).where(images.c.image_id == string("image_id")))
+FOUND = Query(_TAGGED.where(*_HERE))
+# A range of ids: a pattern would not use the index.
+PREFIXED = Query(
+    _IN_REALM.where(image_tags.c.image_id >= string("first"), image_tags.c.image_id < string("behind"))
+    .order_by(image_tags.c.image_id, image_tags.c.name, image_tags.c.tag)
+    .limit(integer("limit"))
+)
+LISTED = Query(
+    _IN_REALM.where(_MATCHES)
+    .order_by(image_tags.c.name, image_tags.c.tag)
+    .limit(integer("limit"))
+    .offset(integer("offset"))
+)
+COUNTED = Query(select(func.count()).select_from(image_tags).where(image_tags.c.realm == string("realm"), _MATCHES))
+ADD_TAG = Query(insert(image_tags))
+MOVE_TAG = Query(update(image_tags).values(image_id=string("new_id"), text=string("new_text")).where(*_HERE))
+DROP_TAG = Query(delete(image_tags).where(*_HERE))
+NAMES_LEFT = Query(select(func.count()).select_from(image_tags).where(image_tags.c.image_id == string("image_id")))
+FILES_LEFT = Query(select(func.count()).select_from(images).where(images.c.files == string("files")))
+
+
+def _image_of(row: Row) -> Image:
+    manifest = bytes(row[1])
+    return Image(image_id=row[0], manifest_json=manifest, manifest=read_manifest(manifest), created_at=row[2])
+
+
+def _tagged_of(row: Row) -> TaggedImage:
+    return TaggedImage(name=row[3], tag=row[4], image=_image_of(row))
+
+
+def get(conn: Connection, image_id: str) -> Image:
+    row = conn.one(IMAGE, {"image_id": image_id})
+    if row is None:
+        raise ImageNotFound(reference=image_id)
+    return _image_of(row)
+
+
+def find(conn: Connection, realm: Realm, name: str, tag: str) -> TaggedImage:
+    row = conn.one(FOUND, {"realm": realm.value, "name": name, "tag": tag})
+    if row is None:
+        raise ImageNotFound(reference=f"{name}:{tag}")
+    return _tagged_of(row)
+
+
+def put(conn: Connection, image: Image, name: str, tag: str, realms: Sequence[Realm]) -> tuple[TaggedImage, list[str]]:
+    conn.serialize(_LOCK)
+    freed = []
+    try:
+        image = get(conn, image.image_id)
+    except ImageNotFound:
+        image = replace(image, created_at=conn.now())
+        conn.run(
+            ADD_IMAGE,
+            {
+                "image_id": image.image_id,
+                "manifest": image.manifest_json,
+                "files": image.manifest.files,
+                "created_at": image.created_at,
+            },
+        )
+    text = f"{name}\n{image.manifest.model}".casefold()
+    for realm in realms:
+        place = {"realm": realm.value, "name": name, "tag": tag}
+        before = conn.one(FOUND, place)
+        if before is None:
+            conn.run(ADD_TAG, {**place, "image_id": image.image_id, "text": text})
+        elif before[0] != image.image_id:
+            conn.run(MOVE_TAG, {**place, "new_id": image.image_id, "new_text": text})
+            freed.append(_drop_nameless(conn, _image_of(before)))
+    return TaggedImage(name=name, tag=tag, image=image), [files for files in freed if files]
+
+
+def tagged(conn: Connection, realm: Realm, prefix: str, limit: int) -> list[TaggedImage]:
+    values = {"realm": realm.value, "first": prefix, "behind": prefix + "~", "limit": limit}
+    return [_tagged_of(row) for row in conn.all(PREFIXED, values)]
+
+
+def list_images(conn: Connection, realm: Realm, text: str, limit: int, offset: int) -> ImagePage:
+    escaped = text.casefold()
+    for sign in (_ESCAPE, "%", "_"):
+        escaped = escaped.replace(sign, _ESCAPE + sign)
+    values = {"realm": realm.value, "pattern": f"%{escaped}%"}
+    row = conn.one(COUNTED, values)
+    rows = conn.all(LISTED, {**values, "limit": limit or ENDLESS, "offset": offset})
+    return ImagePage(images=tuple(map(_tagged_of, rows)), total=int(row[0]) if row else 0)
+
+
+def untag(conn: Connection, realm: Realm, name: str, tag: str) -> str:
+    conn.serialize(_LOCK)
+    image = find(conn, realm, name, tag).image
+    conn.run(DROP_TAG, {"realm": realm.value, "name": name, "tag": tag})
+    return _drop_nameless(conn, image)
+
+
+def _drop_nameless(conn: Connection, image: Image) -> str:
+    """Deletes an image that has no name left; returns the digest of files that have no image left."""
+    left = conn.one(NAMES_LEFT, {"image_id": image.image_id})
+    if left is None or left[0]:
+        return ""
+    conn.run(DROP_IMAGE, {"image_id": image.image_id})
+    files = image.manifest.files
+    if not files:
+        return ""
+    left = conn.one(FILES_LEFT, {"files": files})
+    return files if left is not None and not left[0] else ""

@@ -1,0 +1,133 @@
+"""Managed agents: rows beside their jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from store_house import DONE, PLENTY, MovingClock, make_job, make_worker
+
+from runner_service.domain.agents import Agent, AgentNote, AgentStatus, AgentView
+from runner_service.domain.errors import AgentNotFound, AlreadyExists, InvalidArgument, QueueFull
+from runner_service.domain.ids import new_id
+from runner_service.domain.images import ImageManifest, Tool
+from runner_service.domain.jobs import Job, JobKind, JobState
+from runner_service.domain.logs import LogPosition
+from runner_service.store import SqlStore
+
+NOTE = AgentNote(kind="message_processed", content="It answered", data={"message_id": "m1"})
+
+
+def agent_and_job(**fields: Any) -> tuple[Agent, Job]:
+    job = make_job(kind=JobKind.AGENT, **fields)
+    manifest = ImageManifest(entrypoint=("agent",), tools=(Tool(name="clock", description="tells the time"),))
+    return Agent(agent_id=job.job_id, name="demo", image="echo:latest", manifest=manifest, parameters='{"a":1.0}'), job
+
+
+async def make(store: SqlStore, **fields: Any) -> AgentView:
+    agent, job = agent_and_job(**fields)
+    return await store.agents.create(agent, job, queue_limit=PLENTY)
+
+
+async def test_an_agent_comes_back_as_it_went_in_with_its_job(store: SqlStore, clock: MovingClock) -> None:
+    made = await make(store)
+    assert made.agent.created_at == clock.now() and made.status is AgentStatus.CREATING
+    found = await store.agents.get(made.agent.agent_id)
+    assert found.agent == made.agent and found.job.job_id == made.agent.agent_id
+
+
+@pytest.mark.parametrize("agent_id", ["", "x", "\x00", new_id()])
+async def test_an_unknown_agent_is_not_found(store: SqlStore, agent_id: str) -> None:
+    await store.jobs.create(make_job(), queue_limit=PLENTY)
+    with pytest.raises(AgentNotFound):
+        await store.agents.get(agent_id)
+    with pytest.raises(AgentNotFound):
+        await store.agents.remove(agent_id)
+    with pytest.raises(AgentNotFound):
+        await store.agents.record(agent_id, LogPosition(new_id()), (), requests=0, tokens=0)
+
+
+async def test_a_repeated_request_id_finds_the_agent_of_then(store: SqlStore) -> None:
+    first, job = agent_and_job(request_id="r", origin="native")
+    made = await store.agents.create(first, job, fingerprint="f", queue_limit=PLENTY)
+    again, other = agent_and_job(request_id="r", origin="native")
+    found = await store.agents.create(again, other, fingerprint="f", queue_limit=PLENTY)
+    assert found.agent == made.agent
+    with pytest.raises(AlreadyExists):
+        await store.agents.create(again, other, fingerprint="g", queue_limit=PLENTY)
+    assert len(await store.agents.list()) == 1
+
+
+async def test_a_full_queue_leaves_no_agent_behind(store: SqlStore) -> None:
+    agent, job = agent_and_job()
+    with pytest.raises(QueueFull):
+        await store.agents.create(agent, job, queue_limit=0)
+    assert list(await store.agents.list()) == []
+
+
+async def test_agents_come_newest_first_in_pages_and_by_state(store: SqlStore, clock: MovingClock) -> None:
+    made = []
+    for _ in range(3):
+        made.append((await make(store)).agent.agent_id)
+        clock.advance(1)
+    worker = await make_worker(store)
+    await worker.start()
+    newest = list(reversed(made))
+    assert [view.agent.agent_id for view in await store.agents.list()] == newest
+    page = await store.agents.list(limit=2)
+    assert [view.agent.agent_id for view in page] == newest[:2]
+    rest = await store.agents.list(limit=2, after=newest[1])
+    assert [view.agent.agent_id for view in rest] == newest[2:]
+    running = await store.agents.list(states=[JobState.RUNNING])
+    assert [view.agent.agent_id for view in running] == made[:1] and running[0].status is AgentStatus.RUNNING
+    with pytest.raises(InvalidArgument):
+        await store.agents.list(after=new_id())
+
+
+async def test_a_removed_agent_is_nowhere(store: SqlStore) -> None:
+    view = await make(store)
+    await store.agents.remove(view.agent.agent_id)
+    assert list(await store.agents.list()) == []
+    with pytest.raises(AgentNotFound):
+        await store.agents.remove(view.agent.agent_id)
+
+
+async def test_what_an_agent_did_is_recorded_once_whoever_reads_it(store: SqlStore) -> None:
+    agent_id = (await make(store)).agent.agent_id
+    attempt_id = new_id()
+    place, later = LogPosition(attempt_id, 3, 10), LogPosition(attempt_id, 3, 20)
+    assert await store.agents.record(agent_id, place, [NOTE], requests=1, tokens=7)
+    for repeated in (place, LogPosition(attempt_id, 2, 99)):
+        assert not await store.agents.record(agent_id, repeated, [NOTE], requests=1, tokens=7)
+    assert await store.agents.record(agent_id, later, [], requests=1, tokens=0)
+    agent = (await store.agents.get(agent_id)).agent
+    assert (agent.requests, agent.tokens, agent.read_to) == (2, 7, later)
+    events = await store.jobs.events(after=0, limit=9, job_id=agent_id)
+    assert [event.kind for event in events] == ["created", "agent.message_processed"]
+    assert json.loads(events[1].detail) == {"content": "It answered", "data": {"message_id": "m1"}}
+
+
+async def test_a_later_attempt_begins_behind_an_earlier_one(store: SqlStore) -> None:
+    agent_id = (await make(store)).agent.agent_id
+    first, second = new_id(), new_id()
+    assert await store.agents.record(agent_id, LogPosition(first, 900, 0), [], requests=1, tokens=0)
+    assert await store.agents.record(agent_id, LogPosition(second, 0, 1), [], requests=1, tokens=0)
+
+
+async def test_measures_are_kept(store: SqlStore) -> None:
+    agent_id = (await make(store)).agent.agent_id
+    await store.agents.measure(agent_id, 12_345_678)
+    await store.agents.measure(new_id(), 1)
+    assert (await store.agents.get(agent_id)).agent.memory_bytes == 12_345_678
+
+
+async def test_an_agent_goes_with_its_job(store: SqlStore, clock: MovingClock) -> None:
+    agent_id = (await make(store)).agent.agent_id
+    worker = await make_worker(store)
+    await worker.report(await worker.start(), DONE)
+    assert (await store.agents.get(agent_id)).status is AgentStatus.STOPPED
+    clock.advance(10)
+    assert (await store.jobs.expire(finished_before=clock.now(), limit=9)).jobs == 1
+    with pytest.raises(AgentNotFound):
+        await store.agents.get(agent_id)
