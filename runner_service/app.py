@@ -29,12 +29,14 @@ from runner_service.outside import Network
 from runner_service.ports.registries import RemoteRegistry
 from runner_service.registrations import Services, dialects, native
 from runner_service.rpc.access import READ_HEADERS
+from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.interceptors import GuardInterceptor
 from runner_service.rpc.limiter import Limiter
 from runner_service.rpc.rate_limits import RateLimits
-from runner_service.rpc.server import BindError, RpcServer
+from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
+from runner_service.services.audit import Audit
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.exec import Exec
@@ -112,6 +114,13 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             timeout_seconds=settings.webhooks.timeout_seconds,
         )
 
+        audit = Audit(
+            store=store.audit,
+            clock=clock,
+            keep_seconds=settings.retention.audit_days * 86_400,
+            sweep_seconds=settings.retention.sweep_seconds,
+        )
+
         services = Services(  # what servicers are made from
             jobs=jobs,
             runners=runners,
@@ -128,6 +137,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             health=health,
             access=access,
             webhooks=webhooks,
+            audit=audit,
             settings=settings,
         )
         registrations = [*native(services), *dialects(services)]
@@ -137,12 +147,15 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         names = handlers.services()
         gatekeeper = access.gatekeeper(settings, names)
         limiter = Limiter(limits=RateLimits(settings.rate_limits.model_dump(), clock=clock), gatekeeper=gatekeeper)
+        auditor = Auditor(audit=audit, rules=gatekeeper.rules)
         rpc = RpcServer(
-            registrations=registrations, services=names, interceptors=[GuardInterceptor(gatekeeper, limiter=limiter)]
+            registrations=registrations,
+            services=names,
+            interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor)],
         )
         gateway = Gateway(
             handlers=handlers,
-            interceptors=[GuardInterceptor(gatekeeper)],  # calls are counted by the admission
+            interceptors=[GuardInterceptor(gatekeeper, auditor=auditor)],  # calls are counted by the admission
             descriptors=files("runner").joinpath("descriptors.binpb").read_bytes(),
             options=GatewayOptions(
                 title="Runner Service",
@@ -189,7 +202,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             keep_seconds=settings.retention.jobs_days * 86_400,
             sweep_seconds=settings.retention.sweep_seconds,
         )
-        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run()]
+        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run(), audit.run()]
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()
         stack.push_async_callback(rpc.stop, 0)
@@ -259,6 +272,8 @@ def _defaults(settings: Settings) -> JobDefaults:
     )
 
 
-def _tls(settings: Settings) -> tuple[Path, Path] | None:
+def _tls(settings: Settings) -> ServerTls | None:
     tls = settings.security.tls
-    return (Path(tls.cert_file), Path(tls.key_file)) if tls.enabled else None
+    if not tls.enabled:
+        return None
+    return ServerTls(Path(tls.cert_file), Path(tls.key_file), Path(tls.client_ca_file) if tls.client_ca_file else None)

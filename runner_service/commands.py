@@ -128,6 +128,8 @@ def join(argv: Sequence[str]) -> int:
     )
     add("--tls", action="store_true", help="speak TLS, checked with well-known roots")
     add("--tls-ca", type=Path, metavar="FILE", help="speak TLS, checked with the certificates in this file")
+    add("--tls-cert", type=Path, metavar="FILE", help="certificate to show to a server that demands one")
+    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
     add("--name", default="", help="for people (default: the host name)")
     add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
@@ -143,10 +145,9 @@ def join(argv: Sequence[str]) -> int:
     arguments += ["--data-dir", str(options.data_dir or default_data_dir("runner-joined"))]
     arguments += ["--slots", str(options.slots)] if options.slots else []
     arguments += ["--tls"] if options.tls else []
-    arguments += ["--tls-ca", str(options.tls_ca)] if options.tls_ca else []
-    for name in ("job_cpus", "job_memory", "job_processes"):
+    for name in ("tls_ca", "tls_cert", "tls_key", "job_cpus", "job_memory", "job_processes"):
         if getattr(options, name) is not None:
-            arguments += [f"--{name.replace('_', '-')}", getattr(options, name)]
+            arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     for label in options.label:
         arguments += ["--label", label]
     return main(arguments)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
+
+from runner_service.rpc.server import ServerTls
 
 BIND_SECONDS = 2.0
 _BIND_AGAIN_SECONDS = 0.1
@@ -31,7 +33,7 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """One ASGI application on any number of addresses."""
 
-    def __init__(self, app: Any, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, app: Any, *, tls: ServerTls | None = None) -> None:
         config = uvicorn.Config(
             app,
             loop="none",
@@ -46,8 +48,10 @@ class HttpServer:
             # Whom to believe about the client's address is the gateway's to say; uvicorn would believe all of loopback.
             proxy_headers=False,
             timeout_keep_alive=65,
-            ssl_certfile=tls[0] if tls else None,
-            ssl_keyfile=tls[1] if tls else None,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
+            ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
         )
         self._server = _Server(config)
         self._sockets: list[socket.socket] = []

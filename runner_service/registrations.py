@@ -13,6 +13,7 @@ from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_
 from runner.dialects.sentinelstacks.v1 import image_service_pb2_grpc as sentinel_images_pb2_grpc
 from runner.v1 import (
     agent_service_pb2_grpc,
+    auth_service_pb2_grpc,
     command_service_pb2_grpc,
     dispatch_service_pb2_grpc,
     image_service_pb2_grpc,
@@ -26,6 +27,7 @@ from runner_service.dialects.common import HealthServicer
 from runner_service.dialects.sct import SctCommandServicer
 from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
 from runner_service.rpc.agents import AgentServicer
+from runner_service.rpc.auth import AuthServicer
 from runner_service.rpc.commands import CommandServicer
 from runner_service.rpc.dispatch import DispatchServicer
 from runner_service.rpc.images import ImageServicer
@@ -34,6 +36,7 @@ from runner_service.rpc.logs import LogStreamServicer
 from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.server import Registration
 from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chats
+from runner_service.services.audit import Audit
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.exec import Exec
 from runner_service.services.health import Health
@@ -64,6 +67,7 @@ class Services:
     health: Health
     access: Access
     webhooks: Webhooks
+    audit: Audit
     settings: Settings
 
 
@@ -79,6 +83,10 @@ def native(services: Services) -> list[Registration]:
         _adds(
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
             DispatchServicer(services.dispatch, services.ingest, services.inputs),
+        ),
+        _adds(
+            auth_service_pb2_grpc.add_AuthServiceServicer_to_server,
+            AuthServicer(services.access.api_keys, services.audit),
         ),
         *_agents(services),
     ]

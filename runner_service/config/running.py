@@ -41,4 +41,5 @@ class Retention(Section):
     """How long things are kept."""
 
     jobs_days: float = Field(default=7.0, gt=0)
+    audit_days: float = Field(default=90.0, gt=0)
     sweep_seconds: float = Field(default=60.0, gt=0)

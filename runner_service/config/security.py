@@ -32,6 +32,8 @@ class Tls(Section):
     enabled: bool = False
     cert_file: str = ""
     key_file: str = ""
+    client_ca_file: str = ""
+    """Mutual TLS: only who shows a certificate signed by one of these gets as far as a request."""
 
     @model_validator(mode="after")
     def _can_be_served(self) -> Self:
@@ -44,6 +46,13 @@ class Tls(Section):
             except OSError as error:
                 files = f"cert_file {self.cert_file!r} and key_file {self.key_file!r}"
                 raise ValueError(f"cannot use {files}: {error.strerror or error}") from None
+        if self.client_ca_file:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_verify_locations(self.client_ca_file)
+            except OSError as error:
+                raise ValueError(f"cannot use client_ca_file: {error.strerror or error}") from None
+            if not self.enabled:
+                raise ValueError("client_ca_file needs TLS: set enabled, cert_file and key_file too")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The audit: an entry for each call that changes something, whether it was let in or not."""
+"""The audit: an entry for each call that was let in and could change something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner_service.domain.jobs import Micros
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One call."""
+    """One call that was let in and could change something."""
 
     at: Micros
     principal: str

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from google.protobuf import descriptor_pool
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 from runner.gateway.v1 import options_pb2
 from runner_service.domain.errors import CredentialsMissing
@@ -40,6 +41,8 @@ class Rule:
     access: int
     role: Role
     rate_class: str = ""
+    audited: bool = False
+    """It can change something, as its role or its HTTP method tells, and its calls are noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class Caller:
     """Of a call through HTTP: the address that took it."""
     host: str | None = None
     origin: str | None = None
+    request_id: str = ""
     forwarded: bool = False
     """Another program passed the call on for somebody, and is not trusted to say for whom."""
     local: bool = False
@@ -86,11 +90,21 @@ def read_rules(services: Iterable[str]) -> dict[str, Rule]:
     rules = dict(WELL_KNOWN)
     for name in services:
         for method in pool.FindServiceByName(name).methods:
-            said = method.GetOptions().Extensions[options_pb2.method]
-            rules[f"/{name}/{method.name}"] = Rule(
-                said.access or options_pb2.ACCESS_REQUIRED, Role(said.role), said.rate_class
-            )
+            rules[f"/{name}/{method.name}"] = _rule_of(method.GetOptions())
     return rules
+
+
+def _rule_of(options: descriptor_pb2.MethodOptions) -> Rule:
+    said = options.Extensions[options_pb2.method]
+    role = Role(said.role)
+    verb = options.Extensions[annotations_pb2.http].WhichOneof("pattern")
+    changes = role in (Role.OPERATOR, Role.ADMIN) or verb in ("post", "put", "patch", "delete")
+    return Rule(
+        access=said.access or options_pb2.ACCESS_REQUIRED,
+        role=role,
+        rate_class=said.rate_class,
+        audited=changes and verb != "get" and not said.not_audited,
+    )
 
 
 class Form(Protocol):
@@ -177,6 +191,7 @@ class Gatekeeper:
             listener=caller.listener,
             host=caller.host,
             origin=caller.origin,
+            request_id=caller.request_id,
             forwarded=caller.forwarded,
             local=here,
             closed=closed,

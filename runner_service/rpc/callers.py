@@ -13,6 +13,7 @@ _FIELDS = {
     LISTENER_KEY: "listener",
     HOST_KEY: "host",
     ORIGIN_KEY: "origin",
+    "x-request-id": "request_id",
 }
 
 

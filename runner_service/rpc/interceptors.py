@@ -14,6 +14,7 @@ import grpc.aio
 
 from runner_service.domain.errors import RunnerError
 from runner_service.rpc.access import Gatekeeper, current_caller, current_principal
+from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.callers import caller_of
 from runner_service.rpc.errors import status_of
 from runner_service.rpc.limiter import Limiter
@@ -22,16 +23,20 @@ log = logging.getLogger(__name__)
 
 Context = Any
 """A `grpc.aio.ServicerContext`: grpcio's types leave its parameters open."""
-Before = Callable[[str, Context], Awaitable[None]]
+Note = Callable[..., None]
+"""Notes how a call ended: its status, then its messages."""
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Admits a call, runs it, and turns domain errors into a status that says why."""
 
-    def __init__(self, gatekeeper: Gatekeeper, *, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self, gatekeeper: Gatekeeper, *, limiter: Limiter | None = None, auditor: Auditor | None = None
+    ) -> None:
         """``limiter``: counts calls here; the gateway counts its own before it reads their bodies."""
         self._gatekeeper = gatekeeper
         self._limiter = limiter
+        self._auditor = auditor
         self._guarded: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -53,19 +58,40 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         current_caller.set(caller)
         current_principal.set(principal)
 
+    def _noter(self, method: str) -> Note | None:
+        auditor = self._auditor
+        if auditor is None or not auditor.audits(method):
+            return None
+
+        def note(status: str, *messages: Any) -> None:
+            auditor.note(
+                method,
+                principal=current_principal.get(),
+                caller=current_caller.get(),
+                messages=messages,
+                status=status,
+            )
+
+        return note
+
     def _guard(self, method: str, handler: Any) -> Any:
         admit = self._admit
+        note = self._noter(method)
 
         async def unary(request: Any, context: Context) -> Any:
             try:
                 await admit(method, context, request)
-                return await behavior(request, context)
+                if note is None:
+                    return await behavior(request, context)
+                return await _noted(note, behavior(request, context), request)
             except Exception as error:
                 await _end(method, context, error)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 await admit(method, context, request)
+                if note is not None:
+                    note("OK", request)
                 async for message in behavior(request, context):
                     yield message
             except Exception as error:
@@ -86,6 +112,20 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                     response_serializer=handler.response_serializer,
                 )
         raise TypeError(f"the handler of {method} has no behavior")
+
+
+async def _noted(note: Note, reply: Awaitable[Any], request: Any) -> Any:
+    """Awaits the reply and notes how the call ended; one that is no error of the domain by its class."""
+    try:
+        answer = await reply
+    except RunnerError as error:
+        note(error.reason, request)
+        raise
+    except BaseException as error:
+        note("ABORTED" if isinstance(error, grpc.aio.AbortError) else type(error).__name__, request)
+        raise
+    note("OK", request, answer)
+    return answer
 
 
 async def _end(method: str, context: Context, error: Exception) -> NoReturn:

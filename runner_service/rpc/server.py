@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -40,6 +40,15 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
 )
 
 
+class ServerTls(NamedTuple):
+    """The files that a listener speaks TLS with."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    """Clients must show a certificate signed by one of these."""
+
+
 class BindError(Exception):
     """The address cannot be listened on."""
 
@@ -62,7 +71,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection([*services, "grpc.health.v1.Health"], self._server)
 
-    async def listen(self, address: str, *, tls: tuple[Path, Path] | None = None) -> int:
+    async def listen(self, address: str, *, tls: ServerTls | None = None) -> int:
         """Binds an address, HOST:PORT or ``unix:PATH``, and returns the port.
 
         Raises:
@@ -70,8 +79,11 @@ class RpcServer:
         """
         credentials = None
         if tls is not None:
-            certificate, key = (path.read_bytes() for path in tls)
-            credentials = grpc.ssl_server_credentials([(key, certificate)])
+            credentials = grpc.ssl_server_credentials(
+                [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+                root_certificates=tls.client_ca.read_bytes() if tls.client_ca else None,
+                require_client_auth=tls.client_ca is not None,
+            )
         deadline = time.monotonic() + BIND_SECONDS
         while True:
             try:

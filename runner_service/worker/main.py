@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return work(
         data_directory=options.data_dir,
         target=options.server,
-        tls=Tls(options.tls_ca) if options.tls or options.tls_ca else None,
+        tls=_tls(options),
         name=options.name,
         slots=options.slots,
         labels=dict(options.label),
@@ -107,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", required=True, metavar="unix:PATH|HOST:PORT")
     parser.add_argument("--tls", action="store_true", help="speak TLS; well-known roots check the server")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS; these certificates check the server")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate to show to the server")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
     parser.add_argument("--name", default="", help="for people; default: the host name")
     parser.add_argument("--slots", type=_slots, default=0, help="jobs at one time; default: one per processor")
     most = parser.add_argument_group("the most that one job may use; 0: no limit")
@@ -141,3 +143,9 @@ def _label(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise ValueError(text)
     return name, value
+
+
+def _tls(options: argparse.Namespace) -> Tls | None:
+    if not (options.tls or options.tls_ca or options.tls_cert or options.tls_key):
+        return None
+    return Tls(options.tls_ca, options.tls_cert, options.tls_key)

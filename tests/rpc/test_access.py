@@ -10,6 +10,7 @@ import pytest
 from runner.dialects.common.v1 import health_service_pb2  # noqa: F401  Fills the descriptor pool.
 from runner.dialects.sct.v1 import command_service_pb2 as sct_pb2  # noqa: F401
 from runner.v1 import (  # noqa: F401
+    auth_service_pb2,
     command_service_pb2,
     dispatch_service_pb2,
     job_service_pb2,
@@ -51,6 +52,8 @@ OPEN_HERE = {
         "JobService/AppendInput",
     ],
     Role.WORKER: ["RunnerService/RegisterRunner"],
+    Role.ADMIN: [f"AuthService/{name}" for name in ("CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListAuditEntries")],
+    Role.NONE: ["AuthService/WhoAmI"],
 }
 CLOSED = {
     Role.WORKER: ["Sync", "ReportAttempts", "AppendLogs", "AppendLogsOnce", "StreamInputs", "SealLogs"],
@@ -67,7 +70,7 @@ NEEDED: dict[str, tuple[str, Role]] = (
 )
 """What each method needs, written down once more: a change of an option must be wanted."""
 SERVICES = [
-    *(f"runner.v1.{name}Service" for name in ("Command", "Job", "LogStream", "Runner", "Dispatch")),
+    *(f"runner.v1.{name}Service" for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Dispatch")),
     "runner.dialects.sct.v1.CommandService",
     "runner.dialects.common.v1.HealthService",
 ]

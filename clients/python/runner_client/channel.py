@@ -29,16 +29,28 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 
 @dataclass(frozen=True)
 class Tls:
-    """Speak TLS to the server. ``ca``: the PEM file its certificate is checked with; default: gRPC's own roots."""
+    """Speak TLS to the server.
+
+    ``ca``: the PEM file its certificate is checked with; default: gRPC's own roots. ``certificate`` and ``key``: what
+    this side shows to a server that demands one (mutual TLS).
+    """
 
     ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        try:
-            roots = None if self.ca is None else self.ca.read_bytes()
-        except OSError as error:
-            raise InvalidTarget(f"cannot read the certificates in {self.ca}: {error.strerror}") from None
-        return grpc.ssl_channel_credentials(roots)
+        """Raises `InvalidTarget` when a file cannot be read, or one of two is missing."""
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidTarget("a certificate needs its key, and a key its certificate: give both")
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise InvalidTarget(f"cannot read the certificates in {path}: {error.strerror}") from None
 
 
 def parse_target(target: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
+    from runner_client.auth import AuthCalls
     from runner_client.exec import ExecSession
 
 WAIT_SECONDS = 60.0
@@ -270,6 +271,13 @@ class AsyncClient:
             if not page.next_page_token:
                 return runners
             request.page_token = page.next_page_token
+
+    @cached_property
+    def auth(self) -> AuthCalls:
+        """Keys, the audit, and who one is."""
+        from runner_client.auth import AuthCalls
+
+        return AuthCalls(self._channel, self._caller)
 
     # Stubs are loaded when they are first used: start-up of the command line is counted in milliseconds.
 

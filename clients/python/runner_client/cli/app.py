@@ -13,7 +13,21 @@ from runner_client.cli.extensions import EXTENSIONS, installed
 from runner_client.cli.report import INTERRUPTED, USAGE, complain
 from runner_client.cli.session import global_options, take_global_options
 
-COMMANDS = ("exec", "attach", "submit", "logs", "ps", "show", "wait", "cancel", "runners", "completion")
+COMMANDS = (
+    "exec",
+    "attach",
+    "submit",
+    "logs",
+    "ps",
+    "show",
+    "wait",
+    "cancel",
+    "runners",
+    "keys",
+    "whoami",
+    "audit",
+    "completion",
+)
 """Each lives in the module of its name, as ``command_line``."""
 
 

@@ -31,6 +31,8 @@ class Session:
     token: str | None = field(default_factory=lambda: os.environ.get("RUNNER_TOKEN"))
     tls: bool = False
     tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     json: bool = False
 
     def client(self) -> AsyncClient:
@@ -38,7 +40,8 @@ class Session:
         from runner_client.channel import Tls
         from runner_client.client import AsyncClient
 
-        tls = Tls(self.tls_ca) if self.tls or self.tls_ca else None
+        wanted = self.tls or self.tls_ca or self.tls_cert or self.tls_key
+        tls = Tls(self.tls_ca, self.tls_cert, self.tls_key) if wanted else None
         return AsyncClient(self.server, token=self.token, tls=tls, patience=PATIENCE, connect_patience=CONNECT_PATIENCE)
 
     def run(self, work: Coroutine[Any, Any, int], *, failure: int = FAILED) -> int:
@@ -84,13 +87,22 @@ def global_options() -> list[click.Parameter]:
             type=click.Path(path_type=Path),
             help="Speak TLS, checked with the certificates in this file.",
         ),
+        click.Option(
+            ["--tls-cert"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Certificate to show to a server that demands one, with --tls-key.",
+        ),
+        click.Option(
+            ["--tls-key"], metavar="FILE", type=click.Path(path_type=Path), help="The key of that certificate."
+        ),
         click.Option(["--json"], is_flag=True, help="Print JSON, for programs."),
     ]
 
 
 def take_global_options(context: click.Context, given: dict[str, Any]) -> Session:
     """Returns the session with the options in ``given``, which wins over the program's own; takes them out of it."""
-    own = {name: given.pop(name) for name in ("server", "token", "tls", "tls_ca", "json")}
+    own = {name: given.pop(name) for name in ("server", "token", "tls", "tls_ca", "tls_cert", "tls_key", "json")}
     return replace(context.obj or Session(), **{name: value for name, value in own.items() if value})
 
 
@@ -112,3 +124,13 @@ def command(name: str, **settings: Any) -> Callable[[Callable[Concatenate[Sessio
         return click.Command(name, callback=run, params=[*own, *global_options()], help=function.__doc__, **settings)
 
     return decorate
+
+
+def group(name: str, *, help: str) -> click.Group:
+    """Makes a command of commands; the global options may stand behind its name too."""
+
+    @click.pass_context
+    def take(context: click.Context, /, **given: Any) -> None:
+        context.obj = take_global_options(context, given)
+
+    return click.Group(name, callback=take, params=global_options(), help=help, no_args_is_help=True)

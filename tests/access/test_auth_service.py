@@ -1,0 +1,134 @@
+"""AuthService on both ports: keys from their making to their end, who one is, and the audit of it all."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from access_app import Served, serve
+
+from runner.v1.api_key_pb2 import ApiKey
+from runner_client.errors import ClientError
+
+KEYS, AUDIT, WHO = "/api/v2/auth/keys", "/api/v2/auth/audit", "/api/v2/auth/whoami"
+COMMANDS = "/api/v2/commands"
+
+
+async def test_a_key_is_made_used_and_revoked_over_rest(served: Served) -> None:
+    async with served.rest("admin-key") as admin:
+        made = (await admin.post(KEYS, json={"name": "ci", "role": "ROLE_OPERATOR", "lifetime": "3600s"})).json()
+        kept, key = made["apiKey"], made["key"]
+        assert (kept["name"], kept["role"], kept["createdBy"]) == ("ci", "ROLE_OPERATOR", "boss")
+        async with served.rest(key) as ci:
+            me = (await ci.get(WHO)).json()
+            assert (me["name"], me["role"], me["anonymous"]) == ("ci", "ROLE_OPERATOR", False)
+            assert (await ci.post(COMMANDS, json={"argv": ["true"]})).status_code == 200
+            assert (await ci.get(KEYS)).status_code == 403
+            revoked = await admin.post(f"{KEYS}/{kept['keyId']}:revoke")
+            assert revoked.status_code == 200 and "revokeTime" in revoked.json()["apiKey"]
+            assert (await ci.get(WHO)).status_code == 401
+        assert (await admin.post(f"{KEYS}/{kept['keyId']}:revoke")).json() == revoked.json()
+        assert (await admin.post(f"{KEYS}/nothing:revoke")).status_code == 404
+    # What is kept is a hash.
+    with sqlite3.connect(served.data_dir / "runner.db") as connection:
+        dump = "\n".join(connection.iterdump())
+    connection.close()
+    assert key.split("_", 2)[2] not in dump
+
+
+async def test_keys_are_made_and_listed_over_grpc_in_pages(served: Served) -> None:
+    async with served.client("admin-key") as admin:
+        made = [await admin.auth.create_key(name, ApiKey.ROLE_VIEWER) for name in ("b", "a", "c")]
+        assert [key.name for key in await admin.auth.list_keys()] == ["b", "a", "c"]
+        assert await admin.auth.revoke_key(made[0].api_key.key_id)
+    async with served.rest("admin-key") as rest:
+        first = (await rest.get(KEYS, params={"pageSize": "2"})).json()
+        second = (await rest.get(KEYS, params={"pageSize": "2", "pageToken": first["nextPageToken"]})).json()
+        assert [key["name"] for key in first["apiKeys"] + second["apiKeys"]] == ["b", "a", "c"]
+        assert second["nextPageToken"] == ""
+        assert (await rest.get(KEYS, params={"pageToken": "x"})).status_code == 400
+    async with served.client(made[1].key) as viewer:
+        assert (await viewer.auth.who_am_i()).role == ApiKey.ROLE_VIEWER
+        with pytest.raises(ClientError):
+            await viewer.auth.create_key("mine", ApiKey.ROLE_ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"role": "ROLE_ADMIN"}, "name"),
+        ({"name": "x"}, "role"),
+        ({"name": "x", "role": "ROLE_ADMIN", "lifetime": "-1s"}, "lifetime"),
+    ],
+)
+async def test_what_is_wrong_with_a_key_is_named(served: Served, body: dict[str, Any], field: str) -> None:
+    async with served.rest("admin-key") as admin:
+        reply = await admin.post(KEYS, json=body)
+    assert reply.status_code == 400
+    assert field in reply.text
+
+
+async def test_who_one_is_without_a_credential_depends_on_where_one_is(served: Served) -> None:
+    async with served.rest() as here:
+        me = (await here.get(WHO)).json()
+        assert (me["name"], me["role"], me["anonymous"]) == ("", "ROLE_ADMIN", True)
+        assert me["peer"].startswith("ipv4:127.0.0.1:")
+        assert (await here.get(WHO, headers={"authorization": "Bearer nonsense"})).status_code == 401
+        forwarded = await here.get(WHO, headers={"x-forwarded-for": "198.18.0.9"})
+        assert forwarded.status_code == 401, "a proxy that is not trusted speaks for somebody"
+
+
+async def test_a_page_of_another_site_changes_nothing_without_a_credential(served: Served) -> None:
+    page = {"origin": "https://evil.example"}
+    async with served.rest() as browser:
+        assert (await browser.post(COMMANDS, json={"argv": ["true"]}, headers=page)).status_code == 401
+        own = {"origin": served.http}
+        assert (await browser.post(COMMANDS, json={"argv": ["true"]}, headers=own)).status_code == 200
+    async with served.rest("operator-key") as program:
+        assert (await program.post(COMMANDS, json={"argv": ["true"]}, headers=page)).status_code == 200
+
+
+async def test_a_trusted_proxy_speaks_for_its_clients(tmp_path: Path) -> None:
+    async with serve(tmp_path, {"server": {"trusted_proxies": ["127.0.0.1"]}}) as served:
+        async with served.rest("operator-key") as rest:
+            me = (await rest.get(WHO, headers={"x-forwarded-for": "198.18.0.9"})).json()
+        assert (me["name"], me["peer"]) == ("ann", "ipv4:198.18.0.9:0")
+
+
+async def test_the_audit_says_who_changed_what_from_where(served: Served) -> None:
+    async with served.rest("operator-key") as ann:
+        ann.headers["x-request-id"] = "my-request"
+        command = (await ann.post(COMMANDS, json={"argv": ["true"]})).json()["command"]["jobId"]
+        await ann.get(f"{COMMANDS}/{command}")
+        assert (await ann.post(f"{COMMANDS}/nothing:cancel")).status_code == 404
+    async with served.client() as local:
+        await local.auth.create_key("ci", ApiKey.ROLE_VIEWER)
+    async with served.rest("viewer-key") as vic:
+        assert (await vic.post(COMMANDS, json={"argv": ["true"]})).status_code == 403
+    async with served.rest("admin-key") as boss:
+        entries = (await boss.get(AUDIT)).json()["entries"]
+        only = (await boss.get(AUDIT, params={"principal": "ann"})).json()["entries"]
+        page = (await boss.get(AUDIT, params={"pageSize": "1"})).json()
+        older = (await boss.get(AUDIT, params={"pageSize": "9", "pageToken": page["nextPageToken"]})).json()
+        assert (await boss.get(AUDIT, params={"pageToken": "x"})).status_code == 400
+    seen = [(one["principal"], one["role"], one["method"].rpartition("/")[2], one["status"]) for one in entries]
+    assert seen == [
+        ("", "", "CreateApiKey", "OK"),
+        ("ann", "operator", "CancelCommand", "JOB_NOT_FOUND"),
+        ("ann", "operator", "RunCommand", "OK"),
+    ]
+    assert [one["target"] for one in entries[1:]] == ["nothing", command]
+    assert entries[2]["requestId"] == "my-request"
+    assert all(one["peer"].startswith("ipv4:127.0.0.1:") for one in entries)
+    assert only == entries[1:]
+    assert page["entries"] + older["entries"] == entries
+
+
+async def test_what_was_noted_last_is_written_before_the_end(tmp_path: Path) -> None:
+    async with serve(tmp_path) as served, served.rest() as rest:
+        assert (await rest.post(COMMANDS, json={"argv": ["true"]})).status_code == 200
+    with sqlite3.connect(tmp_path / "data" / "runner.db") as connection:
+        assert connection.execute("SELECT count(*) FROM audit_entries").fetchone() == (1,)
+    connection.close()
