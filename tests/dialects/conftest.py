@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from sct_server import Sct, SctServer
+from sentinel_client import CONFIG as SENTINEL_CONFIG
+from sentinel_client import Sentinel
 
 ENVIRONMENT = {
     "SCT_AGENT_API_KEY": "key-of-the-environment",
@@ -46,3 +48,19 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., SctServer]]:
         # Shown with a test that fails.
         sys.stderr.write(one.errors)
         one.close()
+
+
+@pytest.fixture(scope="session")
+def sentinel_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SctServer]:
+    """With users and room for many agents. Leave none running."""
+    server = SctServer(tmp_path_factory.mktemp("sentinel"), SENTINEL_CONFIG)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sentinel(sentinel_server: SctServer) -> Iterator[Sentinel]:
+    client = Sentinel(sentinel_server.url)
+    yield client
+    client.http.close()

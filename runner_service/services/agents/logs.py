@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ class AgentLogs:
         entries: list[LogEntry] = []
         after = 0
         while events := await self._jobs.events(after=after, limit=EVENTS_AT_ONCE, job_id=view.agent.agent_id):
-            entries += [entry for event in events if (entry := _entry(event, view)) is not None]
+            entries += [entry for event in events for entry in _entries(event, view)]
             after = events[-1].sequence
         return entries
 
@@ -110,19 +110,19 @@ def level_of(text: str) -> str:
     return _LEVELS.get(word, word)
 
 
-def _entry(event: JobEvent, view: AgentView) -> LogEntry | None:
+def _entries(event: JobEvent, view: AgentView) -> Iterator[LogEntry]:
     if event.kind.startswith(AGENT_EVENT):
         note = read_note(event.kind, event.detail)
         if note.kind == "error":
-            return LogEntry(at=event.at, level="error", message=str(note.data.get("error", note.content)))
-        return LogEntry(at=event.at, level="debug", message=note.content or note.kind)
+            yield LogEntry(at=event.at, level="error", message=str(note.data.get("error", note.content)))
+        else:
+            yield LogEntry(at=event.at, level="debug", message=note.content or note.kind)
+        return
     if event.kind == "created":
-        return LogEntry(at=event.at, level="info", message=f"Agent created from {view.agent.image}")
-    if event.kind == "running":
-        return LogEntry(at=event.at, level="info", message="Agent started")
-    if event.kind == "finished":
-        problem = explain(view.job.outcome)
-        if event.state in (JobState.SUCCEEDED, JobState.CANCELLED):
-            return LogEntry(at=event.at, level="info", message=f"Agent ended: {problem}")
-        return LogEntry(at=event.at, level="error", message=f"Agent failed: {problem}")
-    return None
+        yield LogEntry(at=event.at, level="info", message=f"Agent created from {view.agent.image}")
+    elif event.kind == "running":
+        yield LogEntry(at=event.at, level="info", message="Agent started")
+    if event.state in (JobState.SUCCEEDED, JobState.CANCELLED):
+        yield LogEntry(at=event.at, level="info", message=f"Agent ended: {explain(view.job.outcome)}")
+    elif event.state.terminal:
+        yield LogEntry(at=event.at, level="error", message=f"Agent failed: {explain(view.job.outcome)}")
