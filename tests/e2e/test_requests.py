@@ -11,6 +11,7 @@ import httpx
 import pytest
 from e2e_following import STDOUT, Followed, by_grpc
 from e2e_jobs import script, wait_for
+from e2e_until import until
 
 from runner.v1.job_pb2 import Job
 from runner_client import AlreadyExists, AsyncClient
@@ -124,7 +125,8 @@ async def test_steps_run_in_order_and_the_first_that_fails_ends_the_job(client: 
     followed = await by_grpc(client, job.job_id, Followed())
     directory, word = followed.bytes_of(STDOUT).decode().split()
     assert word == "hello"
-    assert not Path(directory).exists(), "the fresh directory is removed"
+    # The worker lets go of it once the server has taken its report, which is after the job's end is seen.
+    await until(lambda: not Path(directory).exists(), what="the end of the fresh directory")
     ended = await client.get_job(job.job_id)
     assert (ended.outcome.exit_code, ended.outcome.step) == (6, 2)
 
