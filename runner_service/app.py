@@ -47,6 +47,7 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
 from runner_service.services.runners import Runners
+from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.webhooks import Webhooks
 from runner_service.shipped import shipped_images
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
@@ -203,6 +204,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             sweep_seconds=settings.retention.sweep_seconds,
         )
         loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run(), audit.run()]
+        sweep = settings.retention.sweep_seconds
+        loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()
         stack.push_async_callback(rpc.stop, 0)

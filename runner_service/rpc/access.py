@@ -180,7 +180,8 @@ class Gatekeeper:
         here = not caller.forwarded and is_local(caller.peer, caller.listener, caller.host)
         # A page of another site makes the browser call us from here. Reading its reply is what CORS forbids it;
         # that the call changes nothing is our affair.
-        if here and caller.origin is not None and not form.any_origin and rule.role > Role.VIEWER:
+        changes = rule.audited or rule.role > Role.VIEWER
+        if here and caller.origin is not None and changes and not form.any_origin:
             here = self._is_own_page(caller.origin, caller.host)
         # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
         closed = self.require_auth or not (self.insecure or here)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from runner_service.domain.audit import AuditEntry
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import AuditStore
+from runner_service.services.sweeping import sweep_for_ever
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Audit:
 
     async def run(self) -> None:
         """Writes and sweeps for ever; writes what is left when it is cancelled."""
-        sweeping = asyncio.create_task(self._sweep_for_ever())
+        sweeping = asyncio.create_task(sweep_for_ever("the audit", self.sweep, seconds=self._sweep_seconds))
         try:
             while True:
                 await self._noted.wait()
@@ -97,11 +98,3 @@ class Audit:
         before = self._clock.now() - int(self._keep_seconds * 1_000_000)
         while await self._store.purge(before=before, limit=AT_ONCE) == AT_ONCE:
             pass
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._sweep_seconds)
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("cannot shorten the audit, trying again", extra={"action": "audit_failed"})

@@ -90,6 +90,14 @@ async def test_a_page_of_another_site_changes_nothing_without_a_credential(serve
         assert (await program.post(COMMANDS, json={"argv": ["true"]}, headers=page)).status_code == 200
 
 
+async def test_a_page_of_another_site_gets_no_login_that_nobody_asked_a_password_for(served: Served) -> None:
+    async with served.rest() as browser:
+        login = {"username": "any", "password": "thing"}
+        assert (await browser.post("/v1/auth/login", json=login)).status_code == 200
+        page = {"origin": "https://evil.example"}
+        assert (await browser.post("/v1/auth/login", json=login, headers=page)).status_code == 401
+
+
 async def test_a_trusted_proxy_speaks_for_its_clients(tmp_path: Path) -> None:
     async with serve(tmp_path, {"server": {"trusted_proxies": ["127.0.0.1"]}}) as served:
         async with served.rest("operator-key") as rest:
