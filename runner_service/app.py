@@ -39,6 +39,7 @@ from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, A
 from runner_service.services.audit import Audit
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
+from runner_service.services.endings import Endings
 from runner_service.services.exec import Exec
 from runner_service.services.health import Health
 from runner_service.services.images import Images
@@ -84,12 +85,15 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             open_store(settings.store.url or f"sqlite:///{data_dir}/runner.db", migrate=settings.store.migrate)
         )
         blobs = DirectoryBlobs(data_dir / "blobs")
-        signals, clock, times, tails = store.signals, SystemClock(), DispatchTimes(), LogTails()
+        signals, clock, times = store.signals, SystemClock(), DispatchTimes()
+        tails, endings = LogTails(), Endings()
 
-        jobs = Jobs(store=store.jobs, signals=signals, defaults=_defaults(settings))
+        jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings))
         runners = Runners(store=store.runners, clock=clock)
         claimer = Claimer(store=store.dispatch, signals=signals)
-        dispatch = Dispatch(store=store.dispatch, signals=signals, claimer=claimer, tails=tails, times=times)
+        dispatch = Dispatch(
+            store=store.dispatch, signals=signals, claimer=claimer, tails=tails, endings=endings, times=times
+        )
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from runner_service.domain.jobs import Attempt, Cancel, Job
@@ -29,12 +29,22 @@ class DispatchTimes:
     """What a worker may need to end its processes once it decides to."""
 
 
+class Phase(IntEnum):
+    """How far a worker is with an attempt. The numbers are those of ``runner.v1.HeldAttempt.Phase``."""
+
+    HELD = 1
+    STARTED = 2
+    ENDING = 3
+    ENDED = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """An attempt that a worker has."""
 
     attempt_id: str
     fence: int
+    phase: Phase = Phase.STARTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,10 @@ class Beat:
     """As it measured; None: it did not."""
     check: int = 0
     """The newest health check that it has answered."""
+    changes_only: bool = False
+    """The worker knows its orders: those that say nothing but what its list shows are left out."""
+    claims: bool = False
+    """An answer with news goes out at once: it takes jobs for the free slots along."""
 
 
 class Action(StrEnum):
@@ -89,11 +103,19 @@ class Order:
     cancel: Cancel | None = None
     """For CANCEL."""
 
+    def news_at(self, phase: Phase | None) -> bool:
+        """Tells whether it asks for something that a list with ``phase`` (None: not listed) does not show yet."""
+        if self.action is Action.RUN:
+            return phase is Phase.HELD
+        if self.action is Action.CANCEL:
+            return phase not in (Phase.ENDING, Phase.ENDED)
+        return True
+
 
 class Moved(NamedTuple):
-    """A job whose state was changed, and the attempt by which it was, which may be gone."""
+    """A job whose state was changed, as it is now, and the attempt by which it was, which may be gone."""
 
-    job_id: str
+    job: Job
     attempt_id: str
 
 
@@ -103,6 +125,8 @@ class BeatAnswer(NamedTuple):
     runner: Runner
     orders: Sequence[Order]
     moved: Sequence[Moved]
+    active: int
+    """Attempts that are its own: those that it runs in the name of other runners are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +179,15 @@ class Verdict(StrEnum):
     LOG_MISSING = "LOG_MISSING"
 
 
+class Reported(NamedTuple):
+    """What reports brought."""
+
+    verdicts: Sequence[Verdict]
+    moved: Sequence[Moved]
+    given: Sequence[Assignment] = ()
+    """What was claimed along with them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """What the server wants of a worker as a whole."""
@@ -171,15 +204,11 @@ class Control:
         return self.restart or self.paused is not beat.paused or self.check > beat.check
 
 
-def control_of(runner: Runner, orders: Sequence[Order], *, session_id: str) -> Control:
-    """What ``runner`` was told, in terms of its worker. A restart waits until none of its jobs is left."""
-    busy = any(
-        order.job is not None and order.job.bound_to in ("", runner.runner_id)
-        for order in orders
-        if order.action is not Action.FORGET
-    )
+def control_of(runner: Runner, *, active: int, session_id: str) -> Control:
+    """What ``runner``, with so many attempts of its own, was told, in terms of its worker. A restart waits until none
+    of them is left."""
     old = runner.state is RunnerState.RESTARTING and session_id == runner.told.old_session
-    return Control(paused=runner.told.paused, restart=old and not busy, check=runner.told.check)
+    return Control(paused=runner.told.paused, restart=old and not active, check=runner.told.check)
 
 
 def self_stop_seconds(job: Job, times: DispatchTimes) -> float:

@@ -17,6 +17,11 @@ def job_topic(job_id: str) -> str:
     return f"job/{job_id}"
 
 
+def end_topic(job_id: str) -> str:
+    """The job has become terminal. Published beside the job's own topic."""
+    return f"end/{job_id}"
+
+
 def runner_topic(runner_id: str) -> str:
     """What the runner should do changed."""
     return f"runner/{runner_id}"
@@ -41,6 +46,10 @@ class Waiter(Protocol):
 
         The implementation may cap ``timeout`` at its poll interval, so that a lost hint costs a moment, never a hang.
         """
+        ...
+
+    def wake(self) -> None:
+        """Ends a `wait` that is under way, as if its time were over; without one it does nothing."""
         ...
 
 

@@ -18,6 +18,8 @@ from runner_service.rpc.convert import paging, times
 from runner_service.services.exec import Exec, Given
 from runner_service.services.jobs import Jobs
 
+_WAIT_MOST_SECONDS = 300.0
+
 
 class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
     """Converts, calls one service function, converts."""
@@ -27,7 +29,9 @@ class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
         self._exec = exec
 
     async def RunCommand(self, request: pb.RunCommandRequest, context: Any) -> pb.RunCommandResponse:
-        job = await self._jobs.create(convert.new_job(request), by=current_principal.get().name)
+        wait = min(times.check_not_negative("wait", request.wait), _WAIT_MOST_SECONDS)
+        by = current_principal.get().name
+        job = await self._jobs.create(convert.new_job(request), by=by, wait_seconds=wait)
         return pb.RunCommandResponse(command=convert.command(job))
 
     async def GetCommand(self, request: pb.GetCommandRequest, context: Any) -> pb.GetCommandResponse:

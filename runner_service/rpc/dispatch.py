@@ -29,7 +29,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
         _check_own(request.runner_id)
         times = self._dispatch.times
-        answer = await self._dispatch.sync(convert.beat(request, lease_seconds=times.lease), convert.phases(request))
+        answer = await self._dispatch.sync(convert.beat(request, lease_seconds=times.lease))
         return convert.sync_response(answer, times)
 
     async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Any) -> pb.ReportAttemptsResponse:

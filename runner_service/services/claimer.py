@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from runner_service.domain.dispatch import Assignment, Want
-from runner_service.ports.signals import QUEUE, Signals, Waiter, runner_topic
+from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, job_topic, runner_topic
 from runner_service.ports.store import DispatchStore
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,12 @@ class Claimer:
         self._signals = signals
         self._waiting: dict[str, tuple[Want, asyncio.Future[Sequence[Assignment]]]] = {}
         self._arrived = asyncio.Event()
-        self._stopped = False
+        self._waiter: Waiter | None = None
+        self.stopped = False
 
     def stop(self) -> None:
         """Hands out no more work: the server stops. Wants may still be entered, and wait."""
-        self._stopped = True
+        self.stopped = True
 
     def want(self, want: Want) -> asyncio.Future[Sequence[Assignment]]:
         """Enters a worker. The future resolves to at least one assignment; cancel it to leave. A later want of the
@@ -40,6 +41,8 @@ class Claimer:
         future: asyncio.Future[Sequence[Assignment]] = asyncio.get_running_loop().create_future()
         self._waiting[want.runner_id] = (want, future)
         self._arrived.set()
+        if self._waiter is not None:
+            self._waiter.wake()
         return future
 
     def leave(self, runner_id: str) -> None:
@@ -51,10 +54,11 @@ class Claimer:
     async def run(self) -> None:
         """Claims for ever. Errors of the store are logged and tried again: workers stay parked meanwhile."""
         with self._signals.subscribe(QUEUE) as waiter:
+            self._waiter = waiter
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                while self._waiting and not self._stopped:
+                while self._waiting and not self.stopped:
                     try:
                         await self._claim_for_all()
                     except Exception:
@@ -62,16 +66,8 @@ class Claimer:
                         await asyncio.sleep(LOOK_SECONDS)
                         continue
                     if not self._arrived.is_set() and self._waiting:
-                        await self._queue_or_arrival(waiter)
+                        await waiter.wait(LOOK_SECONDS)
                     self._arrived.clear()
-
-    async def _queue_or_arrival(self, waiter: Waiter) -> None:
-        tasks = {asyncio.ensure_future(waiter.wait(LOOK_SECONDS)), asyncio.ensure_future(self._arrived.wait())}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
 
     async def _claim_for_all(self) -> None:
         tried: set[str] = set()
@@ -79,6 +75,8 @@ class Claimer:
             tried.update(batch)
             wants = [self._waiting[runner_id][0] for runner_id in batch]
             assignments = await self._store.claim(wants)
+            if assignments:
+                self._signals.publish((EVENTS, *(job_topic(one.job.job_id) for one in assignments)))
             by_runner: dict[str, list[Assignment]] = {}
             for assignment in assignments:
                 by_runner.setdefault(assignment.attempt.runner_id, []).append(assignment)

@@ -5,31 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from runner_service.domain.dispatch import Action, Assignment, Beat, DispatchTimes, Moved, Order, Report, Verdict, Want
+from runner_service.domain.dispatch import (
+    Action,
+    Assignment,
+    Beat,
+    DispatchTimes,
+    Moved,
+    Order,
+    Phase,
+    Report,
+    Verdict,
+    Want,
+)
 from runner_service.domain.errors import StaleSync
-from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, job_topic, log_topic, runner_topic
+from runner_service.domain.jobs import JobState
+from runner_service.ports.signals import (
+    EVENTS,
+    QUEUE,
+    Signals,
+    Waiter,
+    end_topic,
+    job_topic,
+    log_topic,
+    runner_topic,
+)
 from runner_service.ports.store import DispatchStore
 from runner_service.services.claimer import Claimer
+from runner_service.services.endings import Endings
 from runner_service.services.logs.tails import LogTails
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 """Between looks for unconfirmed assignments and leases that ran out."""
-
-
-class Phase(IntEnum):
-    """How far a worker is with an attempt. The numbers are those of ``runner.v1.HeldAttempt.Phase``."""
-
-    HELD = 1
-    STARTED = 2
-    ENDING = 3
-    ENDED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +58,17 @@ class SyncAnswer:
 class _Call:
     """A Sync under way."""
 
+    beat: Beat
+    waiter: Waiter
+    live: set[str]
+    """Attempts in its list that hold a slot."""
     superseded: bool = False
     reported: set[str] = field(default_factory=set)
     """Attempts whose report was accepted meanwhile: the report's own answer told the worker to forget them."""
-    freed: asyncio.Event = field(default_factory=asyncio.Event)
-    """A report has made room since the call last looked."""
+    freed: bool = False
+    """Reports have made room since the call last looked."""
+    given: list[Assignment] = field(default_factory=list)
+    """What reports have claimed for the worker since."""
 
 
 class Dispatch:
@@ -64,6 +81,7 @@ class Dispatch:
         signals: Signals,
         claimer: Claimer,
         tails: LogTails,
+        endings: Endings,
         times: DispatchTimes,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,11 +89,10 @@ class Dispatch:
         self._signals = signals
         self._claimer = claimer
         self._tails = tails
+        self._endings = endings
         self._monotonic = monotonic
         self.times = times
         self._calls: dict[str, _Call] = {}
-        self._attempts: dict[str, dict[str, str]] = {}
-        """Of each runner: attempt id → job id, as its last beat had them; to know whom to wake."""
         self._told_followed: dict[str, Sequence[str]] = {}
         """Of each runner: what its last answer said is followed."""
         self._stopping = False
@@ -85,7 +102,7 @@ class Dispatch:
         self._stopping = True
         self._signals.publish([runner_topic(runner_id) for runner_id in self._calls])
 
-    async def sync(self, beat: Beat, phases: Mapping[str, Phase]) -> SyncAnswer:
+    async def sync(self, beat: Beat) -> SyncAnswer:
         """One Sync of a worker: answers at once when there is news for it, else parks until there is.
 
         Raises:
@@ -94,120 +111,123 @@ class Dispatch:
             StaleSync: A newer call of the same worker came in.
         """
         arrived = self._monotonic()
-        call = _Call()
         earlier = self._calls.get(beat.runner_id)
         if earlier is not None:
             earlier.superseded = True
             self._signals.publish((runner_topic(beat.runner_id),))
-        self._calls[beat.runner_id] = call
-        try:
-            with self._signals.subscribe(runner_topic(beat.runner_id)) as waiter:
-                return await self._park(beat, phases, arrived, call, waiter)
-        finally:
-            if self._calls.get(beat.runner_id) is call:
-                del self._calls[beat.runner_id]
-                self._claimer.leave(beat.runner_id)
+        with self._signals.subscribe(runner_topic(beat.runner_id)) as waiter:
+            live = {one.attempt_id for one in beat.listed if one.phase is not Phase.ENDED}
+            call = self._calls[beat.runner_id] = _Call(beat, waiter, live)
+            try:
+                return await self._park(call, arrived)
+            finally:
+                if self._calls.get(beat.runner_id) is call:
+                    del self._calls[beat.runner_id]
+                    self._claimer.leave(beat.runner_id)
 
-    async def _park(
-        self, beat: Beat, phases: Mapping[str, Phase], arrived: float, call: _Call, waiter: Waiter
-    ) -> SyncAnswer:
+    async def _park(self, call: _Call, arrived: float) -> SyncAnswer:
+        beat = call.beat
+        phases = {one.attempt_id: one.phase for one in beat.listed}
         deadline = arrived + (self.times.park_busy if phases else self.times.park_idle)
         while True:
             renewed = self._monotonic()
-            _, orders, moved = await self._store.beat(beat)
-            self._wake_for_beat(beat.runner_id, orders, moved)
-            given: Sequence[Assignment] = ()
+            claims = not (self._stopping or self._claimer.stopped)
+            _, orders, moved, _ = await self._store.beat(replace(beat, claims=claims))
+            self._tell(moved)
             changed = False
-            while not (changed or given or self._stopping):
+            while not (changed or call.given or self._stopping):
                 orders = [order for order in orders if order.attempt_id not in call.reported]
                 left = deadline - self._monotonic()
-                news = any(_is_news(order, phases) for order in orders)
-                if left <= 0 or news or self._followed_news(beat, phases):
+                news = any(order.news_at(phases.get(order.attempt_id)) for order in orders)
+                if left <= 0 or news or self._followed_news(beat):
                     break
-                call.freed.clear()
-                given, changed = await self._wait(beat, _free(beat, orders, phases), left, call, waiter)
+                call.freed = False
+                changed = await self._wait(call, _free(call, orders), left)
                 if call.superseded:
                     raise StaleSync()
-                # Room made by a report alone needs no second look at the store: what is left of the orders still holds.
-                changed = changed or (not given and not call.freed.is_set())
             if changed:
                 continue
             # So that whoever waits is told when a later beat shows that the worker did not take it.
-            followed = self._told_followed[beat.runner_id] = self._followed(phases)
-            offered = {one.attempt.attempt_id: one.job.job_id for one in given}
-            self._attempts.setdefault(beat.runner_id, {}).update(offered)
+            followed = self._told_followed[beat.runner_id] = self._followed(beat)
             return SyncAnswer(
                 # The worker counts its lease from here. Counting from the renewal, not from the answer, keeps its count
                 # ahead of the store's without a second write.
                 parked_seconds=renewed - arrived,
-                orders=[*orders, *map(_offer, given)],
+                orders=_with_given(call, orders),
                 followed=followed,
             )
 
-    def _followed(self, phases: Mapping[str, Phase]) -> Sequence[str]:
-        return [attempt_id for attempt_id in phases if self._signals.followed(log_topic(attempt_id))]
+    def _followed(self, beat: Beat) -> Sequence[str]:
+        return [one.attempt_id for one in beat.listed if self._signals.followed(log_topic(one.attempt_id))]
 
-    def _followed_news(self, beat: Beat, phases: Mapping[str, Phase]) -> bool:
+    def _followed_news(self, beat: Beat) -> bool:
         """Somebody began to follow a log of which the worker still thinks that nobody does."""
         told = self._told_followed.get(beat.runner_id, ())
-        return any(attempt_id not in told for attempt_id in self._followed(phases))
+        return any(attempt_id not in told for attempt_id in self._followed(beat))
 
-    async def _wait(
-        self, beat: Beat, free: int, left: float, call: _Call, waiter: Waiter
-    ) -> tuple[Sequence[Assignment], bool]:
-        """Waits for work, room, a change or the end of the park. Returns what was assigned, and whether something
-        changed that only the store can tell."""
-        changed = asyncio.ensure_future(waiter.wait(left))
-        freed = asyncio.ensure_future(call.freed.wait())
+    async def _wait(self, call: _Call, free: int, left: float) -> bool:
+        """Waits for work, room, a change or the end of the park. Tells whether something changed that only the store
+        can say. Room made by a report alone is no such thing: what is left of the orders still holds."""
+        beat = call.beat
         wanted: asyncio.Future[Sequence[Assignment]] | None = None
         if free > 0:
             wanted = self._claimer.want(Want(runner_id=beat.runner_id, labels=beat.labels, count=free))
+            wanted.add_done_callback(lambda _: call.waiter.wake())
         try:
-            awaited: list[asyncio.Future[Any]] = [changed, freed, *([] if wanted is None else [wanted])]
-            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            changed = await call.waiter.wait(left)
             if wanted is not None and wanted.done() and not wanted.cancelled():
-                return wanted.result(), False
-            return (), changed.done() and changed.result()
+                call.given += wanted.result()
+                return False
+            return changed or not (call.given or call.freed)
         finally:
-            changed.cancel()
-            freed.cancel()
             if wanted is not None and not wanted.done():
                 self._claimer.leave(beat.runner_id)
 
-    def _wake_for_beat(self, runner_id: str, orders: Sequence[Order], moved: Sequence[Moved]) -> None:
-        """Tells those who wait what the beat changed: attempts confirmed, attempts that are gone."""
-        now = {order.attempt_id: order.job.job_id for order in orders if order.job is not None}
-        gone = [(job_id, attempt_id) for job_id, attempt_id in moved if attempt_id not in now]
-        # Those that ended by other ways since, e.g. by a sweep.
-        gone += [
-            (job_id, attempt_id)
-            for attempt_id, job_id in self._attempts.get(runner_id, {}).items()
-            if attempt_id not in now
-        ]
-        topics = [job_topic(job_id) for job_id, _ in moved]
-        for job_id, attempt_id in gone:
-            topics += (job_topic(job_id), log_topic(attempt_id), QUEUE)
-            self._tails.settle(attempt_id)
-        self._attempts[runner_id] = now
-        if topics:
-            self._signals.publish((*topics, EVENTS))
+    def _tell(self, moved: Sequence[Moved], reports: Sequence[Report] = ()) -> None:
+        """Tells those who wait what became of jobs and logs."""
+        topics: list[str] = [log_topic(report.attempt_id) for report in reports]
+        for job, attempt_id in moved:
+            topics.append(job_topic(job.job_id))
+            if job.state is JobState.QUEUED:
+                topics.append(QUEUE)
+            elif job.state.terminal:
+                self._endings.tell(job)
+                topics.append(end_topic(job.job_id))
+            if job.state not in (JobState.ASSIGNED, JobState.RUNNING):
+                topics.append(log_topic(attempt_id))
+                self._tails.settle(attempt_id)
+        if moved:
+            topics.append(EVENTS)
+        self._signals.publish(dict.fromkeys(topics))
 
     async def report(self, reports: Sequence[Report]) -> Sequence[Verdict]:
-        """Takes reports of ended attempts; see `DispatchStore.report`."""
-        verdicts = await self._store.report(reports)
-        topics: list[str] = []
-        for report, verdict in zip(reports, verdicts, strict=True):
-            topics.append(log_topic(report.attempt_id))
+        """Takes reports of ended attempts of one runner; see `DispatchStore.report`. What is claimed in their place
+        goes out with the runner's parked Sync."""
+        runner_id = reports[0].runner_id if reports else ""
+        call = self._calls.get(runner_id)
+        want: Want | None = None
+        if call is not None and not (self._stopping or self._claimer.stopped):
+            room = call.live.intersection(report.attempt_id for report in reports) - call.reported
+            want = Want(runner_id=runner_id, labels=call.beat.labels, count=len(room)) if room else None
+        answer = await self._store.report(reports, want=want)
+        for report in reports:
             self._tails.settle(report.attempt_id)
-            if verdict is not Verdict.LOG_MISSING:
-                call = self._calls.get(report.runner_id)
-                if call is not None:
-                    call.reported.add(report.attempt_id)
-                    call.freed.set()
-                job_id = self._attempts.get(report.runner_id, {}).pop(report.attempt_id, "")
-                topics += (job_topic(job_id), EVENTS, QUEUE)
-        self._signals.publish(topics)
-        return verdicts
+        self._tell(answer.moved, reports)
+        if call is not None:
+            over = {
+                report.attempt_id
+                for report, verdict in zip(reports, answer.verdicts, strict=True)
+                if verdict is not Verdict.LOG_MISSING
+            }
+            call.reported |= over
+            call.freed = True
+            call.given += answer.given
+            if self._calls.get(runner_id) is call:
+                call.waiter.wake()
+            elif answer.given:
+                # It was answered meanwhile: the next one finds them in the store.
+                self._signals.publish((runner_topic(runner_id),))
+        return answer.verdicts
 
     async def sweep(self) -> None:
         """Takes back what was never confirmed and ends what was lost, for ever."""
@@ -227,25 +247,24 @@ class Dispatch:
             for job_id in outwaited:
                 log.info("job waited too long", extra={"action": "queue_timeout", "job_id": job_id})
             if moved := (*released, *expired, *outwaited):
-                self._signals.publish((QUEUE, EVENTS, *map(job_topic, moved)))
+                ended = map(end_topic, (*expired, *outwaited))
+                self._signals.publish((QUEUE, EVENTS, *map(job_topic, moved), *ended))
 
 
-def _is_news(order: Order, phases: Mapping[str, Phase]) -> bool:
-    """Tells whether an order asks for something that the worker's list does not show yet."""
-    phase = phases.get(order.attempt_id)
-    if order.action is Action.RUN:
-        return phase is Phase.HELD
-    if order.action is Action.CANCEL:
-        return phase not in (Phase.ENDING, Phase.ENDED)
-    return True
+def _free(call: _Call, orders: Sequence[Order]) -> int:
+    """Room for more. Without orders for what does as it should: what is listed holds a slot unless something says that
+    it does not any more."""
+    offered = sum(order.action is Action.OFFER for order in orders)
+    forgotten = {order.attempt_id for order in orders if order.action is Action.FORGET}
+    return call.beat.slots - len(call.live - call.reported - forgotten) - offered - len(call.given)
 
 
-def _free(beat: Beat, orders: Sequence[Order], phases: Mapping[str, Phase]) -> int:
-    """Room for more: an attempt that has ended, or is to be forgotten, holds no slot."""
-    live = sum(
-        order.action is not Action.FORGET and phases.get(order.attempt_id) is not Phase.ENDED for order in orders
-    )
-    return beat.slots - live
+def _with_given(call: _Call, orders: Sequence[Order]) -> Sequence[Order]:
+    """The orders without what was reported since, and the offers of what was claimed since, each once: a beat that came
+    after such a claim has its offer already."""
+    still = [order for order in orders if order.attempt_id not in call.reported]
+    known = {order.attempt_id for order in still}
+    return [*still, *(_offer(one) for one in call.given if one.attempt.attempt_id not in known)]
 
 
 def _offer(assignment: Assignment) -> Order:

@@ -10,10 +10,11 @@ from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import JobDefaults, NewJob, make_spec
-from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, runner_topic
+from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, job_topic, runner_topic
 from runner_service.ports.store import JobFilter, JobPage, JobStore
+from runner_service.services.endings import Ending, Endings
 
-POLL_SECONDS = 30.0
+POLL_SECONDS = 10.0
 """A waiter looks at the store this often even when no hint comes; `Signals` caps it where hints can get lost."""
 EVENTS_AT_ONCE = 500
 
@@ -21,8 +22,9 @@ EVENTS_AT_ONCE = 500
 class Jobs:
     """Jobs of every kind and dialect."""
 
-    def __init__(self, *, store: JobStore, signals: Signals, defaults: JobDefaults) -> None:
+    def __init__(self, *, store: JobStore, signals: Signals, endings: Endings, defaults: JobDefaults) -> None:
         self._store = store
+        self._endings = endings
         self._signals = signals
         self._defaults = defaults
         self._accepting = True
@@ -31,8 +33,9 @@ class Jobs:
         """From now on new jobs are refused, because the server stops."""
         self._accepting = False
 
-    async def create(self, request: NewJob, *, by: str = "") -> Job:
-        """Stores and queues a job, or returns the one that the same request id made before.
+    async def create(self, request: NewJob, *, by: str = "", wait_seconds: float = 0) -> Job:
+        """Stores and queues a job, or returns the one that the same request id made before. With ``wait_seconds`` it
+        returns the job once it is terminal, or as it stands after so long.
 
         A negative timeout has passed already: the job ends TIMED_OUT at once and nothing is started.
 
@@ -43,7 +46,18 @@ class Jobs:
             Unavailable: The server stops.
         """
         job, fingerprint, limit = self.draft(request, by=by)
-        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=limit)
+        if wait_seconds <= 0:
+            return await self._store_new(job, fingerprint, limit)
+        # Subscribed before it is stored: nothing can be missed, and the store need not be asked.
+        with self._signals.subscribe(end_topic(job.job_id)) as waiter, self._endings.expect(job.job_id) as ending:
+            deadline = time.monotonic() + wait_seconds
+            stored = await self._store_new(job, fingerprint, limit)
+            if stored.job_id == job.job_id:
+                return await self._until_ended(stored, waiter, ending, deadline)
+        return await self.wait(stored.job_id, seconds=wait_seconds)
+
+    async def _store_new(self, job: Job, fingerprint: str, queue_limit: int) -> Job:
+        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=queue_limit)
         if fresh:
             self._signals.publish((QUEUE, EVENTS))
         return stored
@@ -133,6 +147,9 @@ class Jobs:
                 raise JobFinished(job_id=job_id, state=JobState.CANCELLED)
         job = await self._store.cancel(job_id, by=by or "user", reason=reason)
         topics = [EVENTS, job_topic(job_id)]
+        if job.state.terminal:
+            self._endings.tell(job)
+            topics.append(end_topic(job_id))
         if job.runner_id:
             topics.append(runner_topic(job.runner_id))
         self._signals.publish(topics)
@@ -141,13 +158,14 @@ class Jobs:
     async def wait(self, job_id: str, *, seconds: float) -> Job:
         """Returns the job once it is terminal, or as it stands after ``seconds``. Raises `JobNotFound`."""
         deadline = time.monotonic() + seconds
-        with self._signals.subscribe(job_topic(job_id)) as waiter:
-            while True:
-                job = await self._store.get(job_id)
-                left = deadline - time.monotonic()
-                if job.state.terminal or left <= 0:
-                    return job
-                await waiter.wait(min(left, POLL_SECONDS))
+        with self._signals.subscribe(end_topic(job_id)) as waiter, self._endings.expect(job_id) as ending:
+            return await self._until_ended(await self._store.get(job_id), waiter, ending, deadline)
+
+    async def _until_ended(self, job: Job, waiter: Waiter, ending: Ending, deadline: float) -> Job:
+        while not job.state.terminal and (left := deadline - time.monotonic()) > 0:
+            await waiter.wait(min(left, POLL_SECONDS))
+            job = ending.job or await self._store.get(job.job_id)
+        return job
 
     async def watch(self, *, job_id: str = "", after: int = 0) -> AsyncIterator[JobEvent]:
         """Yields events behind ``after`` as they are committed. With ``job_id`` it begins with the job's first and ends

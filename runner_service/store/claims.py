@@ -10,11 +10,12 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import case, func, literal_column, select, text
+from sqlalchemy import and_, case, func, literal_column, or_, select, text
 
 from runner_service.domain.dispatch import Assignment, Want
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Attempt, AttemptState, Job, JobState, transition
+from runner_service.domain.runners import RunnerState
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger
 from runner_service.store.rows import JOB_COLUMNS, job_of
@@ -85,6 +86,29 @@ ACTIVE_OF = Query(
         attempts.c.bound_to == string("runner_id"),
     )
 )
+
+
+_TAKES_WORK = (RunnerState.ACTIVE, RunnerState.STARTING, RunnerState.ERROR)
+"""An ERROR that is heard of is none any more."""
+# Reads attempts_active.
+ROOM = Query(
+    select(
+        case(
+            (and_(runners.c.most_jobs > number(0), runners.c.most_jobs < runners.c.slots), runners.c.most_jobs),
+            else_=runners.c.slots,
+        )
+        - select(func.count())
+        .select_from(attempts)
+        .where(literal_column("attempts.state") != word("FINISHED"), attempts.c.runner_id == runners.c.runner_id)
+        .scalar_subquery()
+    ).where(runners.c.runner_id == string("runner_id"), or_(*(runners.c.state == word(state) for state in _TAKES_WORK)))
+)
+
+
+def room(conn: Connection, runner_id: str) -> int:
+    """Slots that a runner has free by the store's own count, in which every attempt holds one until it is reported."""
+    row = conn.one(ROOM, {"runner_id": runner_id})
+    return max(0, int(row[0])) if row else 0
 
 
 class _Labels(dict[int, Mapping[str, str]]):

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import bindparam, case, literal_column, select, update
 
-from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Moved, Order
+from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Moved, Order, Phase, Want
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
 from runner_service.domain.runners import Runner, RunnerState, Told, runner_transition, settled
 from runner_service.store import bodies, runners
+from runner_service.store.claims import claim, room
 from runner_service.store.ledger import Ledger
-from runner_service.store.reports import EXECUTION, executions_of, give_up
+from runner_service.store.reports import EXECUTION, executions_of, give_up, locked
 from runner_service.store.rows import JOB_COLUMNS, job_of
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.schema import runners as runners_table
-from runner_service.store.statements import Connection, Query, integer, number, string, word
+from runner_service.store.statements import Connection, Query, Row, integer, number, string, word
 
 _ACTIVE = literal_column("attempts.state") != word("FINISHED")
-# These read attempts_active, and of the tables only what it finds.
+# Both read attempts_active, and of the tables only what it finds.
 ACTIVE = Query(
-    EXECUTION.where(_ACTIVE, attempts.c.runner_id == string("runner_id"))
-    .order_by(jobs.c.job_id)
-    .with_for_update(of=[jobs, attempts])
+    select(attempts.c.attempt_id, attempts.c.fence, attempts.c.state, jobs.c.cancel.is_not(None), attempts.c.bound_to)
+    .select_from(attempts)
+    .join(jobs, jobs.c.job_id == attempts.c.job_id)
+    .where(_ACTIVE, attempts.c.runner_id == string("runner_id"))
 )
 # Sweeps skip what somebody is working on: it is not abandoned, and they come again.
 UNCONFIRMED = Query(
@@ -89,37 +92,52 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     runners.save_heard(conn, heard, sync_number=said.sync_number, paused=said.paused)
     takes_work = bool(said.slots) and runner.state in (RunnerState.ACTIVE, RunnerState.STARTING, RunnerState.ERROR)
     ledger = Ledger(conn, now)
-    listed = {one.attempt_id: one.fence for one in said.listed}
+    listed = {one.attempt_id: one for one in said.listed}
+    rows = conn.all(ACTIVE, {"runner_id": said.runner_id})
+    quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]))}
+    for attempt_id in quiet:
+        del listed[attempt_id]
+    active = sum(bound_to in ("", said.runner_id) for bound_to in quiet.values())
     orders, moved = [], []
-    active = 0
-    for execution in executions_of(conn, conn.all(ACTIVE, {"runner_id": said.runner_id})):
+    for execution in executions_of(conn, locked(conn, [row[0] for row in rows if row[0] not in quiet])):
         job, attempt = execution.job, execution.attempt
         assigned = attempt.state is AttemptState.ASSIGNED
         own = job.bound_to in ("", said.runner_id)
-        if listed.get(attempt.attempt_id) == attempt.fence:
+        one = listed.get(attempt.attempt_id)
+        if attempt.state is AttemptState.FINISHED:
+            pass  # by somebody else, just now
+        elif one is not None and one.fence == attempt.fence:
             del listed[attempt.attempt_id]
             if assigned:
                 job = confirm(ledger, job, attempt)
-                moved.append(Moved(job.job_id, attempt.attempt_id))
+                moved.append(Moved(job, attempt.attempt_id))
             active += own
             orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
         elif assigned and (takes_work if own else said.slots):
             active += own
             orders.append(_order(Action.OFFER, job, attempt))
         else:
-            moved.append(Moved(job.job_id, attempt.attempt_id))
             if assigned:
-                release(ledger, job, "drained")
+                job = release(ledger, job, "drained")
             elif new_session and same_spool and job.cancel is None:
-                _take_back(ledger, job)
+                job = _take_back(ledger, job)
             else:
-                give_up(conn, ledger, execution, FORGOTTEN)
+                job = give_up(conn, ledger, execution, FORGOTTEN).job
+            moved.append(Moved(job, attempt.attempt_id))
     ledger.flush()
-    orders += [Order(action=Action.FORGET, attempt_id=attempt_id, fence=fence) for attempt_id, fence in listed.items()]
+    orders += [Order(action=Action.FORGET, attempt_id=one.attempt_id, fence=one.fence) for one in listed.values()]
     after = _arrived(heard, said, active, now)
     if after != heard:
         runners.save_told(conn, heard, after, now, runner.told.reason)
-    return BeatAnswer(after, orders, moved)
+    if said.claims and takes_work and _has_news(said, orders):
+        # By the store's count, in which what has ended keeps its slot until it is reported: a report under way could
+        # give it away too.
+        count = room(conn, said.runner_id)
+        (given,) = claim(conn, [Want(runner_id=said.runner_id, labels=said.labels, count=count)])
+        orders += [_order(Action.OFFER, one.job, one.attempt) for one in given]
+        moved += [Moved(one.job, one.attempt.attempt_id) for one in given]
+        active += sum(one.job.bound_to in ("", said.runner_id) for one in given)
+    return BeatAnswer(after, orders, moved, active)
 
 
 def _arrived(runner: Runner, said: Beat, active: int, now: int) -> Runner:
@@ -130,6 +148,19 @@ def _arrived(runner: Runner, said: Beat, active: int, now: int) -> Runner:
     if to is None:
         return runner
     return runner_transition(runner, to, at=now, told=Told(paused=runner.told.paused, check=runner.told.check))
+
+
+def _has_news(said: Beat, orders: Sequence[Order]) -> bool:
+    phases = {one.attempt_id: one.phase for one in said.listed}
+    return any(order.news_at(phases.get(order.attempt_id)) for order in orders)
+
+
+def _is_quiet(row: Row, one: Listed | None) -> bool:
+    """Nothing is to be said of an active attempt: it runs, or is being ended as it should be."""
+    _, fence, state, cancelled, _ = row
+    if one is None or one.fence != fence or state != AttemptState.RUNNING.value:
+        return False
+    return one.phase in (Phase.ENDING, Phase.ENDED) if cancelled else one.phase is not Phase.HELD
 
 
 def _order(action: Action, job: Job, attempt: Attempt) -> Order:
@@ -156,16 +187,17 @@ def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str
     return released
 
 
-def _take_back(ledger: Ledger, job: Job) -> None:
+def _take_back(ledger: Ledger, job: Job) -> Job:
     """Undoes the confirmation of an attempt that was never started: neither it nor its start has happened."""
     attempts = job.attempts - 1
-    release(ledger, replace(job, attempts=attempts, started_at=job.started_at if attempts else None), "never_started")
+    before = replace(job, attempts=attempts, started_at=job.started_at if attempts else None)
+    return release(ledger, before, "never_started")
 
 
-def release(ledger: Ledger, job: Job, why: str) -> None:
+def release(ledger: Ledger, job: Job, why: str) -> Job:
     attempt_id, runner_id = ledger.drop_attempt(job)
     queued = transition(job, JobState.QUEUED, at=ledger.now, attempt_id=attempt_id, runner_id=runner_id)
-    ledger.moved(job, queued, "requeued", why)
+    return ledger.moved(job, queued, "requeued", why)
 
 
 def expire_leases(conn: Connection, kill_budget_seconds: float) -> list[str]:

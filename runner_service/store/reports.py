@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from runner_service.domain.dispatch import Report, Verdict
+from runner_service.domain.dispatch import Assignment, Moved, Report, Reported, Verdict, Want
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import (
     Attempt,
@@ -24,6 +24,7 @@ from runner_service.domain.jobs import (
 )
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.store import bodies, runner_feed
+from runner_service.store.claims import claim, room
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
 from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
@@ -37,7 +38,7 @@ EXECUTION = (
     .join(jobs, jobs.c.job_id == attempts.c.job_id)
 )
 """Attempts with their jobs. Who locks several does so in order of the job, so that no two wait for each other."""
-REPORTED = Query(
+LOCKED = Query(
     EXECUTION.where(among(attempts.c.attempt_id, "attempt_ids"))
     .order_by(jobs.c.job_id)
     .with_for_update(of=[jobs, attempts])
@@ -103,25 +104,58 @@ def give_up(conn: Connection, ledger: Ledger, execution: Execution, outcome: Out
     return ended
 
 
+def locked(conn: Connection, attempt_ids: Collection[str]) -> Sequence[Row]:
+    """Rows of `EXECUTION` for these attempts."""
+    return conn.all(LOCKED, {"attempt_ids": conn.array(attempt_ids)}) if attempt_ids else ()
+
+
 PreparedReport = tuple[Report, Sequence[Piece]]
 """A report with its journal cut into rows."""
 
 
-def report_all(conn: Connection, calls: Sequence[Sequence[PreparedReport]]) -> list[list[Verdict]]:
+class Call(NamedTuple):
+    """The reports of one caller, and what it wants in their place."""
+
+    reports: Sequence[PreparedReport]
+    want: Want | None
+
+
+def report_all(conn: Connection, calls: Sequence[Call]) -> list[Reported]:
     """The reports of several callers at once; one answer for each."""
-    verdicts = iter(report(conn, [one for reports in calls for one in reports]))
-    return [[next(verdicts) for _ in reports] for reports in calls]
+    answers = iter(report(conn, [one for call in calls for one in call.reports]))
+    ended = [[next(answers) for _ in call.reports] for call in calls]
+    given = iter(_claim_again(conn, [call.want for call in calls if call.want is not None]))
+    return [
+        Reported(
+            [verdict for verdict, _ in answer],
+            [moved for _, moved in answer if moved is not None],
+            () if call.want is None else next(given),
+        )
+        for call, answer in zip(calls, ended, strict=True)
+    ]
 
 
-def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[Verdict]:
-    """One verdict per report, in order."""
+def _claim_again(conn: Connection, wants: Sequence[Want]) -> list[list[Assignment]]:
+    """Claims for runners whose reports made room, never more than they have by the store's own count."""
+    bounded = []
+    left: dict[str, int] = {}
+    for want in wants:
+        if want.runner_id not in left:
+            left[want.runner_id] = room(conn, want.runner_id)
+        count = max(0, min(want.count, left[want.runner_id]))
+        left[want.runner_id] -= count
+        bounded.append(replace(want, count=count))
+    return claim(conn, bounded)
+
+
+def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Verdict, Moved | None]]:
+    """One verdict per report, in order, with what it moved."""
     ids = dict.fromkeys(one.attempt_id for one, _ in reports if is_id(one.attempt_id))
-    rows = conn.all(REPORTED, {"attempt_ids": conn.array(ids)})
-    known = {execution.attempt.attempt_id: execution for execution in executions_of(conn, rows)}
+    known = {execution.attempt.attempt_id: execution for execution in executions_of(conn, locked(conn, ids))}
     ledger = Ledger(conn, conn.now())
     logs: list[Log] = []
     chunks: list[dict[str, object]] = []
-    verdicts = []
+    verdicts: list[tuple[Verdict, Moved | None]] = []
     for one, pieces in reports:
         execution = known.get(one.attempt_id)
         if (
@@ -130,16 +164,16 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[Verdict]
             or execution.attempt.runner_id != one.runner_id
             or (execution.attempt.state is AttemptState.FINISHED and not execution.reported)
         ):
-            verdicts.append(Verdict.STALE)
+            verdicts.append((Verdict.STALE, None))
         elif execution.attempt.state is AttemptState.FINISHED:
-            verdicts.append(Verdict.ACCEPTED)
+            verdicts.append((Verdict.ACCEPTED, None))
         elif (log := _closed(execution.log, one, pieces, chunks)) is None:
-            verdicts.append(Verdict.LOG_MISSING)
+            verdicts.append((Verdict.LOG_MISSING, None))
         else:
             logs.append(log)
             _take_up(conn, execution, log, chunks)
-            known[one.attempt_id] = end(ledger, execution._replace(log=log), one.outcome, reported=True)
-            verdicts.append(Verdict.ACCEPTED)
+            ended = known[one.attempt_id] = end(ledger, execution._replace(log=log), one.outcome, reported=True)
+            verdicts.append((Verdict.ACCEPTED, Moved(ended.job, one.attempt_id)))
     conn.many(ADD_CHUNK, chunks)
     conn.many(SAVE_LOG, [log.values() for log in logs])
     ledger.flush()

@@ -17,9 +17,9 @@ class LocalWaiter:
 
     def call(self) -> None:
         self._called = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
@@ -27,7 +27,7 @@ class LocalWaiter:
         if not self._called and timeout > 0:
             loop = asyncio.get_running_loop()
             self._sleeper = loop.create_future()
-            timer = loop.call_later(timeout if self._longest is None else min(timeout, self._longest), self._wake)
+            timer = loop.call_later(timeout if self._longest is None else min(timeout, self._longest), self.wake)
             try:
                 await self._sleeper
             finally:

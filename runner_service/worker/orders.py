@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from runner.v1 import dispatch_service_pb2 as dispatch
@@ -77,8 +78,8 @@ class Orders:
             if known.input_received is not None:
                 self._feed(held, known.input_received, known.input_written)
 
-    async def apply(self, reply: dispatch.SyncResponse, lease_end: float | None) -> bool:
-        """Carries out a reply. True when it brought anything new."""
+    async def apply(self, reply: dispatch.SyncResponse, listed: Collection[str], lease_end: float | None) -> bool:
+        """Carries out a reply to a request that ``listed`` so much. True when it brought anything new."""
         news = False
         starts: list[Held] = []
         for order in reply.orders:
@@ -101,10 +102,10 @@ class Orders:
             elif order.action == dispatch.Order.ACTION_FORGET:
                 news |= self.discard(held)
         followed = frozenset(reply.followed_attempt_ids)
-        for order in reply.orders:
+        for attempt_id in listed:
             # The reply speaks of what its Sync listed: an attempt started since then may well be followed.
-            if (held := self.attempts.get(order.attempt_id)) is not None:
-                held.shipment.follow(held.attempt_id in followed)
+            if (held := self.attempts.get(attempt_id)) is not None:
+                held.shipment.follow(attempt_id in followed)
         if lease_end is not None:
             await self._renew(lease_end)
         for held in starts:

@@ -75,6 +75,8 @@ class SyncLoop:
         self._monotonic = monotonic
         self._give_up = give_up
         self._number = 0
+        self._replied = False
+        """The server's orders for what was adopted, self-stop deadlines and all, have arrived."""
         self._lease = DispatchTimes().lease
         self._register_anew = False
         self._idle_replies = 0
@@ -82,6 +84,8 @@ class SyncLoop:
         self.away_since: float | None = asyncio.get_running_loop().time()
         """On the loop's clock; None while in contact."""
         self._told_away = False
+        self._listed: list[str] = []
+        """What the last request listed."""
         self._parked: SyncCall | None = None
         self._repeat = False
 
@@ -117,10 +121,13 @@ class SyncLoop:
             backoff.reset()
             self._found_contact()
             await self._apply(reply, sent)
+            self._replied = True
 
     async def _sync(self) -> dispatch.SyncResponse | None:
         """One Sync; None when it was given up to be repeated."""
-        self._parked = self._link.sync(self._request(), self._lease + self._times.sync_margin)
+        request = self._request()
+        self._listed = [held.attempt_id for held in request.attempts]
+        self._parked = self._link.sync(request, self._lease + self._times.sync_margin)
         try:
             return await self._parked
         except asyncio.CancelledError:
@@ -155,7 +162,7 @@ class SyncLoop:
             self._lease = seconds_of(reply.lease)
             # From before the server began to count, so that this count ends before the server's.
             lease_end = sent + parked + self._lease
-        news = await self._orders.apply(reply, lease_end)
+        news = await self._orders.apply(reply, self._listed, lease_end)
         if reply.HasField("retry_after"):
             await asyncio.sleep(seconds_of(reply.retry_after))
         if news or parked >= _UNPARKED_SECONDS:
@@ -180,6 +187,7 @@ class SyncLoop:
             slots=self._profile.slots if takes_work else 0,
             attempts=self._attempts.listing(),
             sync_number=self._number,
+            changes_only=self._replied,
         )
 
     async def _identify(self) -> None:

@@ -216,4 +216,4 @@ def test_every_word_has_a_number() -> None:
 def test_a_phase_that_is_not_known_is_refused() -> None:
     held = dispatch_service_pb2.HeldAttempt(attempt_id="a", fence=1)
     with pytest.raises(InvalidArgument):
-        dispatch.phases(dispatch_service_pb2.SyncRequest(attempts=[held]))
+        dispatch.beat(dispatch_service_pb2.SyncRequest(attempts=[held]), lease_seconds=30)

@@ -12,7 +12,7 @@ from typing import Any
 from store_house import MovingClock
 
 from runner_service.blobs.directory import DirectoryBlobs
-from runner_service.domain.dispatch import Action, Beat, DispatchTimes, Listed, Order, Report, Verdict
+from runner_service.domain.dispatch import Action, Beat, DispatchTimes, Listed, Order, Phase, Report, Verdict
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobKind, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
@@ -20,7 +20,8 @@ from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import JobDefaults, NewJob
 from runner_service.domain.runners import Runner
 from runner_service.services.claimer import Claimer
-from runner_service.services.dispatch import Dispatch, Phase, SyncAnswer
+from runner_service.services.dispatch import Dispatch, SyncAnswer
+from runner_service.services.endings import Endings
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
@@ -59,16 +60,24 @@ class House:
 
 @asynccontextmanager
 async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> AsyncIterator[House]:
-    signals, tails, blobs = store.signals, LogTails(), DirectoryBlobs(directory / "blobs")
+    signals, tails, endings = store.signals, LogTails(), Endings()
+    blobs = DirectoryBlobs(directory / "blobs")
     archive = ArchiveReader(store=store.logs, blobs=blobs)
     claimer = Claimer(store=store.dispatch, signals=signals)
     house = House(
         store=store,
         clock=clock,
-        jobs=Jobs(store=store.jobs, signals=signals, defaults=JobDefaults(queue_limit=100)),
+        jobs=Jobs(store=store.jobs, signals=signals, endings=endings, defaults=JobDefaults(queue_limit=100)),
         runners=Runners(store=store.runners, clock=clock),
         claimer=claimer,
-        dispatch=Dispatch(store=store.dispatch, signals=signals, claimer=claimer, tails=tails, times=DispatchTimes()),
+        dispatch=Dispatch(
+            store=store.dispatch,
+            signals=signals,
+            claimer=claimer,
+            tails=tails,
+            endings=endings,
+            times=DispatchTimes(),
+        ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails),
@@ -91,6 +100,7 @@ class Worker:
     session_id: str = field(default_factory=new_id)
     number: int = 0
     held: dict[str, tuple[int, Phase]] = field(default_factory=dict)
+    changes_only: bool = False
 
     def beat(self, *, number: int | None = None) -> Beat:
         if number is None:
@@ -103,15 +113,15 @@ class Worker:
             spool_id="spool",
             labels=self.runner.labels,
             slots=self.runner.slots,
-            listed=tuple(Listed(attempt_id=attempt, fence=fence) for attempt, (fence, _) in self.held.items()),
+            changes_only=self.changes_only,
+            listed=tuple(
+                Listed(attempt_id=attempt, fence=fence, phase=phase) for attempt, (fence, phase) in self.held.items()
+            ),
         )
-
-    def phases(self) -> dict[str, Phase]:
-        return {attempt: phase for attempt, (_, phase) in self.held.items()}
 
     def call(self, **fields: Any) -> asyncio.Task[SyncAnswer]:
         """A Sync under way."""
-        return asyncio.create_task(self.house.dispatch.sync(self.beat(**fields), self.phases()))
+        return asyncio.create_task(self.house.dispatch.sync(self.beat(**fields)))
 
     async def sync(self) -> Sequence[Order]:
         """A Sync that has news to bring, and what follows from them."""

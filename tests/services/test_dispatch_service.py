@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from services_house import DONE, FAILED, SOON, House, Worker, parked
 
-from runner_service.domain.dispatch import Action, Verdict
+from runner_service.domain.dispatch import Action, Phase, Verdict
 from runner_service.domain.errors import JobFinished, RunnerNotFound, StaleSync, StaleWorker, Unavailable
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import JobState, LossPolicy
-from runner_service.services.dispatch import Phase
+from runner_service.domain.jobs import JobKind, JobState, LossPolicy, Step
+from runner_service.domain.requests import NewJob
 
 
 async def _actions(worker: Worker) -> list[Action]:
@@ -164,6 +164,54 @@ async def test_a_report_wakes_the_parked_sync_for_more_work(house: House) -> Non
     answer = await asyncio.wait_for(call, SOON)
     assert [(order.action, order.job.job_id) for order in answer.orders if order.job] == [(Action.OFFER, second.job_id)]
     assert (await house.jobs.get(first.job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_command_can_be_waited_for_as_it_is_made(house: House) -> None:
+    worker = await house.worker()
+    creating = asyncio.create_task(
+        house.jobs.create(NewJob(kind=JobKind.JOB, steps=(Step(argv=("true",)),)), wait_seconds=SOON)
+    )
+    attempt_id = await worker.start()
+    assert await parked(creating)
+    await worker.finish(attempt_id)
+    ended = await asyncio.wait_for(creating, SOON)
+    assert (ended.state, ended.outcome) == (JobState.SUCCEEDED, DONE)
+    assert ended == await house.jobs.get(ended.job_id)
+
+
+async def test_whoever_waits_learns_of_a_cancel_and_of_a_loss(house: House) -> None:
+    worker = await house.worker()
+    cancelled, lost = await house.job(priority=1), await house.job()
+    waiting = [asyncio.create_task(house.jobs.wait(job.job_id, seconds=SOON)) for job in (cancelled, lost)]
+    assert await parked(waiting[0])
+    await house.jobs.cancel(cancelled.job_id, by="ann")
+    assert (await asyncio.wait_for(waiting[0], SOON)).state is JobState.CANCELLED
+    await worker.start()
+    worker.held.clear()
+    call = worker.call()
+    assert (await asyncio.wait_for(waiting[1], SOON)).state is JobState.LOST
+    call.cancel()
+
+
+async def test_a_worker_that_knows_its_orders_is_told_changes_and_keeps_its_slots(house: House) -> None:
+    worker = await house.worker(slots=2)
+    worker.changes_only = True
+    jobs = [await house.job() for _ in range(4)]
+    first, second = [order.attempt_id for order in await worker.sync()]
+    assert await _actions(worker) == [Action.RUN, Action.RUN]
+    call = worker.call()
+    assert await parked(call), "there is no room for the third"
+    assert await worker.report(first) is Verdict.ACCEPTED
+    answer = await asyncio.wait_for(call, SOON)
+    assert [order.job.job_id for order in answer.orders if order.job] == [jobs[2].job_id]
+    del worker.held[first]
+    worker.apply(answer)
+    assert await _actions(worker) == [Action.RUN]
+    call = worker.call()
+    assert await parked(call), "there is no room for the fourth"
+    await house.jobs.cancel(jobs[1].job_id, by="ann")
+    answer = await asyncio.wait_for(call, SOON)
+    assert [(order.action, order.attempt_id) for order in answer.orders] == [(Action.CANCEL, second)]
 
 
 async def test_slots_are_respected_and_priority_comes_first(house: House) -> None:

@@ -104,7 +104,7 @@ class Worker:
         )
 
     async def beat(self) -> dict[str, Order]:
-        _, orders, _ = await self.store.dispatch.beat(self.said())
+        _, orders, *_ = await self.store.dispatch.beat(self.said())
         for order in orders:
             if order.action is Action.FORGET:
                 self.listed.pop(order.attempt_id, None)
@@ -117,7 +117,7 @@ class Worker:
         report = Report(
             runner_id=self.runner_id, attempt_id=attempt.attempt_id, fence=attempt.fence, outcome=outcome, **fields
         )
-        (verdict,) = await self.store.dispatch.report([report])
+        (verdict,) = (await self.store.dispatch.report([report])).verdicts
         if verdict is Verdict.ACCEPTED:
             self.listed.pop(attempt.attempt_id, None)
         return verdict

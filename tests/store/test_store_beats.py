@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, running
 
-from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Verdict
+from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Phase, Verdict
 from runner_service.domain.errors import RunnerNotFound, StaleSync, StaleWorker
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import AttemptState, JobState
@@ -27,7 +27,7 @@ async def test_a_beat_takes_over_identity_facts_and_lease(store: SqlStore, clock
         slots=4,
         lease_seconds=12.5,
     )
-    after, orders, _ = await store.dispatch.beat(said)
+    after, orders, *_ = await store.dispatch.beat(said)
     assert list(orders) == []
     assert after == await store.runners.get(runner.runner_id)
     assert (after.session_id, after.boot_id, after.version) == (said.session_id, "boot", "1.2")
@@ -114,7 +114,7 @@ async def test_what_is_not_the_runners_is_to_be_forgotten(store: SqlStore) -> No
     )
     other.number += 1
     said = Beat(runner_id=other.runner_id, session_id=other.session_id, sync_number=other.number, listed=strange)
-    _, orders, _ = await store.dispatch.beat(said)
+    _, orders, *_ = await store.dispatch.beat(said)
     assert {(order.action, order.attempt_id, order.fence) for order in orders} == {
         (Action.FORGET, one.attempt_id, one.fence) for one in strange
     }
@@ -130,7 +130,7 @@ async def test_another_fence_is_to_be_forgotten_and_does_not_confirm(store: SqlS
     await create(store)
     (assignment,) = await worker.claim()
     worker.listed = {assignment.attempt.attempt_id: 99}
-    _, orders, _ = await store.dispatch.beat(worker.said())
+    _, orders, *_ = await store.dispatch.beat(worker.said())
     assert {order.action for order in orders} == {Action.OFFER, Action.FORGET}
 
 
@@ -186,7 +186,7 @@ async def test_a_worker_without_slots_gives_its_unlisted_offers_back_at_once(sto
     worker, other = await make_worker(store), await make_worker(store)
     job = await create(store)
     await worker.claim()
-    _, orders, _ = await store.dispatch.beat(replace(worker.said(), slots=0))
+    _, orders, *_ = await store.dispatch.beat(replace(worker.said(), slots=0))
     assert list(orders) == []
     queued = await store.jobs.get(job.job_id)
     assert (queued.state, queued.attempts, queued.attempt_id) == (JobState.QUEUED, 0, "")
@@ -221,7 +221,8 @@ async def test_what_a_later_session_of_the_same_spool_does_not_list_was_never_st
     await store.dispatch.beat(replace(worker.said(), **SPOOL))
     assert (await store.jobs.get(job.job_id)).state is JobState.RUNNING
     answer = await _forgets(worker, **SPOOL)
-    assert (list(answer.orders), list(answer.moved)) == ([], [(job.job_id, first.attempt.attempt_id)])
+    assert list(answer.orders) == []
+    assert [(moved.job.job_id, moved.attempt_id) for moved in answer.moved] == [(job.job_id, first.attempt.attempt_id)]
     queued = await store.jobs.get(job.job_id)
     assert (queued.state, queued.attempts, queued.attempt_id, queued.runner_id) == (JobState.QUEUED, 0, "", "")
     assert queued.started_at is None
@@ -291,3 +292,55 @@ async def test_a_cancelled_job_that_was_never_started_is_not_queued_again(store:
     await store.jobs.cancel(job.job_id, by="somebody", reason="")
     await _forgets(worker, **SPOOL)
     assert (await store.jobs.get(job.job_id)).state is JobState.CANCELLED
+
+
+async def test_orders_that_say_nothing_new_are_left_out_when_that_is_asked_for(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    started, ending, held, offered = [await create(store) for _ in range(4)]
+    attempts = {one.job.job_id: one.attempt for one in await worker.claim(4)}
+    said = replace(worker.said(), slots=9)
+    phases = {started.job_id: Phase.STARTED, ending.job_id: Phase.ENDING, held.job_id: Phase.HELD}
+    listed = tuple(
+        Listed(attempt_id=attempts[job_id].attempt_id, fence=1, phase=phase) for job_id, phase in phases.items()
+    )
+    await store.dispatch.beat(replace(said, listed=listed))
+    await store.jobs.cancel(ending.job_id, by="somebody", reason="")
+    beat = replace(worker.said(), slots=9, listed=listed, changes_only=True)
+    assert {order.job.job_id: order.action for order in (await store.dispatch.beat(beat)).orders if order.job} == {
+        held.job_id: Action.RUN,
+        offered.job_id: Action.OFFER,
+    }
+    # What is cancelled and goes on, another fence, and what is not known: all of that is still said.
+    listed = (replace(listed[0], fence=2), replace(listed[1], phase=Phase.STARTED))
+    beat = replace(worker.said(), slots=9, listed=listed, changes_only=True)
+    actions = {order.attempt_id: order.action for order in (await store.dispatch.beat(beat)).orders}
+    assert actions[attempts[started.job_id].attempt_id] is Action.FORGET
+    assert actions[attempts[ending.job_id].attempt_id] is Action.CANCEL
+
+
+async def test_a_beat_with_news_takes_jobs_for_the_free_slots_along(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    first, second, third = [await create(store) for _ in range(3)]
+    (one,) = await worker.claim()
+    held = Listed(attempt_id=one.attempt.attempt_id, fence=1, phase=Phase.HELD)
+    answer = await store.dispatch.beat(replace(worker.said(), slots=2, listed=(held,), claims=True))
+    assert [(order.action, order.job and order.job.job_id) for order in answer.orders] == [
+        (Action.RUN, first.job_id),
+        (Action.OFFER, second.job_id),
+    ]
+    assert {moved.job.job_id: moved.job.state for moved in answer.moved} == {
+        first.job_id: JobState.RUNNING,
+        second.job_id: JobState.ASSIGNED,
+    }
+    # What has ended keeps its slot until it is reported.
+    ended = (replace(held, phase=Phase.ENDED), Listed(attempt_id=answer.orders[1].attempt_id, fence=1))
+    answer = await store.dispatch.beat(replace(worker.said(), slots=2, listed=ended, claims=True))
+    assert [order.action for order in answer.orders] == [Action.RUN, Action.RUN]
+    assert (await store.jobs.get(third.job_id)).state is JobState.QUEUED
+
+
+async def test_a_beat_without_news_takes_nothing_along(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    job = await create(store)
+    assert list((await store.dispatch.beat(replace(worker.said(), slots=2, claims=True))).orders) == []
+    assert (await store.jobs.get(job.job_id)).state is JobState.QUEUED

@@ -109,7 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
                 outcome=DONE if good else BROKEN,
                 seal=seal_of(),
             )
-            first, again = (self.runner.run(self.store.dispatch.report([report]))[0] for _ in range(2))
+            first, again = (self.runner.run(self.store.dispatch.report([report])).verdicts[0] for _ in range(2))
             assert first is again
             assert first is not Verdict.ACCEPTED or not stale
             if first is Verdict.ACCEPTED:

@@ -18,9 +18,9 @@ from store_house import (
     seal_of,
 )
 
-from runner_service.domain.dispatch import Report, Verdict
+from runner_service.domain.dispatch import Report, Reported, Verdict, Want
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import AttemptState, JobState, LossPolicy
+from runner_service.domain.jobs import Attempt, AttemptState, JobState, LossPolicy
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
 from runner_service.ports.store import JobFilter
 from runner_service.store import SqlStore
@@ -139,10 +139,33 @@ async def test_reports_of_one_call_stand_alone(store: SqlStore) -> None:
         for one in given
     )
     reports = [good, replace(missing, seal=seal_of(b"x")), replace(stale, fence=0), good]
-    verdicts = await store.dispatch.report(reports)
+    verdicts = (await store.dispatch.report(reports)).verdicts
     assert list(verdicts) == [Verdict.ACCEPTED, Verdict.LOG_MISSING, Verdict.STALE, Verdict.ACCEPTED]
     assert await store.jobs.count() == {JobState.SUCCEEDED: 1, JobState.RUNNING: 2}
-    assert list(await store.dispatch.report([])) == []
+    assert list((await store.dispatch.report([])).verdicts) == []
+
+
+async def test_a_report_claims_as_many_jobs_as_it_made_room_for(store: SqlStore) -> None:
+    worker = await make_worker(store)
+    jobs = [await create(store) for _ in range(4)]
+    first, second = [one.attempt for one in await worker.claim(2)]
+    worker.listed = {first.attempt_id: 1, second.attempt_id: 1}
+    await store.dispatch.beat(replace(worker.said(), slots=2))
+
+    async def report(*attempts: Attempt) -> Reported:
+        reports = [
+            Report(runner_id=worker.runner_id, attempt_id=attempt.attempt_id, fence=1, outcome=DONE, seal=seal_of())
+            for attempt in attempts
+        ]
+        # More is wanted than there is room for: the store's count decides.
+        return await store.dispatch.report(reports, want=Want(runner_id=worker.runner_id, labels={}, count=9))
+
+    answer = await report(first)
+    assert [(moved.job.job_id, moved.job.state) for moved in answer.moved] == [(jobs[0].job_id, JobState.SUCCEEDED)]
+    assert [one.job.job_id for one in answer.given] == [jobs[2].job_id]
+    again = await report(first)
+    assert (list(again.verdicts), list(again.moved), list(again.given)) == ([Verdict.ACCEPTED], [], [])
+    assert [one.job.job_id for one in (await report(second)).given] == [jobs[3].job_id]
 
 
 async def test_failures_are_retried_until_the_attempts_are_used(store: SqlStore, clock: MovingClock) -> None:

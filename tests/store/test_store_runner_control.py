@@ -91,7 +91,7 @@ async def test_a_stop_lets_the_running_finish_and_the_queued_wait(store: SqlStor
     await worker.report(running)
     # The worker has not said yet that it knows.
     assert (await store.runners.advance(silence_seconds=SILENCE)).moved == ()
-    runner, orders, _ = await store.dispatch.beat(replace(worker.said(), paused=True))
+    runner, orders, *_ = await store.dispatch.beat(replace(worker.said(), paused=True))
     assert (runner.state, orders) == (RunnerState.INACTIVE, [])
     assert (await store.jobs.get(offered.job.job_id)).state is JobState.QUEUED
     assert await states(store) == [("ACTIVE", "STOPPING"), ("STOPPING", "INACTIVE")]
@@ -101,10 +101,10 @@ async def test_a_restart_is_over_when_another_worker_process_comes(store: SqlSto
     worker = await make_worker(store)
     told = Told(old_session=worker.session_id, settle_by=clock.now() + 60_000_000)
     await store.runners.change(worker.runner_id, moving(RunnerState.RESTARTING, told))
-    runner, _, _ = await store.dispatch.beat(worker.said())
+    runner, *_ = await store.dispatch.beat(worker.said())
     assert runner.state is RunnerState.RESTARTING
     worker.session_id, worker.number = new_id(), 0
-    runner, _, _ = await store.dispatch.beat(worker.said())
+    runner, *_ = await store.dispatch.beat(worker.said())
     assert (runner.state, runner.told) == (RunnerState.ACTIVE, Told())
 
 

@@ -71,8 +71,10 @@ class AsyncClient:
         request_id: str | None = None,
         interactive: bool = False,
         terminal: tuple[int, int] | None = None,
+        wait: float = 0.0,
     ) -> Command:
-        """Queues a command and returns it at once.
+        """Queues a command and returns it at once; with ``wait``, once it has ended, or as it stands after so many
+        seconds, at most 300.
 
         ``timeout``: seconds; default: the server's own. ``interactive``: :meth:`attach` can give it input; with a
         ``terminal``, rows and columns, in one.
@@ -88,8 +90,9 @@ class AsyncClient:
             tags=tags,
             required_labels=required_labels,
             request_id=request_id,
+            wait=duration_of(wait) if wait else None,
         )
-        return (await self._caller.unary(self._commands.RunCommand, request)).command
+        return (await self._caller.unary(self._commands.RunCommand, request, seconds=CALL_SECONDS + wait)).command
 
     def exec(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Verdict, Want
+from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Reported, Want
 
 
 class DispatchStore(Protocol):
@@ -21,6 +21,10 @@ class DispatchStore(Protocol):
         * RUN: confirmed, may be started if it is not;
         * CANCEL: confirmed, and a cancel is accepted: end it and report;
         * FORGET: listed, but finished, unknown or of another fence or runner: end it and delete it.
+
+        With ``changes_only`` there is no order for what does as it should: listed, past HELD, and ENDING or ENDED if a
+        cancel is accepted. With ``claims``, when some order is news to the worker, jobs are claimed for its free slots
+        in the same transaction, and their OFFERs come along.
 
         A RUNNING attempt that is not listed is known to be gone, because the list is complete: it ends LOST with
         detail ``runner_forgot`` through the same path as a report (so a job may be retried). But with the first beat of
@@ -46,12 +50,15 @@ class DispatchStore(Protocol):
         gone and not counted. Returns the job ids."""
         ...
 
-    async def report(self, reports: Sequence[Report]) -> Sequence[Verdict]:
+    async def report(self, reports: Sequence[Report], *, want: Want | None = None) -> Reported:
         """Ends attempts, each independently but in one transaction; one verdict per report, in order.
 
         Appends ``report.journal`` to the log first and seals it with ``report.seal`` if given. Then the attempt is
         FINISHED and its job moves to what `final_outcome` and `may_retry` say, or back to QUEUED with ``not_before``.
         Idempotent by (attempt, fence): repeated, the verdict is ACCEPTED again and nothing changes.
+
+        With ``want`` jobs are claimed in the same transaction for the runner that reports, at most as many as it then
+        has free slots by the store's own count, in which every attempt holds one until it is reported.
 
         Verdicts: ACCEPTED; STALE (unknown attempt, other fence or runner, or ended by somebody else as LOST);
         LOG_MISSING (the log is not complete up to the seal: ship the rest and report again), in which case nothing of

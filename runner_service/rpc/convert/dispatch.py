@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runner.v1 import dispatch_service_pb2 as pb
 from runner_service.domain.dispatch import (
     Action,
@@ -11,6 +9,7 @@ from runner_service.domain.dispatch import (
     DispatchTimes,
     Listed,
     Order,
+    Phase,
     Report,
     Verdict,
     self_stop_seconds,
@@ -18,13 +17,21 @@ from runner_service.domain.dispatch import (
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.logs import encode_all
 from runner_service.rpc.convert import jobs, logs, outcomes, times
-from runner_service.services.dispatch import Phase, SyncAnswer
+from runner_service.services.dispatch import SyncAnswer
 
 _ACTIONS = {action: pb.Order.Action.Value(f"ACTION_{action.name}") for action in Action}
+_PHASES = {int(phase): phase for phase in Phase}
 _VERDICTS = {verdict: pb.ReportVerdict.Answer.Value(f"ANSWER_{verdict.name}") for verdict in Verdict}
 
 
 def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
+    """Raises `InvalidArgument` for a phase that is not known: guessing one could start a job twice."""
+    try:
+        listed = tuple(
+            Listed(attempt_id=held.attempt_id, fence=held.fence, phase=_PHASES[held.phase]) for held in request.attempts
+        )
+    except KeyError:
+        raise InvalidArgument(field="attempts.phase", problem="it is not known to this server") from None
     return Beat(
         runner_id=request.runner_id,
         session_id=request.session_id,
@@ -34,17 +41,10 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
         version=request.version,
         labels=dict(request.labels),
         slots=request.slots,
-        listed=tuple(Listed(attempt_id=held.attempt_id, fence=held.fence) for held in request.attempts),
+        listed=listed,
+        changes_only=request.changes_only,
         lease_seconds=lease_seconds,
     )
-
-
-def phases(request: pb.SyncRequest) -> Mapping[str, Phase]:
-    """Raises `InvalidArgument` for a phase that is not known: guessing one could start a job twice."""
-    try:
-        return {held.attempt_id: Phase(held.phase) for held in request.attempts}
-    except ValueError:
-        raise InvalidArgument(field="attempts.phase", problem="it is not known to this server") from None
 
 
 def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncResponse:

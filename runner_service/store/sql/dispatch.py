@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Verdict, Want
+from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Reported, Want
 from runner_service.store import claims, dispatch, journal, reports
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
+from runner_service.store.reports import Call
 
 
 class SqlDispatch:
@@ -27,10 +28,9 @@ class SqlDispatch:
     async def release_unconfirmed(self, *, older_than_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.release_unconfirmed, older_than_seconds)
 
-    async def report(self, reports: Sequence[Report]) -> Sequence[Verdict]:
-        return await self._reports.submit(
-            [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
-        )
+    async def report(self, reports: Sequence[Report], *, want: Want | None = None) -> Reported:
+        prepared = [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
+        return await self._reports.submit(Call(prepared, want))
 
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.expire_leases, kill_budget_seconds)
