@@ -14,8 +14,8 @@ what the gateway refuses by itself.
 from gateway.admission import Admission, Admit
 from gateway.annotations import AnnotationError
 from gateway.app import Gateway
+from gateway.call import Call
 from gateway.channel import Channel
-from gateway.context import Call
 from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.errors import Failure, Reason
 from gateway.metadata import DEFAULT_ALLOWED

@@ -128,7 +128,10 @@ class Binder:
 
     def _bind_rest(self, message: Any, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> None:
         for path, target in self._paths:
-            self._bind_path(message, target, variables[path])
+            if target.plain and not self._strict_paths:
+                setattr(message, path[0], variables[path])
+            else:
+                self._bind_path(message, target, variables[path])
         if request.raw_query:
             self._query.bind(message, request.raw_query)
         for supplied in self._supplied:

@@ -13,8 +13,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2
 from grpc import aio
 
+from gateway.call import Call
 from gateway.codec import schema
-from gateway.context import Call
 from gateway.dispatch import Write
 from gateway.errors import Failure, crash, deadline_exceeded, from_rpc
 

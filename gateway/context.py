@@ -5,48 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
 from grpc import aio
 
-from gateway.errors import Failure
-from gateway.metadata import Metadatum
+from gateway.call import Call, Entries
 
 log = logging.getLogger(__name__)
-
-Entries = list[tuple[str, Any]]
-
-
-@dataclass(slots=True)
-class Call:
-    """One call on its way to a backend, and what comes back beside messages."""
-
-    method: str
-    """``/package.Service/Method``."""
-    metadata: tuple[Metadatum, ...]
-    peer: str
-    request_id: str
-    deadline: float | None = None
-    """On the event loop's clock."""
-    refusal: Failure | None = None
-    """What is wrong with the request. The call still goes through the interceptors, so that authentication and
-    rate limits hold for it too, and fails in place of the servicer."""
-    refused: bool = False
-    """The refusal was reached: no interceptor failed the call before."""
-    secure: bool = False
-    """The request came over TLS."""
-    opened: Callable[[], None] | None = None
-    """Called when the servicer sends its initial metadata."""
-    initial: Entries = field(default_factory=list)
-    """Initial metadata of the reply."""
-    trailing: Entries = field(default_factory=list)
-    """Trailing metadata of the reply."""
 
 
 class Context(aio.ServicerContext[Any, Any]):
     """What servicers and interceptors get; behaves as grpc.aio's own, minus the wire."""
+
+    # The base class has no slots, so that a dictionary is there as well; these attributes stay out of it.
+    __slots__ = (
+        "_callbacks",
+        "_cancelled",
+        "_code",
+        "_details",
+        "_done",
+        "_requests",
+        "_write",
+        "aborted",
+        "call",
+    )
 
     def __init__(
         self,
@@ -114,6 +97,11 @@ class Context(aio.ServicerContext[Any, Any]):
 
     def code(self) -> Any:
         return self._code
+
+    @property
+    def failed(self) -> bool:
+        """The servicer has set a status other than OK."""
+        return self._code is not grpc.StatusCode.OK
 
     def set_details(self, details: str) -> None:
         self._details = details

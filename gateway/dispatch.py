@@ -9,19 +9,22 @@ import asyncio
 import inspect
 import logging
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from gateway.context import Call, Context
+from gateway.call import Call
+from gateway.context import Context
 from gateway.errors import Failure, crash, deadline_exceeded, from_rpc
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Handler = Any  # grpc.RpcMethodHandler, whose attributes the stubs don't know
 Write = Callable[[Any], Awaitable[None]]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
@@ -67,11 +70,14 @@ class HandlerCapture:
 class CallDetails(grpc.HandlerCallDetails):
     """What interceptors are told of a call."""
 
-    __slots__ = ("invocation_metadata", "method")
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.method = call.method
 
-    def __init__(self, method: str, invocation_metadata: Any) -> None:
-        self.method = method
-        self.invocation_metadata = invocation_metadata
+    @property
+    def invocation_metadata(self) -> Any:  # type: ignore[override] # nobody sets it
+        """Read off the request's headers when an interceptor asks."""
+        return self._call.metadata
 
 
 class InProcess:
@@ -85,71 +91,56 @@ class InProcess:
         self._resolve = self._chain(self._find)
 
     async def unary(self, call: Call, request: Any) -> Any:
-        context = Context(call, requests=_as_iterator(request))
-        replies: list[Any] = []
-
-        async def keep(message: Any) -> None:
-            replies.append(message)
-
-        await self._guarded(context, request, keep)
-        if not replies:
+        context = Context(call, None, _as_iterator(request))
+        try:
+            if call.deadline is None:
+                reply = await self._reply(context, request)
+            else:
+                reply = await _in_time(self._reply(context, request), call.deadline)
+        except BaseException as error:
+            raise _translated(context, error) from None
+        finally:
+            context.finish()
+        if context.failed:
+            raise _failure(context)
+        if reply is None:
             log.error(
                 "%s returned no message", call.method, extra={"action": "no_reply", "request_id": call.request_id}
             )
             raise crash(call.request_id)
-        return replies[0]
+        return reply
 
     async def stream(self, call: Call, request: Any, write: Write) -> None:
-        await self._guarded(Context(call, write, _as_iterator(request)), request, write)
-
-    async def _guarded(self, context: Context, request: Any, write: Write) -> None:
-        """Runs a call to its end; whatever goes wrong leaves as a ``Failure``."""
-        call = context.call
+        context = Context(call, write, _as_iterator(request))
         try:
             if call.deadline is None:
-                await self._run(context, request, write)
+                await self._write_all(context, request, write)
             else:
-                await self._run_in_time(context, request, write, call.deadline)
-        except asyncio.CancelledError:
-            context.cancel()
-            raise
-        except Failure:
-            raise
-        except Exception as error:
-            if context.aborted:
-                raise _failure(context) from None
-            if context.code() is not grpc.StatusCode.OK:
-                raise _failure(context) from error
-            log.exception("%s failed", call.method, extra={"action": "rpc_crashed", "request_id": call.request_id})
-            raise crash(call.request_id) from None
+                await _in_time(self._write_all(context, request, write), call.deadline)
+        except BaseException as error:
+            raise _translated(context, error) from None
         finally:
             context.finish()
-        if context.code() is not grpc.StatusCode.OK:
+        if context.failed:
             raise _failure(context)
 
-    async def _run_in_time(self, context: Context, request: Any, write: Write, deadline: float) -> None:
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                await self._run(context, request, write)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise deadline_exceeded() from None
-
-    async def _run(self, context: Context, request: Any, write: Write) -> None:
+    async def _reply(self, context: Context, request: Any) -> Any:
+        """The one message of a call."""
         call = context.call
-        resolve = self._resolve if call.refusal is None else self._chain(self._refuser(call, call.refusal))
-        handler = await resolve(CallDetails(call.method, call.metadata))
-        if handler is None:
-            raise Failure(code_pb2.UNIMPLEMENTED, "this method is not served here")
+        if call.refusal is None and not self._interceptors and call.method in self._handlers:
+            handler = self._handlers[call.method]
+        else:
+            handler = await self._handler(call)
         result = _behaviour(handler)(request, context)
         # Nearly always a coroutine; asking in general costs as much as the rest of the call.
         if type(result) is types.CoroutineType or inspect.isawaitable(result):
-            result = await result
-            # A streaming handler that is a coroutine has written by itself and returns nothing.
-            if not handler.response_streaming:
-                await write(result)
-        elif hasattr(result, "__aiter__"):
+            return await result
+        return result
+
+    async def _write_all(self, context: Context, request: Any, write: Write) -> None:
+        """All messages of a call."""
+        result = _behaviour(await self._handler(context.call))(request, context)
+        if hasattr(result, "__aiter__"):
             try:
                 async for message in result:
                     await write(message)
@@ -157,10 +148,20 @@ class InProcess:
                 close = getattr(result, "aclose", None)
                 if close is not None:
                     await close()
-        elif handler.response_streaming:
-            raise TypeError("a streaming handler must be asynchronous")
+        elif inspect.isawaitable(result):
+            # A streaming handler that is a coroutine has written by itself and returns nothing.
+            await result
         else:
-            await write(result)
+            raise TypeError("a streaming handler must be asynchronous")
+
+    async def _handler(self, call: Call) -> Handler:
+        if call.refusal is not None:
+            handler = await self._chain(self._refuser(call, call.refusal))(CallDetails(call))
+        else:
+            handler = await self._resolve(CallDetails(call))
+        if handler is None:
+            raise Failure(code_pb2.UNIMPLEMENTED, "this method is not served here")
+        return handler
 
     async def _find(self, details: Any) -> Handler:
         handler = self._handlers.get(details.method)
@@ -221,8 +222,32 @@ def _behaviour(handler: Handler) -> Callable[[Any, Any], Any]:
     return found  # type: ignore[no-any-return]
 
 
+async def _in_time(work: Coroutine[Any, Any, T], deadline: float) -> T:
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise deadline_exceeded() from None
+
+
 def _as_iterator(request: Any) -> AsyncIterator[Any] | None:
-    return request if hasattr(request, "__anext__") else None
+    return None if isinstance(request, Message) else request
+
+
+def _translated(context: Context, error: BaseException) -> BaseException:
+    """What a call that raised leaves with: a ``Failure``, but for cancellation and what ends the process."""
+    if isinstance(error, asyncio.CancelledError):
+        context.cancel()
+        return error
+    if isinstance(error, Failure) or not isinstance(error, Exception):
+        return error
+    if context.aborted or context.failed:
+        return _failure(context)
+    call = context.call
+    log.error("%s failed", call.method, exc_info=error, extra={"action": "rpc_crashed", "request_id": call.request_id})
+    return crash(call.request_id)
 
 
 def _failure(context: Context) -> Failure:

@@ -44,8 +44,13 @@ class Endpoint:
     route: str
     """HTTP method and path template."""
     client_streaming: bool
+    simple: bool
+    """Without a body, the request is at hand at once."""
     takes_forms: bool
     """multipart/form-data."""
+    query_metadata: tuple[options.QueryMetadata, ...]
+    plain_status: int
+    """The status of every success; 0 where it hangs on the message."""
 
 
 def make_endpoint(
@@ -93,5 +98,10 @@ def make_endpoint(
         rpc=f"/{service.descriptor.full_name}/{method.name}",
         route=f"{binding.http_method} {binding.path}",
         client_streaming=method.client_streaming,
+        simple=not method.client_streaming and not rules.HasField("multipart"),
         takes_forms=rules.HasField("multipart"),
+        query_metadata=tuple(rules.query_metadata),
+        plain_status=0
+        if rules.status_field or rules.location_field or rules.empty_status
+        else rules.success_status or 200,
     )

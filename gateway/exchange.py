@@ -6,16 +6,17 @@ import asyncio
 import logging
 from typing import Any
 
-from gateway.admission import Admission
-from gateway.context import Call
+from gateway.admission import Admission, Admit
+from gateway.body import has_body
+from gateway.call import Call
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
 from gateway.dispatch import Write
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
-from gateway.intake import take
-from gateway.metadata import ReplyShape, invocation_metadata, query_metadata, reply_shape, request_id
+from gateway.intake import bound, take
+from gateway.metadata import Metadatum, ReplyShape, invocation_metadata, query_metadata, reply_shape, request_id
 from gateway.negotiate import negotiate
 from gateway.replies import unary_reply
 from gateway.request import HttpRequest
@@ -64,8 +65,13 @@ class Exchange:
             return
         entry = self._choose(match)
         endpoint = entry.target
-        call = await self._admitted_call(entry, match)
-        message, self._receive = await take(self._request, self._receive, entry, match, call)
+        call = self._new_call(endpoint)
+        if self._site.settings.admission is not None:
+            await self._admit(self._site.settings.admission, entry, match, call)
+        if endpoint.simple and not has_body(self._request):
+            message = bound(self._request, entry, match, call, b"")
+        else:
+            message, self._receive = await take(self._request, self._receive, entry, match, call)
         if endpoint.framings is not None:
             await self._answer_stream(endpoint, call, message)
         else:
@@ -95,48 +101,38 @@ class Exchange:
 
     # the call
 
-    async def _admitted_call(self, entry: Entry[Endpoint], match: Match[Endpoint]) -> Call:
-        """The call, once the admission hook let it through."""
-        endpoint = self._responder.endpoint = entry.target
-        call = self._new_call(endpoint)
-        admit = self._site.settings.admission
-        if admit is not None:
-            admission = Admission(
-                method=endpoint.method,
-                rules=endpoint.rules,
-                service_rules=endpoint.service.rules,
-                rpc=endpoint.rpc,
-                route=endpoint.route,
-                variables={".".join(path): text for path, text in match.variables(entry).items()},
-                peer=call.peer,
-                client=self._request.client_host,
-                request=self._request,
-                metadata=list(call.metadata),
-                reply_headers=self._responder.admitted,
-            )
-            await admit(admission)
-            call.metadata = tuple(admission.metadata)
-        self._responder.call = call
-        return call
+    async def _admit(self, admit: Admit, entry: Entry[Endpoint], match: Match[Endpoint], call: Call) -> None:
+        """Asks the admission hook; raises the ``Failure`` that it refuses with."""
+        endpoint = entry.target
+        admission = Admission(
+            method=endpoint.method,
+            rules=endpoint.rules,
+            service_rules=endpoint.service.rules,
+            rpc=endpoint.rpc,
+            route=endpoint.route,
+            variables={".".join(path): text for path, text in match.variables(entry).items()},
+            peer=call.peer,
+            client=self._request.client_host,
+            request=self._request,
+            metadata=list(call.metadata),
+            reply_headers=self._responder.admitted,
+        )
+        await admit(admission)
+        call.metadata = tuple(admission.metadata)
 
     def _new_call(self, endpoint: Endpoint) -> Call:
         request, settings = self._request, self._site.settings
-        call = Call(
-            method=endpoint.rpc,
-            metadata=invocation_metadata(
-                request,
-                allowed=settings.allowed_headers,
-                request_id_header=settings.request_id_header,
-                request_id=self._request_id,
-                route=endpoint.route,
-            ),
+        self._responder.endpoint = endpoint
+        call = self._responder.call = Call(
+            endpoint.rpc,
+            metadata=self._metadata,
             peer=request.peer,
             request_id=self._request_id,
             secure=request.scheme in ("https", "wss"),
         )
         try:
-            if endpoint.rules.query_metadata:
-                call.metadata = query_metadata(request, endpoint.rules.query_metadata, call.metadata)
+            if endpoint.query_metadata and request.raw_query:
+                call.metadata = query_metadata(request, endpoint.query_metadata, call.metadata)
             timeout = timeout_of(request, cap=settings.max_timeout_seconds)
         except Failure as failure:
             call.refusal = failure
@@ -146,6 +142,17 @@ class Exchange:
         if timeout is not None:
             call.deadline = asyncio.get_running_loop().time() + timeout
         return call
+
+    def _metadata(self) -> tuple[Metadatum, ...]:
+        assert self._responder.endpoint is not None
+        settings = self._site.settings
+        return invocation_metadata(
+            self._request,
+            allowed=settings.allowed_headers,
+            request_id_header=settings.request_id_header,
+            request_id=self._request_id,
+            route=self._responder.endpoint.route,
+        )
 
     async def _answer_stream(self, endpoint: Endpoint, call: Call, message: Any) -> None:
         assert endpoint.framings is not None

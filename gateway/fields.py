@@ -38,6 +38,9 @@ class TextField:
     """Text → scalar; None when ``into`` merges the text into a message instead."""
     into: Callable[[Any, str], None] | None
 
+    plain: bool = False
+    """Any text is its value, and setting it decides nothing else."""
+
     @property
     def field(self) -> FieldDescriptor:
         """The last field of the path."""
@@ -163,7 +166,8 @@ def as_text_field(fields: tuple[FieldDescriptor, ...], decoder: Decoder, *, key:
         is_text = target.type == schema.F.TYPE_STRING
         return TextField(fields, key, lambda text: _json_text(text, is_text=is_text), None)
     if not schema.is_message(target):
-        return TextField(fields, key, text_decoder(target), None)
+        plain = target.type == schema.F.TYPE_STRING and len(fields) == 1 and schema.oneof_name(field) is None
+        return TextField(fields, key, text_decoder(target), None, plain and not field.is_repeated)
     name = schema.message_type(target).full_name
     if name in schema.WRAPPERS:
         convert = text_decoder(schema.message_type(target).fields_by_name["value"])

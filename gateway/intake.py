@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.body import has_body, read_body
-from gateway.context import Call
+from gateway.call import Call
 from gateway.departure import Receive
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
@@ -35,11 +35,20 @@ async def take(
             check_upload(endpoint, request)
             return await read_form(endpoint, _head(request, entry, match), request, receive), receive
         body = await read_body(request, receive, endpoint.max_body_bytes) if has_body(request) else b""
-        variables = match.variables(entry) if entry.template.variables else {}
-        return endpoint.binder.bind(request, variables, body), receive
+        return bound(request, entry, match, call, body), receive
     except Failure as failure:
         call.refusal = call.refusal or failure
         return _nothing(endpoint), receive
+
+
+def bound(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes) -> Any:
+    """The request message of a unary RPC, or server stream, with a body that was read."""
+    try:
+        variables = match.variables(entry) if entry.template.variables else {}
+        return entry.target.binder.bind(request, variables, body)
+    except Failure as failure:
+        call.refusal = call.refusal or failure
+        return entry.target.binder.new()
 
 
 def _head(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint]) -> Any:

@@ -155,6 +155,8 @@ def reply_shape(*metadata: Iterable[tuple[str, Any]]) -> ReplyShape:
     """Reads response metadata; entries that are no valid HTTP are dropped, never sent."""
     shape = ReplyShape()
     for entries in metadata:
+        if not entries:
+            continue
         for key, value in entries:
             text = value if isinstance(value, str) else bytes(value).decode("latin-1")
             if key == STATUS and text.isdecimal() and 200 <= int(text) <= 599:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.call import Entries
 from gateway.endpoints import Endpoint
-from gateway.metadata import has_controls, reply_shape
+from gateway.metadata import ReplyShape, has_controls, reply_shape
 
 _BODILESS = frozenset({204, 205, 304})
 
@@ -20,25 +21,34 @@ class HttpReply:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-def unary_reply(endpoint: Endpoint, message: Any, *metadata: Any) -> HttpReply:
+def unary_reply(endpoint: Endpoint, message: Any, *metadata: Entries) -> HttpReply:
     """The reply that a unary RPC's message and response metadata make."""
     shape = reply_shape(*metadata)
-    rules = endpoint.rules
-    status = shape.status
-    headers = shape.headers
+    plain = endpoint.plain_status
+    if plain:
+        # Nothing in the message but the body itself.
+        status = shape.status or plain
+    else:
+        status, is_empty = _status(endpoint, message, shape)
+        if is_empty:
+            return HttpReply(status, b"", shape.headers)
+    if status in _BODILESS:
+        return HttpReply(status, b"", shape.headers)
+    assert endpoint.body is not None
+    body, media_type = endpoint.body(message)
+    return HttpReply(status, body, [("content-type", shape.content_type or media_type), *shape.headers])
+
+
+def _status(endpoint: Endpoint, message: Any, shape: ReplyShape) -> tuple[int, bool]:
+    """The status, and whether it is the one of an empty reply. Adds a location to the shape."""
+    rules, status = endpoint.rules, shape.status
     if rules.status_field:
         status = status or int(getattr(message, rules.status_field))
     if rules.location_field:
         location = str(getattr(message, rules.location_field))
         if location and not has_controls(location):
-            headers.append(("location", location))
+            shape.headers.append(("location", location))
             status = status or rules.success_status or 302
     if rules.empty_status and not message.ByteSize():
-        return HttpReply(status or rules.empty_status, b"", headers)
-    status = status or rules.success_status or 200
-    if status in _BODILESS:
-        return HttpReply(status, b"", headers)
-    assert endpoint.body is not None
-    body, media_type = endpoint.body(message)
-    headers.insert(0, ("content-type", shape.content_type or media_type))
-    return HttpReply(status, body, headers)
+        return status or rules.empty_status, True
+    return status or rules.success_status or 200, False

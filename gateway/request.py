@@ -11,7 +11,9 @@ Headers = list[tuple[str, str]]
 
 
 class HttpRequest:
-    """A view on an ASGI scope."""
+    """A view on an ASGI scope. Headers are decoded when they are asked for: most never are."""
+
+    __slots__ = ("_first", "method", "raw_path", "raw_query", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -20,18 +22,28 @@ class HttpRequest:
         # latin-1 keeps every byte as one character: nothing is decoded before the path is split.
         self.raw_path: str = raw_path.decode("latin-1")
         self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
-        # ASGI servers give names in lower case.
-        self.headers: Headers = [(name.decode("latin-1"), _text(value)) for name, value in scope["headers"]]
+        # ASGI servers give names in lower case. Reversed: the first value is the one that stays.
+        self._first: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+
+    @property
+    def headers(self) -> Headers:
         """All headers, names in lower case, in order."""
-        self._first: dict[str, str] = dict(reversed(self.headers))
+        return [(name.decode("latin-1"), _text(value)) for name, value in self.scope["headers"]]
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in lower case."""
-        return self._first.get(name)
+        value = self._first.get(_name(name))
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
 
     def header_list(self, name: str) -> list[str]:
         """Every value of a header, by its name in lower case."""
-        return [value for each, value in self.headers if each == name]
+        wanted = _name(name)
+        return [_text(value) for each, value in self.scope["headers"] if each == wanted]
 
     def cookie(self, name: str) -> str | None:
         """The value of a cookie."""
@@ -58,7 +70,6 @@ class HttpRequest:
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
-    @property
     def peer(self) -> str:
         """The client as gRPC writes it: ``ipv4:127.0.0.1:5555``, ``ipv6:[::1]:5555`` or ``unix:``."""
         client = self.scope.get("client")
@@ -69,6 +80,11 @@ class HttpRequest:
         """``host:port`` of the listener that took the request; the path of a unix socket."""
         server = self.scope.get("server")
         return _listener(server[0], server[1]) if server else ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return name.encode("latin-1", "replace")
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from gateway.context import Call
+from gateway.call import Call
 from gateway.endpoints import Endpoint
 from gateway.envelope import ErrorReply
 from gateway.error_template import Occasion
@@ -21,6 +21,19 @@ from gateway.streams import Send
 
 class Responder:
     """Answers one request. What is known of the request by then (its endpoint, its call) shapes the answer."""
+
+    __slots__ = (
+        "_request",
+        "_request_id",
+        "_send",
+        "_site",
+        "admitted",
+        "call",
+        "endpoint",
+        "head_only",
+        "neighbour",
+        "started",
+    )
 
     def __init__(self, site: Site, request: HttpRequest, request_id: str, send: Send) -> None:
         self._site = site
@@ -38,11 +51,12 @@ class Responder:
 
     async def reply(self, reply: HttpReply) -> None:
         """Sends a complete reply."""
-        headers = reply.headers
+        headers = self.encoded(reply.headers)
         if reply.status not in (204, 304):
-            headers = [*headers, ("content-length", str(len(reply.body)))]
-        await self.start(reply.status, headers)
-        await self.end(reply.body)
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+        self.started = True
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b"" if self.head_only else reply.body})
 
     async def end(self, body: bytes = b"") -> None:
         """Sends the last of a body; none to HEAD."""
@@ -91,16 +105,22 @@ class Responder:
     def encoded(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """The headers of a reply as ASGI has them, with those that every reply has."""
         site = self._site
-        sent = [*headers, (site.settings.request_id_header, self._request_id)]
+        encoded = [(_name(name), _value(value)) for name, value in headers]
+        encoded.append((site.request_id_header, self._request_id.encode()))
         if self.admitted:
-            sent += missing(self.admitted, headers)
+            encoded += _encoded(missing(self.admitted, headers))
         if site.cors.enabled and not any(name == "access-control-allow-origin" for name, _ in headers):
-            sent += site.cors.headers(self._request, self.endpoint.service if self.endpoint else self.owner)
-        encoded = [(_header_name(name), _header_bytes(value)) for name, value in sent]
-        if site.default_names.isdisjoint(name for name, _ in sent):
+            encoded += _encoded(
+                site.cors.headers(self._request, self.endpoint.service if self.endpoint else self.owner)
+            )
+        if len(encoded) == 2 and site.defaults_are_others:  # a content type and the request id
             return encoded + site.default_headers
-        defaults = missing(site.settings.default_headers.items(), sent)
-        return encoded + [(_header_name(name), _header_bytes(value)) for name, value in defaults]
+        given = {name for name, _ in encoded}
+        return encoded + [each for each in site.default_headers if each[0] not in given]
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(_name(name), _value(value)) for name, value in headers]
 
 
 def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
@@ -110,11 +130,12 @@ def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
 
 
 @functools.lru_cache(maxsize=256)
-def _header_name(name: str) -> bytes:
+def _name(name: str) -> bytes:
     return name.encode("latin-1")
 
 
-def _header_bytes(value: str) -> bytes:
+@functools.lru_cache(maxsize=256)
+def _value(value: str) -> bytes:
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:

@@ -74,6 +74,7 @@ class RouteTable(Generic[T]):
         self._root: _Node[T] = _Node()
         self._verbs: set[str] = set()
         self._slashes = False
+        self._any_method = False
 
     def add(self, method: str, entry: Entry[T]) -> None:
         """Adds a binding; raises ``RouteConflict`` naming both RPCs when the place is taken."""
@@ -89,6 +90,7 @@ class RouteTable(Generic[T]):
         if verb is not None:
             self._verbs.add(verb)
         self._slashes = self._slashes or entry.trailing_slash
+        self._any_method = self._any_method or method == ANY_METHOD
         entries = node.leaves.setdefault((verb, method), [])
         for other in entries:
             if other.condition == entry.condition:
@@ -122,6 +124,14 @@ class RouteTable(Generic[T]):
         return sorted(found)
 
     def _find(self, method: str, raw_path: str) -> Match[T] | None:
+        if "%" not in raw_path and raw_path.isascii() and (":" not in raw_path or not self._verbs):
+            raw = raw_path[1:].split("/") if raw_path != "/" else []
+            if raw_path[:1] != "/":
+                return None
+            entries = _search(self._root, raw, 0, (None, method))
+            if entries is None and self._any_method:
+                entries = _search(self._root, raw, 0, (None, ANY_METHOD))
+            return None if entries is None else Match(entries, raw)
         for raw, segments, verb in self._readings(raw_path):
             for wanted in (method, ANY_METHOD):
                 entries = _search(self._root, segments, 0, (verb, wanted))
@@ -154,19 +164,37 @@ class RouteTable(Generic[T]):
 
 
 def _search(node: _Node[T], segments: list[str], index: int, leaf: tuple[str | None, str]) -> list[Entry[T]] | None:
-    if index == len(segments):
-        entries = node.leaves.get(leaf)
-        if entries is not None:
-            return entries
-        # `**` also covers no segment at all.
-        return node.many.leaves.get(leaf) if node.many is not None else None
-    segment = segments[index]
-    child = node.literals.get(segment)
+    count = len(segments)
+    while index < count:
+        segment = segments[index]
+        child = node.literals.get(segment)
+        if child is None:
+            # Where there is one way only, no way back is kept.
+            if node.many is None:
+                if node.one is None or not segment:
+                    return None
+                node, index = node.one, index + 1
+                continue
+        elif node.one is None and node.many is None:
+            node, index = child, index + 1
+            continue
+        return _search_all(node, child, segments, index, leaf)
+    entries = node.leaves.get(leaf)
+    if entries is not None:
+        return entries
+    # `**` also covers no segment at all.
+    return node.many.leaves.get(leaf) if node.many is not None else None
+
+
+def _search_all(
+    node: _Node[T], child: _Node[T] | None, segments: list[str], index: int, leaf: tuple[str | None, str]
+) -> list[Entry[T]] | None:
+    """Tries the ways on from a node in their order."""
     if child is not None:
         entries = _search(child, segments, index + 1, leaf)
         if entries is not None:
             return entries
-    if node.one is not None and segment:
+    if node.one is not None and segments[index]:
         entries = _search(node.one, segments, index + 1, leaf)
         if entries is not None:
             return entries

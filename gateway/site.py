@@ -35,10 +35,12 @@ class Site:
         self.cors = Cors(settings)
         self.streams: set[Interruptible] = set()
         """Whatever goes on until somebody ends it."""
-        self.default_names = frozenset(settings.default_headers)
+        self.request_id_header = settings.request_id_header.encode("latin-1")
         self.default_headers = [
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in settings.default_headers.items()
         ]
+        self.defaults_are_others = not {"content-type", settings.request_id_header} & settings.default_headers.keys()
+        """No default header is one that nearly every reply has anyway."""
         self.documents: dict[str, Callable[[], HttpReply]] = {}
         """Replies to GET on paths that are no RPC's, such as the OpenAPI document; made when first asked for."""
         declared = proto_options.ErrorEnvelope(template=settings.error_template, media_type=settings.error_media_type)

@@ -91,7 +91,9 @@ class WebSocketExchange(Exchange):
             raise not_found()
         entry = self._choose(match)
         endpoint, settings = entry.target, self._site.settings
-        call = await self._admitted_call(entry, match)
+        call = self._new_call(endpoint)
+        if settings.admission is not None:
+            await self._admit(settings.admission, entry, match, call)
         frames: asyncio.Queue[str | bytes | None] = asyncio.Queue(_WAITING)
         patience = settings.slow_reader_seconds if endpoint.rules.close_slow_reader else None
         outbox = Outbox(limit=settings.batch_bytes, patience=patience)

@@ -1,28 +1,37 @@
-"""JSON → messages, compiled once per message type into closures."""
+"""JSON → messages, compiled once per message type: straight-line code for what is common, closures for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import orjson
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from gateway.codec import schema
+from gateway.codec.decode_source import MOST_FIELDS, object_lines
+from gateway.codec.depth import BOTTOMLESS, depth_of
 from gateway.codec.errors import Refused
+from gateway.codec.members_in import (
+    Entry,
+    Slot,
+    message_map,
+    message_of,
+    messages,
+    object_of,
+    scalar,
+    scalar_map,
+    scalars,
+    transparent,
+)
 from gateway.codec.raw import RawShape, RawText, with_raw_text
 from gateway.codec.scalars_in import Decode, scalar_decoder, text_decoder
+from gateway.codec.source import Namespace
 from gateway.codec.style import Style
 from gateway.codec.text import MAX_DEPTH, parse_exactly
 from gateway.codec.well_known_in import Into, well_known_into
 
-Slot = int | str  # what may be set once: a field (by number) or a oneof (by name)
 Member = tuple[Slot, bool, Into]  # (slot, whether null is a value, setter)
-# A member of an object: (slot or None where nothing can be set twice, attribute, type of values that are set as they
-# are, whether null is a value, setter for all others)
-Entry = tuple[Slot | None, str, type | None, bool, Into]
 
 
 class Decoder:
@@ -31,7 +40,11 @@ class Decoder:
     def __init__(self, style: Style, pool: DescriptorPool | None = None) -> None:
         self.style = style
         self.pool = pool if pool is not None else descriptor_pool.Default()
+        self.namespace = Namespace()
+        self.namespace.constant(Refused)
         self._messages: dict[tuple[str, frozenset[str]], Into] = {}
+        self._names: dict[tuple[str, frozenset[str]], str] = {}
+        self._depths: dict[str, int] = {}
         self._shapes: dict[str, RawShape] = {}
         self._raw: dict[str, RawShape | None] = {}
 
@@ -48,7 +61,9 @@ class Decoder:
 
         Members that travel as raw JSON keep their text.
         """
-        value, text = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=max_depth)
+        # Of a type that has a bottom, deeper text is refused for not being of the type: its depth need not be counted.
+        counted = None if self._depth(descriptor) <= max_depth else max_depth
+        value, text = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=counted)
         shape = self.raw_shape(descriptor)
         if shape is None:
             return value
@@ -70,13 +85,22 @@ class Decoder:
             return special
         only = schema.only_field(descriptor)
         members: dict[str, Entry] = {}
-        into = _transparent(members, only.name) if only else _object(members, self.style.ignore_unknown)
+        general = transparent(members, only.name) if only else object_of(members, self.style.ignore_unknown)
+        fields = [field for field in descriptor.fields if field.name not in omit]
         # Known before its fields are compiled: a message may hold itself.
-        self._messages[key] = into
-        for field in descriptor.fields:
-            if field.name not in omit:
-                members[field.name] = members[field.json_name] = self._entry(field)
-        return into
+        self._messages[key] = general
+        if only is None and len(fields) <= MOST_FIELDS:
+            name = self._names[key] = self.namespace.name("into")
+            self.namespace.later(name, "message, value", lambda: object_lines(fields, self, general))
+            self._messages[key] = self.namespace.caller(name)
+        for field in fields:
+            members[field.name] = members[field.json_name] = self._entry(field)
+        return self._messages[key]
+
+    def function_name(self, descriptor: Descriptor) -> str | None:
+        """The name by which generated code calls ``into(descriptor)``; None when that is no generated function."""
+        self.into(descriptor)
+        return self._names.get((descriptor.full_name, frozenset()))
 
     def member(self, field: FieldDescriptor) -> Member:
         """How one field is set from the JSON value of its member."""
@@ -98,13 +122,13 @@ class Decoder:
             # The names of an object are texts already.
             key = None if key_field.type == schema.F.TYPE_STRING else text_decoder(key_field)
             if schema.is_message(value_field):
-                return _message_map(name, key, self.into(schema.message_type(value_field)), _null_is_value(value_field))
-            return _scalar_map(name, key, self._map_scalar(field, value_field))
+                return message_map(name, key, self.into(schema.message_type(value_field)), _null_is_value(value_field))
+            return scalar_map(name, key, self._map_scalar(field, value_field))
         if schema.is_message(field):
             into = self.into(schema.message_type(field))
-            return _messages(name, into, _null_is_value(field)) if field.is_repeated else _message(name, into)
+            return messages(name, into, _null_is_value(field)) if field.is_repeated else message_of(name, into)
         decode = scalar_decoder(field, strict=self.style.strict_types)
-        return _scalars(name, decode, _type_as_is(field)) if field.is_repeated else _scalar(name, decode)
+        return scalars(name, decode, _type_as_is(field)) if field.is_repeated else scalar(name, decode)
 
     def _map_scalar(self, field: FieldDescriptor, value: FieldDescriptor) -> Decode:
         rules = schema.field_rules(field)
@@ -113,6 +137,10 @@ class Decoder:
         if ruled is value:
             return scalar_decoder(value, strict=self.style.strict_types)
         return scalar_decoder_of_map(value, raw=rules.raw_json)
+
+    def _depth(self, descriptor: Descriptor) -> int:
+        """How deep the JSON of a type can be; very deep where it has no bottom, or takes what it does not know."""
+        return BOTTOMLESS if self.style.ignore_unknown else depth_of(descriptor, self._depths)
 
     def raw_shape(self, descriptor: Descriptor) -> RawShape | None:
         """Where messages of a type have raw JSON; None when nowhere."""
@@ -194,135 +222,3 @@ def _null_is_value(field: FieldDescriptor) -> bool:
         only = schema.only_field(schema.message_type(field))
         return only is not None and not only.is_repeated and _null_is_value(only)
     return field.type == schema.F.TYPE_ENUM and bool(schema.enum_type(field).full_name == schema.NULL_VALUE)
-
-
-def _object(members: dict[str, Entry], ignore_unknown: bool) -> Into:
-    def into(message: Any, value: Any) -> None:
-        if type(value) is not dict:
-            raise Refused("an object", value)
-        used = set()
-        for name, item in value.items():
-            member = members.get(name)
-            if member is None:
-                if ignore_unknown:
-                    continue
-                raise Refused("no such field", unknown=True).under(_printable(name))
-            slot, attribute, as_is, null_is_value, put = member
-            if item is None and not null_is_value:
-                continue
-            if slot is not None:
-                if slot in used:
-                    raise _twice(slot).under(name)
-                used.add(slot)
-            if type(item) is as_is:
-                setattr(message, attribute, item)
-                continue
-            try:
-                put(message, item)
-            except Refused as refused:
-                raise refused.under(name) from None
-
-    return into
-
-
-def _twice(slot: Slot) -> Refused:
-    if isinstance(slot, str):
-        return Refused(f'another member of the oneof "{slot}" is set too', bare=True)
-    return Refused("given twice, in both spellings of its name", bare=True)
-
-
-def _printable(name: str) -> str:
-    return name if len(name) <= 64 else name[:64] + "…"
-
-
-def _transparent(members: dict[str, Entry], name: str) -> Into:
-    def into(message: Any, value: Any) -> None:
-        members[name][-1](message, value)
-
-    return into
-
-
-def _scalar(name: str, decode: Decode) -> Into:
-    def put(message: Any, value: Any) -> None:
-        setattr(message, name, decode(value))
-
-    return put
-
-
-def _scalars(name: str, decode: Decode, as_is: type | None) -> Into:
-    def put(message: Any, value: Any) -> None:
-        if type(value) is not list:
-            raise Refused("a list", value)
-        if as_is is not None and {as_is}.issuperset(map(type, value)):
-            getattr(message, name).extend(value)
-            return
-        index = 0
-        decoded = []
-        try:
-            for index, item in enumerate(value):  # noqa: B007 (read in the handler)
-                decoded.append(decode(item))
-        except Refused as refused:
-            raise refused.under(f"[{index}]") from None
-        getattr(message, name).extend(decoded)
-
-    return put
-
-
-def _message(name: str, into: Into) -> Into:
-    def put(message: Any, value: Any) -> None:
-        inner = getattr(message, name)
-        inner.SetInParent()
-        into(inner, value)
-
-    return put
-
-
-def _messages(name: str, into: Into, null_is_value: bool) -> Into:
-    def put(message: Any, value: Any) -> None:
-        if type(value) is not list:
-            raise Refused("a list", value)
-        add: Callable[[], Any] = getattr(message, name).add
-        for index, item in enumerate(value):
-            try:
-                if item is None and not null_is_value:
-                    raise Refused("a value", None)
-                into(add(), item)
-            except Refused as refused:
-                raise refused.under(f"[{index}]") from None
-
-    return put
-
-
-def _scalar_map(name: str, key: Decode | None, decode: Decode) -> Into:
-    def put(message: Any, value: Any) -> None:
-        if type(value) is not dict:
-            raise Refused("an object", value)
-        entries = getattr(message, name)
-        for text, item in value.items():
-            try:
-                entries[text if key is None else key(text)] = decode(item)
-            except Refused as refused:
-                raise refused.under(_subscript(text)) from None
-
-    return put
-
-
-def _message_map(name: str, key: Decode | None, into: Into, null_is_value: bool) -> Into:
-    def put(message: Any, value: Any) -> None:
-        if type(value) is not dict:
-            raise Refused("an object", value)
-        entries = getattr(message, name)
-        for text, item in value.items():
-            try:
-                if item is None and not null_is_value:
-                    raise Refused("a value", None)
-                entry = entries[text if key is None else key(text)]
-                into(entry, item)
-            except Refused as refused:
-                raise refused.under(_subscript(text)) from None
-
-    return put
-
-
-def _subscript(key: str) -> str:
-    return f"[{orjson.dumps(_printable(key)).decode()}]"

@@ -36,10 +36,21 @@ def empty_rule(field: FieldDescriptor, owner: Descriptor, style: Style) -> int:
     return schema.field_rules(field).empty or schema.message_rules(owner).empty or style.empty
 
 
+def always_printed(field: FieldDescriptor, encoder: Encoder, empty: int) -> str | None:
+    """Code for the value of a single field that is printed whatever it is; None for all other fields."""
+    if field.is_repeated or field.has_presence or empty in (options.EMPTY_VALUE_OMIT, options.EMPTY_VALUE_NULL):
+        return None
+    return encoder.expression(field, _read(field.name))
+
+
+def _read(name: str) -> str:
+    return f"getattr(message, {name!r})" if keyword.iskeyword(name) else f"message.{name}"
+
+
 def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> list[str]:
     """The lines of code that write one field of ``message`` into the object ``members``."""
     member, name = f"members[{encoder.name_of(field)!r}]", field.name
-    value = f"getattr(message, {name!r})" if keyword.iskeyword(name) else f"message.{name}"
+    value = _read(name)
     lines = [f"value = {value}", f"{member} = {encoder.expression(field, 'value')}"]
     if not field.is_repeated:
         lines = [f"{member} = {encoder.expression(field, value)}"]

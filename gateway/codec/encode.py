@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -11,11 +12,12 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from gateway.codec import schema
-from gateway.codec.empties import empty_rule, put_field
-from gateway.codec.scalars_out import Encode, key_encoder, scalar_encoder
+from gateway.codec.empties import always_printed, empty_rule, put_field
+from gateway.codec.scalars_out import Encode, Words, key_encoder, scalar_encoder
 from gateway.codec.source import Namespace
 from gateway.codec.style import Style
-from gateway.codec.well_known_out import timestamp_encoder, well_known_encoder
+from gateway.codec.times import duration_text, timestamp_text
+from gateway.codec.well_known_out import well_known_encoder
 
 
 class Encoder:
@@ -47,10 +49,18 @@ class Encoder:
             return name
         # Known before its fields are compiled: a message may hold itself.
         name = self._names[key] = self.namespace.name("encode")
-        lines = ["members = {}"]
+        first: list[str] = []  # what is always there, up to the first field that is not
+        lines: list[str] = []
         for field in descriptor.fields:
-            if field.name not in omit and not schema.field_rules(field).hidden:
-                lines += put_field(field, self, empty_rule(field, descriptor, self.style))
+            if field.name in omit or schema.field_rules(field).hidden:
+                continue
+            empty = empty_rule(field, descriptor, self.style)
+            always = None if lines else always_printed(field, self, empty)
+            if always is None:
+                lines += put_field(field, self, empty)
+            else:
+                first.append(f"{self.name_of(field)!r}: {always}")
+        lines.insert(0, f"members = {{{', '.join(first)}}}")
         only = schema.only_field(descriptor)
         lines.append(f"return members.get({self.name_of(only)!r})" if only else "return members")
         self.namespace.compile(name, "message", lines)
@@ -72,29 +82,48 @@ class Encoder:
         if single is None:
             element = self._element(field, field)
             if not field.is_repeated:
-                return _call(element, value)
-            return f"list({value})" if element is None else f"[{element}(each) for each in {value}]"
+                return element(value)
+            # A slice is a plain list: to walk a repeated field itself ends in an IndexError each time, which is dear.
+            printed = element("each")
+            return f"{value}[:]" if printed == "each" else f"[{printed} for each in {value}[:]]"
         element = self._element(single, field)
         key = key_encoder(schema.message_type(field).fields_by_name["key"])
-        name = _call(key and self.namespace.bind("key", key), "name")
+        name = f"{self.namespace.bind('key', key)}(name)" if key else "name"
         # Sorted: a map has no order of its own, and two servers should answer with the same bytes.
-        return f"{{{name}: {_call(element, f'{value}[name]')} for name in sorted({value})}} if {value} else {{}}"
+        return f"{{{name}: {element(f'{value}[name]')} for name in sorted({value})}} if {value} else {{}}"
 
-    def _element(self, field: FieldDescriptor, ruled: FieldDescriptor) -> str | None:
-        """The name of the function for one value; None: printed as it is.
+    def _element(self, field: FieldDescriptor, ruled: FieldDescriptor) -> Callable[[str], str]:
+        """Code for one value, given code for what it is.
 
         ``ruled`` is the field whose rules hold: the map's, for a map's values.
         """
         rules = schema.field_rules(ruled)
         if schema.is_message(field):
-            if schema.message_type(field).full_name == "google.protobuf.Timestamp" and rules.timestamp_digits:
-                return self.namespace.bind("time", timestamp_encoder(rules.timestamp_digits))
-            return self.function_name(schema.message_type(field))
+            name = schema.message_type(field).full_name
+            digits = rules.timestamp_digits or self.style.timestamp_digits
+            if name == "google.protobuf.Timestamp":
+                text = self.namespace.constant(timestamp_text)
+                return lambda value: f"{text}((time := {value}).seconds, time.nanos, {digits})"
+            if name == "google.protobuf.Duration":
+                text = self.namespace.constant(duration_text)
+                return lambda value: f"{text}((time := {value}).seconds, time.nanos)"
+            return _called(self.function_name(schema.message_type(field)))
         if field is not ruled and (rules.raw_json or rules.text or rules.integer_number):
             encode = scalar_encoder_of_map(field, rules, self.style)
         else:
             encode = scalar_encoder(field, self.style)
-        return encode and self.namespace.bind("scalar", encode)
+        if encode is None:
+            return lambda value: value
+        if encode is str:
+            return _called("str")
+        if isinstance(encode, Words):
+            words = self.namespace.bind("words", encode)
+            return lambda value: f"{words}[{value}]"
+        return _called(self.namespace.bind("scalar", encode))
+
+
+def _called(function: str) -> Callable[[str], str]:
+    return lambda value: f"{function}({value})"
 
 
 def scalar_encoder_of_map(field: FieldDescriptor, rules: Any, style: Style) -> Encode | None:
@@ -104,7 +133,3 @@ def scalar_encoder_of_map(field: FieldDescriptor, rules: Any, style: Style) -> E
     if rules.text:
         return lambda value: value.decode("utf-8", "replace")
     return None
-
-
-def _call(function: str | None, argument: str) -> str:
-    return argument if function is None else f"{function}({argument})"

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)
 # Half a unit in the last place above FLT_MAX: what still rounds down to it.
-_FLOAT_LIMIT = 3.4028235677973366e38
+FLOAT_LIMIT = 3.4028235677973366e38
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -69,9 +69,14 @@ def expected_integer(field: FieldDescriptor) -> str:
     return f"an unsigned {bits}-bit integer" if field.type in schema.UNSIGNED_TYPES else f"a {bits}-bit integer"
 
 
-def _integer(field: FieldDescriptor, *, strict: bool) -> Decode:
+def integer_range(field: FieldDescriptor) -> tuple[int, int]:
+    """The least and the greatest value of an integer field."""
     bits = 64 if field.type in schema.INT64_TYPES else 32
-    low, high = (0, 2**bits - 1) if field.type in schema.UNSIGNED_TYPES else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (0, 2**bits - 1) if field.type in schema.UNSIGNED_TYPES else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _integer(field: FieldDescriptor, *, strict: bool) -> Decode:
+    low, high = integer_range(field)
     expected = expected_integer(field)
 
     def decode(value: Any) -> int:
@@ -100,7 +105,7 @@ def _number(text: str) -> int | float | None:
 
 def _real(field: FieldDescriptor, *, strict: bool) -> Decode:
     single = field.type == F.TYPE_FLOAT
-    limit = _FLOAT_LIMIT if single else float("inf")
+    limit = FLOAT_LIMIT if single else float("inf")
     expected = "a 32-bit float" if single else "a number"
 
     def decode(value: Any) -> float:

