@@ -24,6 +24,7 @@ from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.domain.webhooks import allowed_hosts
 from runner_service.http import HttpBindError, HttpServer
+from runner_service.lab import make_lab
 from runner_service.local_runner import LocalRunner
 from runner_service.outside import Network
 from runner_service.ports.registries import RemoteRegistry
@@ -110,6 +111,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             silence_seconds=settings.agents.silence_seconds,
         )
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
+        lab = make_lab(settings, store=store, blobs=blobs, jobs=jobs, signals=signals, tails=tails, clock=clock)
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
         webhooks = Webhooks(
@@ -143,6 +145,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             access=access,
             webhooks=webhooks,
             audit=audit,
+            lab=lab,
             settings=settings,
         )
         registrations = [*native(services), *dialects(services)]
@@ -186,6 +189,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         # Before any worker can be heard: the time that the server was away is nobody's fault.
         if not store.shared:
             await store.dispatch.renew_leases(lease_seconds=times.lease)
+            await store.queues.renew_all()
         local = None
         if settings.executor.local_runner:
             local = LocalRunner(
@@ -210,6 +214,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run(), audit.run()]
         sweep = settings.retention.sweep_seconds
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
+        loops += lab.loops()
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()
         stack.push_async_callback(rpc.stop, 0)

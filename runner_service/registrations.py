@@ -11,6 +11,11 @@ from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import image_service_pb2_grpc as sentinel_images_pb2_grpc
+from runner.dialects.testflinger.v1 import access_service_pb2_grpc as testflinger_access_pb2_grpc
+from runner.dialects.testflinger.v1 import agent_service_pb2_grpc as testflinger_agent_pb2_grpc
+from runner.dialects.testflinger.v1 import job_service_pb2_grpc as testflinger_job_pb2_grpc
+from runner.dialects.testflinger.v1 import queue_service_pb2_grpc as testflinger_queue_pb2_grpc
+from runner.dialects.testflinger.v1 import result_service_pb2_grpc as testflinger_result_pb2_grpc
 from runner.v1 import (
     agent_service_pb2_grpc,
     auth_service_pb2_grpc,
@@ -21,11 +26,21 @@ from runner.v1 import (
     log_stream_service_pb2_grpc,
     runner_service_pb2_grpc,
 )
+from runner_client import __version__
 from runner_service.access import Access
 from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
 from runner_service.dialects.sct import SctCommandServicer
 from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
+from runner_service.dialects.testflinger import (
+    Callers,
+    TestflingerAccessServicer,
+    TestflingerAgentServicer,
+    TestflingerJobServicer,
+    TestflingerQueueServicer,
+    TestflingerResultServicer,
+)
+from runner_service.lab import Lab
 from runner_service.rpc.agents import AgentServicer
 from runner_service.rpc.auth import AuthServicer
 from runner_service.rpc.commands import CommandServicer
@@ -68,6 +83,7 @@ class Services:
     access: Access
     webhooks: Webhooks
     audit: Audit
+    lab: Lab
     settings: Settings
 
 
@@ -104,7 +120,7 @@ def _agents(services: Services) -> list[Registration]:
 
 def dialects(services: Services) -> list[Registration]:
     """The façades, a function each."""
-    return [*_common(services), *_sct(services), *_sentinel(services)]
+    return [*_common(services), *_sct(services), *_sentinel(services), *_testflinger(services)]
 
 
 def _common(services: Services) -> list[Registration]:
@@ -130,6 +146,41 @@ def _sentinel(services: Services) -> list[Registration]:
         _adds(sentinel_agents_pb2_grpc.add_AgentServiceServicer_to_server, agents),
         _adds(sentinel_images_pb2_grpc.add_ImageServiceServicer_to_server, images),
         _adds(sentinel_auth_pb2_grpc.add_AuthServiceServicer_to_server, login),
+    ]
+
+
+def _testflinger(services: Services) -> list[Registration]:
+    lab, access, settings = services.lab, services.access, services.settings.testflinger
+    callers = Callers(clients=access.clients, era=settings.era, anonymous_agents=settings.anonymous_agents)
+    return [
+        _adds(
+            testflinger_job_pb2_grpc.add_JobServiceServicer_to_server,
+            TestflingerJobServicer(
+                queues=lab.queues,
+                records=lab.records,
+                callers=callers,
+                webhooks=services.webhooks,
+                version=__version__,
+            ),
+        ),
+        _adds(
+            testflinger_result_pb2_grpc.add_ResultServiceServicer_to_server,
+            TestflingerResultServicer(queues=lab.queues, records=lab.records, callers=callers, clock=lab.clock),
+        ),
+        _adds(
+            testflinger_agent_pb2_grpc.add_AgentServiceServicer_to_server,
+            TestflingerAgentServicer(agents=lab.agents, queues=lab.queues, callers=callers),
+        ),
+        _adds(
+            testflinger_queue_pb2_grpc.add_QueueServiceServicer_to_server,
+            TestflingerQueueServicer(queues=lab.queues, agents=lab.agents, clients=access.clients, callers=callers),
+        ),
+        _adds(
+            testflinger_access_pb2_grpc.add_AccessServiceServicer_to_server,
+            TestflingerAccessServicer(
+                clients=access.clients, refresh_tokens=access.refresh_tokens, callers=callers, era=settings.era
+            ),
+        ),
     ]
 
 

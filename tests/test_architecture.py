@@ -48,7 +48,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "runner_service.rpc.forms",
             "runner",
         },
-        GRPC,
+        {*GRPC, "marshmallow"},
     ),
     "runner_service.worker.supervisor": ({"runner_service.domain"}, set()),
     "runner_service.worker": ({"runner_service.domain", "runner", "runner_client"}, {*GRPC, "psutil"}),

@@ -53,6 +53,23 @@ class Testflinger(Section):
     """Life of a refresh token."""
     refresh_idle_days: float = Field(default=90.0, gt=0)
     """A refresh token that was not used for so long is dropped."""
+    era: Literal["both", "seed", "today"] = "both"
+    """Whose forms answers have. `both`: those of the caller."""
+    anonymous_agents: bool = True
+    """Agents without a token may pop jobs and post results, on loopback."""
+    default_timeout_seconds: float = Field(default=14_400, gt=0)
+    """Of jobs without `global_timeout`."""
+    lease_grace_seconds: float = Field(default=600, gt=0)
+    """An agent that says nothing for its job's time and this is lost."""
+    requeue_lost_jobs: bool = False
+    """A job whose agent is lost waits for another one, up to three in all, instead of ending."""
+    max_output_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
+    """Kept of the output of a job, and as much of its serial output."""
+    max_file_bytes: int = Field(default=16 * 1024 * 1024 * 1024, gt=0)
+    """Of an artifact, and of the attachments of a job."""
+    commands: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What our own runners do in the phases of a job, beside its `test_cmds`: a script by queue (`*` for all others) and
+    phase."""
 
 
 class Account(Section):

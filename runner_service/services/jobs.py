@@ -33,6 +33,11 @@ class Jobs:
         """From now on new jobs are refused, because the server stops."""
         self._accepting = False
 
+    @property
+    def accepting(self) -> bool:
+        """Whether new jobs are taken."""
+        return self._accepting
+
     async def create(self, request: NewJob, *, by: str = "", wait_seconds: float = 0) -> Job:
         """Stores and queues a job, or returns the one that the same request id made before. With ``wait_seconds`` it
         returns the job once it is terminal, or as it stands after so long.

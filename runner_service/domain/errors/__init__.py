@@ -24,7 +24,8 @@
     │   ├── InputNotTaken
     │   ├── InputEnded
     │   ├── RunnerBusy
-    │   └── AgentNotRunning
+    │   ├── AgentNotRunning
+    │   └── NoAgentAllowed
     ├── AlreadyExists
     │   └── JobExists
     ├── ResourceExhausted        try again later
@@ -32,8 +33,10 @@
     │   ├── StorageFull
     │   ├── RateLimited
     │   ├── InputFull
-    │   └── OutputTooLarge
+    │   ├── OutputTooLarge
+    │   └── UploadTooLarge
     ├── Unauthenticated
+    │   ├── PushNeedsCredential
     │   ├── CredentialsMissing
     │   ├── CredentialsScheme
     │   ├── CredentialsEmpty
@@ -53,7 +56,9 @@
     │       └── RefreshTokenExpired
     ├── PermissionDenied
     │   ├── WebhookForbidden
-    │   └── AgentTaken
+    │   ├── AgentTaken
+    │   ├── NotYourJob
+    │   └── PushForbidden
     ├── DeadlineExceeded         it took longer than it may
     │   └── AgentSilent
     └── Unavailable              this server cannot now; another or a later call can
@@ -83,6 +88,15 @@ from runner_service.domain.errors.kinds import ResourceExhausted as ResourceExha
 from runner_service.domain.errors.kinds import RunnerError as RunnerError
 from runner_service.domain.errors.kinds import Unauthenticated as Unauthenticated
 from runner_service.domain.errors.kinds import Unavailable as Unavailable
+from runner_service.domain.errors.queues import AgentTaken as AgentTaken
+from runner_service.domain.errors.queues import JobExists as JobExists
+from runner_service.domain.errors.queues import LabAgentNotFound as LabAgentNotFound
+from runner_service.domain.errors.queues import NoAgentAllowed as NoAgentAllowed
+from runner_service.domain.errors.queues import NotYourJob as NotYourJob
+from runner_service.domain.errors.queues import OutputTooLarge as OutputTooLarge
+from runner_service.domain.errors.queues import PushForbidden as PushForbidden
+from runner_service.domain.errors.queues import PushNeedsCredential as PushNeedsCredential
+from runner_service.domain.errors.queues import UploadTooLarge as UploadTooLarge
 
 
 class JobNotFound(NotFound):
@@ -119,12 +133,6 @@ class ClientNotFound(NotFound):
     """There is no client with the id {client_id}."""
 
     reason = "CLIENT_NOT_FOUND"
-
-
-class LabAgentNotFound(NotFound):
-    """There is no agent called {agent}."""
-
-    reason = "LAB_AGENT_NOT_FOUND"
 
 
 class JobFinished(FailedPrecondition):
@@ -175,12 +183,6 @@ class RunnerBusy(FailedPrecondition):
     reason = "RUNNER_BUSY"
 
 
-class JobExists(AlreadyExists):
-    """There is another job with the id {job_id} already."""
-
-    reason = "JOB_EXISTS"
-
-
 class QueueFull(ResourceExhausted):
     """The queue holds {limit} jobs already, its bound. Try again when some have run."""
 
@@ -191,12 +193,6 @@ class InputFull(ResourceExhausted):
     """The input of job {job_id}, kept for another attempt, has reached its bound of {limit} bytes."""
 
     reason = "INPUT_FULL"
-
-
-class OutputTooLarge(ResourceExhausted):
-    """The job {job_id} has {limit} bytes of output already, the most that is kept."""
-
-    reason = "OUTPUT_TOO_LARGE"
 
 
 class StorageFull(ResourceExhausted):
@@ -317,12 +313,6 @@ class WebhookForbidden(PermissionDenied):
     """The service does not call {host}: {problem}. The setting webhooks.allowed_hosts names where it may call."""
 
     reason = "WEBHOOK_FORBIDDEN"
-
-
-class AgentTaken(PermissionDenied):
-    """The agent {agent} belongs to another credential."""
-
-    reason = "AGENT_TAKEN"
 
 
 class WebhookUnreachable(Unavailable):

@@ -1,0 +1,53 @@
+"""Archives that come in pieces, and go out in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.api import httpbody_pb2
+
+from runner.dialects.testflinger.v1 import shared_pb2
+from runner_service.dialects.testflinger.errors import Nothing
+from runner_service.domain.queues import FileKind
+from runner_service.services.queues import LabRecords
+
+
+class Archive:
+    """An upload: its first message says for which job, all bring bytes."""
+
+    def __init__(self, pieces: AsyncIterator[shared_pb2.UploadPiece]) -> None:
+        self._pieces = pieces
+        self.job_id = self.caller = self.media_type = ""
+        self._first = b""
+
+    async def begin(self) -> None:
+        """Waits for the first piece."""
+        async for piece in self._pieces:
+            self.job_id, self.caller = piece.job_id, piece.caller
+            self.media_type, self._first = piece.content.content_type, piece.content.data
+            return
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """The bytes, in pieces."""
+        yield self._first
+        async for piece in self._pieces:
+            yield piece.content.data
+
+
+async def send(
+    records: LabRecords, job_id: str, kind: FileKind, context: Any, *, media_type: str, name: str
+) -> AsyncIterator[httpbody_pb2.HttpBody]:
+    """An archive as it was uploaded; never compressed on the way, for its readers copy the bytes. Raises `Nothing`."""
+    file = await records.file(job_id, kind)
+    if file is None:
+        raise Nothing()
+    await context.send_initial_metadata(
+        (
+            ("x-http-header-content-disposition", f'attachment; filename="{name}"'),
+            ("x-http-header-etag", f'"{file.sha256}"'),
+        )
+    )
+    yield httpbody_pb2.HttpBody(content_type=media_type)
+    async for piece in records.read(file):
+        yield httpbody_pb2.HttpBody(content_type=media_type, data=piece)

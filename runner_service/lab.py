@@ -1,0 +1,99 @@
+"""A part of the composition root: from the settings to everything that makes a lab."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runner_service.config import Settings
+from runner_service.ports.blobs import Blobs
+from runner_service.ports.clock import Clock
+from runner_service.ports.signals import Signals
+from runner_service.ports.store import LabAgentStore, LabRecordStore, QueueStore, RunnerStore
+from runner_service.services.jobs import Jobs
+from runner_service.services.logs import LogTails
+from runner_service.services.queues import LabAgents, LabRecords, LabTimes, Queues
+
+log = logging.getLogger(__name__)
+
+_DAY = 86_400
+
+
+class Stores(Protocol):
+    """The parts of a store that labs lie in."""
+
+    @property
+    def runners(self) -> RunnerStore: ...
+    @property
+    def queues(self) -> QueueStore: ...
+    @property
+    def lab_records(self) -> LabRecordStore: ...
+    @property
+    def lab_agents(self) -> LabAgentStore: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """What makes a lab."""
+
+    queues: Queues
+    records: LabRecords
+    agents: LabAgents
+    clock: Clock
+    keep_seconds: float
+    sweep_seconds: float
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What runs beside the calls."""
+        return [self.queues.sweep(), self._forget()]
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(self.sweep_seconds)
+            try:
+                await self.records.expire(keep_seconds=self.keep_seconds)
+                await self.agents.expire(keep_seconds=self.keep_seconds)
+            except Exception:
+                log.exception("cannot forget what is old, trying again", extra={"action": "lab_retention_failed"})
+
+
+def make_lab(
+    settings: Settings, *, store: Stores, blobs: Blobs, jobs: Jobs, signals: Signals, tails: LogTails, clock: Clock
+) -> Lab:
+    """Makes the services of a lab."""
+    lab = settings.testflinger
+    queues = Queues(
+        store=store.queues,
+        agents=store.lab_agents,
+        jobs=jobs,
+        signals=signals,
+        tails=tails,
+        times=LabTimes(
+            global_timeout=lab.default_timeout_seconds,
+            grace=lab.lease_grace_seconds,
+            requeue_lost=lab.requeue_lost_jobs,
+        ),
+        commands=lab.commands,
+        queue_limit=settings.executor.max_queued_jobs,
+    )
+    records = LabRecords(
+        store=store.lab_records,
+        queues=store.queues,
+        blobs=blobs,
+        signals=signals,
+        tails=tails,
+        clock=clock,
+        output_limit=lab.max_output_bytes,
+        file_limit=lab.max_file_bytes,
+    )
+    return Lab(
+        queues=queues,
+        records=records,
+        agents=LabAgents(store=store.lab_agents, runners=store.runners, clock=clock),
+        clock=clock,
+        keep_seconds=settings.retention.jobs_days * _DAY,
+        sweep_seconds=settings.retention.sweep_seconds,
+    )

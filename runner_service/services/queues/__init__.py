@@ -1,0 +1,23 @@
+"""Lab queues: pushing and popping jobs, what agents post about them, the agents, and who may push where."""
+
+from __future__ import annotations
+
+from runner_service.services.queues.agents import LabAgents
+from runner_service.services.queues.definition import PhaseCommands, Submission, read_definition, seconds_of
+from runner_service.services.queues.permissions import RANKS, Permissions, check_push
+from runner_service.services.queues.queues import LabTimes, Queues
+from runner_service.services.queues.records import LabRecords
+
+__all__ = [
+    "RANKS",
+    "LabAgents",
+    "LabRecords",
+    "LabTimes",
+    "Permissions",
+    "PhaseCommands",
+    "Queues",
+    "Submission",
+    "check_push",
+    "read_definition",
+    "seconds_of",
+]

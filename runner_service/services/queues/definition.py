@@ -1,0 +1,141 @@
+"""What a job's definition says to us: it is free-form, and handed to its agent as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.jobs import Step
+from runner_service.domain.json_text import members_of, object_of, parse
+from runner_service.domain.queues import PHASES
+
+PhaseCommands = Mapping[str, Mapping[str, str]]
+"""By queue (``*``: every other), then by phase: the script that a runner of our own runs for it."""
+
+OURS = frozenset({"job_id", "started_at", "attachments_status"})
+"""Members that belong to the service: an agent that gives a job back posts them too."""
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_UNITS = (86_400, 3_600, 60, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A job for a queue, as far as the service looks at it."""
+
+    queue: str
+    definition: str
+    """JSON text of an object without the members that are `OURS`."""
+    job_id: str = ""
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    exclude_agents: tuple[str, ...] = ()
+    attachments: bool = False
+    global_timeout: int | None = None
+    reserve_timeout: int = 0
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """By phase: what the job itself brings to run."""
+    data: frozenset[str] = frozenset()
+    """Phases that the job has data for."""
+
+
+def read_definition(text: str) -> Submission:
+    """Reads a job's definition. Members that mean nothing to the service are kept as they are.
+
+    Raises:
+        InvalidArgument: Names the member.
+    """
+    try:
+        members = members_of(text)
+    except ValueError:
+        raise InvalidArgument(field="definition", problem="give a JSON object") from None
+    values = {name: parse(value) for name, value in members.items() if name in _READ}
+    queue = _text(values, "job_queue")
+    if not queue:
+        raise InvalidArgument(field="job_queue", problem="name a queue")
+    test_data = _object(values, "test_data")
+    command = test_data.get("test_cmds")
+    return Submission(
+        queue=queue,
+        definition=object_of({name: value for name, value in members.items() if name not in OURS}),
+        job_id=_text(values, "job_id"),
+        priority=_integer(values, "job_priority") or 0,
+        tags=_texts(values, "tags"),
+        exclude_agents=_texts(values, "exclude_agents"),
+        attachments=any(
+            bool(value.get("attachments"))
+            for name, value in values.items()
+            if name.endswith("_data") and isinstance(value, dict)
+        ),
+        global_timeout=_integer(values, "global_timeout"),
+        reserve_timeout=seconds_of(_object(values, "reserve_data").get("timeout")) or 0,
+        scripts={"test": command} if isinstance(command, str) and command.strip() else {},
+        data=frozenset(
+            phase
+            for phase in PHASES
+            if isinstance(data := values.get(f"{phase}_data"), dict) and data.get("skip") is not True
+        ),
+    )
+
+
+def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...]:
+    """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup and
+    cleanup are run for every job, other phases for jobs that have data for them."""
+    configured = commands.get(submission.queue, commands.get("*", {}))
+    steps = []
+    for phase in PHASES:
+        script = submission.scripts.get(phase)
+        if script is None and (phase in submission.data or phase in ("setup", "cleanup")):
+            script = configured.get(phase)
+        if script:
+            steps.append(Step(name=phase, script=script))
+    return tuple(steps) or (Step(name="test", script=":"),)
+
+
+def seconds_of(value: object) -> int | None:
+    """A duration given as seconds or as text such as ``1800``, ``30m`` or ``2h30m``; None: it is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        return None
+    match = _DURATION.fullmatch(value.strip())
+    if match is None or not any(match.groups()):
+        return None
+    return sum(int(amount) * unit for amount, unit in zip(match.groups(), _UNITS, strict=True) if amount)
+
+
+_READ = frozenset({"job_id", "job_queue", "job_priority", "tags", "exclude_agents", "global_timeout"}) | {
+    f"{phase}_data" for phase in PHASES
+}
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
+    if not isinstance(value, str):
+        raise InvalidArgument(field=name, problem="give a string")
+    return value
+
+
+def _texts(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = values.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise InvalidArgument(field=name, problem="give a list of strings")
+    return tuple(dict.fromkeys(value))
+
+
+def _integer(values: Mapping[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**31:
+        raise InvalidArgument(field=name, problem="give an integer")
+    return value
+
+
+def _object(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}

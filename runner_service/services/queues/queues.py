@@ -1,0 +1,225 @@
+"""Jobs of lab queues: pushed by people, popped by agents under a lease, moved on by what agents say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runner_service.domain.errors import JobFinished, JobNotFound, NoAgentAllowed, NotYourJob, Unavailable
+from runner_service.domain.ids import new_id
+from runner_service.domain.jobs import Job, JobKind, JobSpec, JobState, LossPolicy
+from runner_service.domain.queues import (
+    ORIGIN,
+    Attachments,
+    Found,
+    NewQueueJob,
+    PopRequest,
+    QueueJob,
+    Search,
+    percentiles,
+    requirement,
+)
+from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, log_topic
+from runner_service.ports.store import LabAgentStore, QueueStore
+from runner_service.services.jobs import Jobs
+from runner_service.services.logs.tails import LogTails
+from runner_service.services.queues.definition import PhaseCommands, Submission, steps_of
+from runner_service.services.queues.permissions import Permissions, check_push
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 5.0
+WAITS_KEPT = 1000
+"""Of each queue: how many of the latest jobs its wait times speak of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabTimes:
+    """How long agents may be silent."""
+
+    global_timeout: float = 4 * 3600.0
+    """Of jobs that name none."""
+    grace: float = 600.0
+    """Beyond a job's own time, before its agent counts as lost."""
+    requeue_lost: bool = False
+    """A job whose agent is lost waits for another one, instead of ending."""
+
+
+class Queues:
+    """Use cases of lab queues."""
+
+    def __init__(
+        self,
+        *,
+        store: QueueStore,
+        agents: LabAgentStore,
+        jobs: Jobs,
+        signals: Signals,
+        tails: LogTails,
+        times: LabTimes,
+        commands: PhaseCommands,
+        queue_limit: int,
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._jobs = jobs
+        self._signals = signals
+        self._tails = tails
+        self._times = times
+        self._commands = commands
+        self._queue_limit = queue_limit
+
+    async def push(self, wanted: Submission, *, caller: Permissions) -> QueueJob:
+        """Places a job on its queue, or lets the one with its id wait again; see `QueueStore.push`.
+
+        Raises:
+            PushNeedsCredential, PushForbidden: See `check_push`.
+            NoAgentAllowed: Every agent that serves the queue is excluded.
+            JobFinished, JobExists, QueueFull, StorageFull: See `QueueStore.push`.
+            Unavailable: The server stops.
+        """
+        if not self._jobs.accepting:
+            raise Unavailable(retry_after=1)
+        check_push(caller, wanted, owners=await self._agents.owners(wanted.queue))
+        if wanted.exclude_agents:
+            await self._check_excluded(wanted)
+        pushed, _ = await self._store.push(self._new(wanted, caller.client_id), queue_limit=self._queue_limit)
+        self._signals.publish((QUEUE, EVENTS, job_topic(pushed.job.job_id)))
+        return pushed
+
+    async def _check_excluded(self, wanted: Submission) -> None:
+        serving = [agent.name for agent in await self._agents.list() if wanted.queue in agent.queues]
+        if serving and all(name in wanted.exclude_agents for name in serving):
+            raise NoAgentAllowed()
+
+    def _new(self, wanted: Submission, client_id: str) -> NewQueueJob:
+        run = (wanted.global_timeout or self._times.global_timeout) + wanted.reserve_timeout
+        spec = JobSpec(
+            steps=steps_of(wanted, self._commands),
+            timeout_seconds=run,
+            required_labels=requirement(wanted.queue, wanted.exclude_agents),
+            loss_policy=LossPolicy.WAIT,
+        )
+        job = Job(
+            job_id=wanted.job_id or new_id(),
+            kind=JobKind.JOB,
+            spec=spec,
+            state=JobState.QUEUED,
+            created_at=0,
+            origin=ORIGIN,
+            priority=wanted.priority,
+            tags=dict.fromkeys(wanted.tags, ""),
+            created_by=client_id,
+        )
+        return NewQueueJob(
+            job=job,
+            queue=wanted.queue,
+            definition=wanted.definition,
+            client_id=client_id,
+            attachments=Attachments.WAITING if wanted.attachments else Attachments.NONE,
+            lease_seconds=run + self._times.grace,
+        )
+
+    async def get(self, job_id: str) -> QueueJob:
+        """Raises `JobNotFound`."""
+        return await self._store.get(job_id)
+
+    async def pop(self, wanted: PopRequest) -> QueueJob | None:
+        """Gives out the next job of the queues; see `QueueStore.pop`."""
+        popped = await self._store.pop(wanted)
+        if popped is not None:
+            self._signals.publish((EVENTS, job_topic(popped.job.job_id)))
+        return popped
+
+    async def cancel(self, job_id: str, *, caller: Permissions) -> QueueJob:
+        """Cancels a job, once.
+
+        Raises:
+            JobNotFound: No such job.
+            JobFinished: It has ended, or a cancel was accepted before.
+            NotYourJob: Somebody else submitted it, and the caller is neither manager nor admin.
+        """
+        found = await self._store.get(job_id)
+        if found.ended:
+            raise JobFinished(job_id=job_id, state=found.word)
+        above = caller.unlimited or caller.role in ("manager", "admin")
+        if found.client_id and caller.client_id != found.client_id and not above:
+            raise NotYourJob(job_id=job_id)
+        await self._jobs.cancel(job_id, by=caller.client_id or "user", once=True)
+        return await self._store.get(job_id)
+
+    async def post_result(
+        self, job_id: str, members: Mapping[str, str], *, word: str | None, agent: str | None = None
+    ) -> QueueJob | None:
+        """Merges a result and moves the job on; see `QueueStore.post_result`. With ``agent``, only its own jobs.
+
+        Raises:
+            NotYourJob: Another agent has it.
+        """
+        await self.check_agent(job_id, agent)
+        found = await self._store.post_result(job_id, members, word=word)
+        if found is not None and word is not None:
+            topics = [EVENTS, job_topic(job_id)]
+            if found.job.state.terminal:
+                topics += [QUEUE, log_topic(found.job.attempt_id)]
+                self._tails.settle(found.job.attempt_id)
+            self._signals.publish(topics)
+        return found
+
+    async def check_agent(self, job_id: str, agent: str | None) -> None:
+        """Refuses an agent that says who it is, and posts for a job of another one. Raises `NotYourJob`."""
+        if agent is None:
+            return
+        found = await self.find(job_id)
+        if found is not None and found.agent not in ("", agent):
+            raise NotYourJob(job_id=job_id)
+
+    async def find(self, job_id: str) -> QueueJob | None:
+        """The job, if there is such a job of a queue."""
+        try:
+            return await self._store.get(job_id)
+        except JobNotFound:
+            return None
+
+    async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:
+        """A sign of life of the job's agent; see `QueueStore.renew`."""
+        await self._store.renew(job_id, agent=agent, lease_seconds=lease_seconds)
+
+    async def position(self, job_id: str) -> int:
+        """How many waiting jobs of the queue stand before this one. Raises `JobNotFound`."""
+        return await self._store.position(job_id)
+
+    async def search(self, search: Search) -> Sequence[Found]:
+        """Jobs in the order in which they were pushed."""
+        return await self._store.search(search)
+
+    async def wait_times(self, queues: Sequence[str]) -> Mapping[str, Mapping[int, float]]:
+        """Percentiles of how many seconds the latest jobs of queues waited; see `domain.queues.percentiles`."""
+        waits = await self._store.waits(queues, limit=WAITS_KEPT)
+        return {queue: percentiles(times) for queue, times in waits.items()}
+
+    async def attached(self, job_id: str) -> None:
+        """The files that a job waited for are there: it may be given out."""
+        await self._store.set_attachments(job_id, Attachments.COMPLETE)
+        self._signals.publish((QUEUE, job_topic(job_id)))
+
+    async def sweep(self) -> None:
+        """Ends, or lets wait again, what lost agents had, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.expire()
+            except Exception:
+                log.exception("cannot sweep leases of agents, trying again", extra={"action": "sweep_failed"})
+
+    async def expire(self) -> None:
+        """One look at the leases of agents."""
+        for lost in await self._store.expire(requeue=self._times.requeue_lost):
+            job_id = lost.job.job_id
+            log.warning(
+                "agent %s was lost with a job", lost.agent, extra={"action": "agent_lease_expired", "job_id": job_id}
+            )
+            self._tails.settle(lost.job.attempt_id)
+            self._signals.publish((QUEUE, EVENTS, job_topic(job_id), log_topic(lost.job.attempt_id)))

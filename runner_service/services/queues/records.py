@@ -1,0 +1,137 @@
+"""What agents post about jobs: results, output, archives. An id need not be a job's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from runner_service.domain.errors import JobNotFound, UploadTooLarge
+from runner_service.domain.ids import new_id
+from runner_service.domain.json_text import text_of
+from runner_service.domain.queues import FileKind, Fragment, LabFile, OutputKind
+from runner_service.ports.blobs import Blobs
+from runner_service.ports.clock import Clock
+from runner_service.ports.signals import Signals, log_topic
+from runner_service.ports.store import LabRecordStore, QueueStore
+from runner_service.services.logs.tails import LogTails
+
+READ_BYTES = 16 * 1024 * 1024
+"""Of output that a reader gets at one time."""
+CHUNK_BYTES = 256 * 1024
+"""Of an archive, handed out at one time."""
+AT_ONCE = 100
+
+
+class LabRecords:
+    """Use cases of results, output and archives."""
+
+    def __init__(
+        self,
+        *,
+        store: LabRecordStore,
+        queues: QueueStore,
+        blobs: Blobs,
+        signals: Signals,
+        tails: LogTails,
+        clock: Clock,
+        output_limit: int,
+        file_limit: int,
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._blobs = blobs
+        self._signals = signals
+        self._tails = tails
+        self._clock = clock
+        self._output_limit = output_limit
+        self._file_limit = file_limit
+
+    async def result(self, job_id: str) -> Mapping[str, str]:
+        """Everything that is known of an id, as members of JSON text: the job's state, what was posted, and the
+        output of each phase that posted it in pieces."""
+        found: dict[str, str] = {}
+        try:
+            found["job_state"] = text_of((await self._queues.get(job_id)).word)
+        except JobNotFound:
+            pass
+        posted = await self._queues.results(job_id)
+        if "job_state" in found:
+            posted = {name: value for name, value in posted.items() if name != "job_state"}
+        for kind, ending in ((OutputKind.OUTPUT, "output"), (OutputKind.SERIAL, "serial")):
+            phases: dict[str, list[str]] = {}
+            for fragment in await self._store.fragments(job_id, kind):
+                phases.setdefault(fragment.phase, []).append(fragment.data)
+            found |= {f"{phase}_{ending}": text_of("".join(pieces)) for phase, pieces in phases.items()}
+        return {**found, **posted}
+
+    async def append(self, job_id: str, kind: OutputKind, fragment: Fragment) -> None:
+        """Stores a piece of output; see `LabRecordStore.append`. Raises `OutputTooLarge`."""
+        stored = await self._store.append(job_id, kind, fragment, limit_bytes=self._output_limit)
+        if stored.attempt_id:
+            self._tails.settle(stored.attempt_id)
+            self._signals.publish((log_topic(stored.attempt_id),))
+
+    async def append_text(self, job_id: str, kind: OutputKind, text: str, *, phase: str, at: str) -> None:
+        """Stores text that bears no number, as the next piece. A piece begins on a new line."""
+        await self.append(job_id, kind, Fragment(number=-1, phase=phase, at=at, data=text))
+
+    async def fragments(
+        self, job_id: str, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
+    ) -> Sequence[Fragment]:
+        """See `LabRecordStore.fragments`."""
+        return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since)
+
+    async def unread(self, job_id: str, kind: OutputKind, *, reader: str) -> str:
+        """What this reader was not given yet; each piece on a line of its own where the former has not ended it."""
+        text = ""
+        for piece in await self._store.unread(job_id, kind, reader=reader, max_bytes=READ_BYTES):
+            text += f"\n{piece}" if text and not text.endswith("\n") else piece
+        return text
+
+    async def put_file(
+        self, job_id: str, kind: FileKind, data: AsyncIterator[bytes], *, media_type: str = ""
+    ) -> LabFile:
+        """Stores an archive in place of the one before. Raises `UploadTooLarge`, and what ``data`` raises: then
+        nothing has changed."""
+        name = new_id()
+        key = f"lab/{name[-2:]}/{name}"
+        digest = hashlib.sha256()
+        size = await self._blobs.put(key, self._measured(data, digest))
+        file = LabFile(blob_key=key, size=size, sha256=digest.hexdigest(), media_type=media_type)
+        before = await self._store.put_file(job_id, kind, file)
+        if before:
+            await self._blobs.delete(before)
+        return file
+
+    async def _measured(self, data: AsyncIterator[bytes], digest: hashlib._Hash) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in data:
+            size += len(piece)
+            if size > self._file_limit:
+                raise UploadTooLarge(limit=self._file_limit)
+            digest.update(piece)
+            yield piece
+
+    async def file(self, job_id: str, kind: FileKind) -> LabFile | None:
+        """What is known of an archive."""
+        return await self._store.file(job_id, kind)
+
+    async def read(self, file: LabFile) -> AsyncIterator[bytes]:
+        """The bytes of an archive as they were uploaded."""
+        offset = 0
+        while offset < file.size:
+            piece = await self._blobs.read(file.blob_key, offset, CHUNK_BYTES)
+            if not piece:
+                return
+            yield piece
+            offset += len(piece)
+
+    async def expire(self, *, keep_seconds: float) -> None:
+        """Deletes what was posted for ids that nobody has posted to since."""
+        before = self._clock.now() - round(keep_seconds * 1e6)
+        while True:
+            count, keys = await self._store.expire(touched_before=before, limit=AT_ONCE)
+            for key in keys:
+                await self._blobs.delete(key)
+            if count < AT_ONCE:
+                return
