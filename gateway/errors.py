@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import grpc
+import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -86,8 +86,11 @@ class Reason(StrEnum):
 
 
 @dataclass(eq=False)
-class Failure(Exception):
-    """One failed call: what a Status says, plus the HTTP facts that no Status has."""
+class Failure(grpc.aio.AbortError):
+    """One failed call: what a Status says, plus the HTTP facts that no Status has.
+
+    An abort, for a servicer may meet it while it reads what is uploaded: interceptors let it pass as they do others.
+    """
 
     code: int
     message: str

@@ -68,8 +68,8 @@ class Testflinger(Section):
     max_file_bytes: int = Field(default=16 * 1024 * 1024 * 1024, gt=0)
     """Of an artifact, and of the attachments of a job."""
     commands: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """What our own runners do in the phases of a job, beside its `test_cmds`: a script by queue (`*` for all others) and
-    phase."""
+    """What our own runners do in the phases of a job, beside its `test_cmds`: a script by queue (`*` for all others)
+    and phase."""
 
 
 class Account(Section):

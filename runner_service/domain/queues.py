@@ -2,7 +2,7 @@
 
 A job of a queue is a `Job` like any other, with what its lab needs beside it: the definition as it was posted, the
 agent that popped it, and the word that the agent last said of it. The label that it requires (`label_of`) keeps
-ordinary runners away from it; see ADR 0007.
+ordinary runners away from it; see ADR 10.
 """
 
 from __future__ import annotations

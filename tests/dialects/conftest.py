@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sct_server import Sct, SctServer
 from sentinel_client import CONFIG as SENTINEL_CONFIG
 from sentinel_client import Sentinel
+from testflinger_server import LabServer
 
 ENVIRONMENT = {
     "SCT_AGENT_API_KEY": "key-of-the-environment",
@@ -64,3 +66,16 @@ def sentinel(sentinel_server: SctServer) -> Iterator[Sentinel]:
     client = Sentinel(sentinel_server.url)
     yield client
     client.http.close()
+
+
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """A lab without a runner of its own. Use queues that nobody else does."""
+    with LabServer(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def plain(lab: LabServer) -> Iterator[httpx.Client]:
+    """Somebody without credentials, as in the documented lines."""
+    with lab.http() as client:
+        yield client

@@ -1,7 +1,7 @@
 """Who calls, in which era's forms, and what that allows: rules that depend on the request (testflinger.md, §1 and §9).
 
-Callers of the older era send a bare token and are told of its faults only where a permission is needed. Callers of today
-send ``Bearer``, which must be good, and their agents say who they are by a cookie.
+Callers of the older era send a bare token and are told of its faults only where a permission is needed. Callers of
+today send ``Bearer``, which must be good, and their agents say who they are by a cookie.
 """
 
 from __future__ import annotations

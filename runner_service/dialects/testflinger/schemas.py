@@ -102,7 +102,7 @@ Result = Schema.from_dict(_RESULT, name="Result")
 class LogFragment(Schema):
     """A piece of output."""
 
-    fragment_number = fields.Integer(required=True, validate=validate.Range(min=0, max=2**53))
+    fragment_number = fields.Integer(required=True, validate=[validate.Range(min=0), validate.Range(max=2**53)])
     timestamp = fields.AwareDateTime(required=True, format="iso", default_timezone=None)
     phase = fields.String(required=True, validate=validate.OneOf(PHASES))
     log_data = fields.String(required=True)
@@ -112,7 +112,7 @@ class LogQuery(Schema):
     """Which pieces of output."""
 
     phase = fields.String(validate=validate.OneOf(PHASES))
-    start_fragment = fields.Integer(validate=validate.Range(min=0, max=2**53))
+    start_fragment = fields.Integer(validate=[validate.Range(min=0), validate.Range(max=2**53)])
     start_timestamp = fields.DateTime(format="iso")
 
 
