@@ -36,6 +36,7 @@ from runner_service.rpc.limiter import Limiter
 from runner_service.rpc.rate_limits import RateLimits
 from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
+from runner_service.secrets_key import SecretsKeyUnusable, load_key
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
 from runner_service.services.audit import Audit
 from runner_service.services.claimer import Claimer
@@ -49,6 +50,7 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
 from runner_service.services.runners import Runners
+from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.webhooks import Webhooks
 from runner_service.shipped import shipped_images
@@ -62,7 +64,15 @@ class DataDirectoryBusy(Exception):
     """Another server runs on the data directory."""
 
 
-CANNOT_SERVE = (ConfigError, DataDirectoryBusy, BindError, HttpBindError, SchemaOutdated, SchemaTooNew)
+CANNOT_SERVE = (
+    ConfigError,
+    DataDirectoryBusy,
+    SecretsKeyUnusable,
+    BindError,
+    HttpBindError,
+    SchemaOutdated,
+    SchemaTooNew,
+)
 """What `open_app` raises when it cannot serve; each message says why and what to do."""
 
 
@@ -89,11 +99,18 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         signals, clock, times = store.signals, SystemClock(), DispatchTimes()
         tails, endings = LogTails(), Endings()
 
-        jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings))
+        secrets = Secrets(store=store.secrets, key=load_key(_secrets_key(settings, data_dir)))
+        jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings), secrets=secrets)
         runners = Runners(store=store.runners, clock=clock)
         claimer = Claimer(store=store.dispatch, signals=signals)
         dispatch = Dispatch(
-            store=store.dispatch, signals=signals, claimer=claimer, tails=tails, endings=endings, times=times
+            store=store.dispatch,
+            signals=signals,
+            claimer=claimer,
+            tails=tails,
+            endings=endings,
+            times=times,
+            secrets=secrets,
         )
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
@@ -135,6 +152,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             reader=reader,
             ingest=ingest,
             inputs=inputs,
+            secrets=secrets,
             exec=Exec(reader=reader, inputs=inputs, signals=signals),
             images=images,
             agents=agents,
@@ -282,6 +300,11 @@ def _defaults(settings: Settings) -> JobDefaults:
         kill_grace_seconds=settings.executor.kill_grace_seconds,
         queue_limit=settings.executor.max_queued_jobs,
     )
+
+
+def _secrets_key(settings: Settings, data_dir: Path) -> Path:
+    given = settings.security.secrets_key_file
+    return Path(given) if given else data_dir / "secrets" / "key"
 
 
 def _tls(settings: Settings) -> ServerTls | None:

@@ -25,6 +25,7 @@ from runner.v1 import (
     job_service_pb2_grpc,
     log_stream_service_pb2_grpc,
     runner_service_pb2_grpc,
+    secret_service_pb2_grpc,
 )
 from runner_client import __version__
 from runner_service.access import Access
@@ -49,6 +50,7 @@ from runner_service.rpc.images import ImageServicer
 from runner_service.rpc.jobs import JobServicer
 from runner_service.rpc.logs import LogStreamServicer
 from runner_service.rpc.runners import RunnerServicer
+from runner_service.rpc.secrets import SecretServicer
 from runner_service.rpc.server import Registration
 from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chats
 from runner_service.services.audit import Audit
@@ -60,6 +62,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
 from runner_service.services.runners import Runners
+from runner_service.services.secrets import Secrets
 from runner_service.services.webhooks import Webhooks
 
 
@@ -73,6 +76,7 @@ class Services:
     reader: LogReader
     ingest: LogIngest
     inputs: Inputs
+    secrets: Secrets
     exec: Exec
     images: Images
     agents: Agents
@@ -93,6 +97,7 @@ def native(services: Services) -> list[Registration]:
         _adds(
             command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs, services.exec)
         ),
+        _adds(secret_service_pb2_grpc.add_SecretServiceServicer_to_server, SecretServicer(services.secrets)),
         _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
         _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),

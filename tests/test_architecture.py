@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runner_service.ports": ({"runner_service.domain"}, set()),
     "runner_service.services": (
         {"runner_service.domain", "runner_service.ports"},
-        {"argon2", "jwt", "zstandard"},
+        {"argon2", "cryptography", "jwt", "zstandard"},
     ),
     "runner_service.store": (
         {"runner_service.domain", "runner_service.ports"},

@@ -65,6 +65,9 @@ class Security(Section):
     """Demand a credential on loopback too."""
     insecure: bool = False
     """Demand none off loopback either, where the API does not ask for one by itself. Said aloud at start."""
+    secrets_key_file: str = ""
+    """With what secrets are sealed, 32 bytes; empty: ``secrets/key`` in the data directory. The same for all servers of
+    one store."""
     tls: Tls = Tls()
 
     _plain_keys = field_validator("api_keys", mode="before")(plain_keys)

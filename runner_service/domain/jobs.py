@@ -179,6 +179,8 @@ class JobSpec:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float = 600.0
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that get the value of a secret: variable → the secret's name."""
     stdin: Stdin = Stdin.NULL
     """Of every step; they share it."""
     terminal_rows: int = 24

@@ -49,6 +49,8 @@ class RefusedReason(StrEnum):
     WORKING_DIRECTORY = "WORKING_DIRECTORY"
     TOO_LARGE = "TOO_LARGE"
     """Arguments and environment are more than the kernel takes."""
+    SECRET_MISSING = "SECRET_MISSING"
+    """A secret that it names is not there, or may not be sent to this runner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

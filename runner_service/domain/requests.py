@@ -20,6 +20,7 @@ from runner_service.domain.jobs import (
     Step,
 )
 from runner_service.domain.outcomes import OutcomeKind
+from runner_service.domain.secrets import check_name
 
 MAX_STEPS = 1_000
 MAX_TAGS = 64
@@ -75,6 +76,7 @@ class NewJob:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
     stdin: Stdin = Stdin.NULL
     terminal_rows: int = 24
     terminal_columns: int = 80
@@ -122,6 +124,7 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
         loss_wait_seconds=(
             defaults.loss_wait_seconds if request.loss_wait_seconds is None else request.loss_wait_seconds
         ),
+        secrets=request.secrets,
         stdin=request.stdin,
         terminal_rows=request.terminal_rows,
         terminal_columns=request.terminal_columns,
@@ -165,6 +168,14 @@ def _check(request: NewJob) -> None:
     _check_range("loss.wait", request.loss_wait_seconds or 0, 0, MAX_TIMEOUT_SECONDS)
     if request.loss_policy is LossPolicy.RETRY and not request.idempotent:
         raise InvalidArgument(field="loss.idempotent", problem="RETRY needs a job that is declared idempotent")
+    if len(request.secrets) > MAX_TAGS:
+        raise InvalidArgument(field="secrets", problem=f"at most {MAX_TAGS} are taken")
+    for variable, secret in request.secrets.items():
+        if not variable or "=" in variable or "\0" in variable or variable in request.environment:
+            raise InvalidArgument(
+                field="secrets", problem=f"{variable!r} is no name of a variable, or has a value already"
+            )
+        check_name(secret, field=f"secrets.{variable}")
     for title, words in (("tags", request.tags), ("required_labels", request.required_labels)):
         if len(words) > MAX_TAGS:
             raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")

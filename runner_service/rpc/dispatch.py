@@ -9,7 +9,7 @@ from runner.v1 import dispatch_service_pb2 as pb
 from runner.v1 import dispatch_service_pb2_grpc
 from runner_service.domain.errors import InvalidArgument, PermissionDenied
 from runner_service.domain.logs import LogRecord
-from runner_service.rpc.access import current_principal
+from runner_service.rpc.access import current_principal, is_local
 from runner_service.rpc.convert import dispatch as convert
 from runner_service.rpc.convert import inputs as convert_inputs
 from runner_service.rpc.convert import logs as convert_logs
@@ -29,7 +29,9 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
         _check_own(request.runner_id)
         times = self._dispatch.times
-        answer = await self._dispatch.sync(convert.beat(request, lease_seconds=times.lease))
+        answer = await self._dispatch.sync(
+            convert.beat(request, lease_seconds=times.lease), confidential=is_confidential(context)
+        )
         return convert.sync_response(answer, times)
 
     async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Any) -> pb.ReportAttemptsResponse:
@@ -76,6 +78,13 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         _check_own(request.runner_id)
         status = await self._logs.seal(request.attempt_id, request.fence, convert_logs.seal(request.seal))
         return pb.SealLogsResponse(sealed=status.sealed, next_sequence=status.next_sequence)
+
+
+def is_confidential(context: Any) -> bool:
+    """Tells whether nobody on the way can read the answer: the caller is on this machine, or the call is encrypted."""
+    return is_local(context.peer(), None) or any(
+        kind in (b"ssl", b"tls") for kind in context.auth_context().get("transport_security_type", ())
+    )
 
 
 async def _batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner_service.domain.dispatch import (
@@ -36,6 +36,7 @@ from runner_service.ports.store import DispatchStore
 from runner_service.services.claimer import Claimer
 from runner_service.services.endings import Endings
 from runner_service.services.logs.tails import LogTails
+from runner_service.services.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class SyncAnswer:
     orders: Sequence[Order]
     followed: Sequence[str]
     """Attempts of the worker whose log somebody follows now."""
+    secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Of attempts that are to be started: their variables that are secret."""
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Dispatch:
         tails: LogTails,
         endings: Endings,
         times: DispatchTimes,
+        secrets: Secrets | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -90,6 +94,7 @@ class Dispatch:
         self._claimer = claimer
         self._tails = tails
         self._endings = endings
+        self._secrets = secrets
         self._monotonic = monotonic
         self.times = times
         self._calls: dict[str, _Call] = {}
@@ -102,8 +107,9 @@ class Dispatch:
         self._stopping = True
         self._signals.publish([runner_topic(runner_id) for runner_id in self._calls])
 
-    async def sync(self, beat: Beat) -> SyncAnswer:
-        """One Sync of a worker: answers at once when there is news for it, else parks until there is.
+    async def sync(self, beat: Beat, *, confidential: bool = False) -> SyncAnswer:
+        """One Sync of a worker: answers at once when there is news for it, else parks until there is. Secrets go into a
+        ``confidential`` answer only.
 
         Raises:
             RunnerNotFound: It must register again.
@@ -119,7 +125,8 @@ class Dispatch:
             live = {one.attempt_id for one in beat.listed if one.phase is not Phase.ENDED}
             call = self._calls[beat.runner_id] = _Call(beat, waiter, live)
             try:
-                return await self._park(call, arrived)
+                answer = await self._park(call, arrived)
+                return await self._with_secrets(answer, beat) if confidential else answer
             finally:
                 if self._calls.get(beat.runner_id) is call:
                     del self._calls[beat.runner_id]
@@ -156,6 +163,19 @@ class Dispatch:
                 orders=_with_given(call, orders),
                 followed=followed,
             )
+
+    async def _with_secrets(self, answer: SyncAnswer, beat: Beat) -> SyncAnswer:
+        """The answer, with what those are given that it lets start."""
+        held = {one.attempt_id for one in beat.listed if one.phase is Phase.HELD}
+        secrets: dict[str, Mapping[str, bytes]] = {}
+        for order in answer.orders:
+            wanted = order.job.spec.secrets if order.job is not None else {}
+            if wanted and order.action is Action.RUN and order.attempt_id in held and self._secrets is not None:
+                values = await self._secrets.reveal(set(wanted.values()))
+                secrets[order.attempt_id] = {
+                    variable: values[name] for variable, name in wanted.items() if name in values
+                }
+        return replace(answer, secrets=secrets) if secrets else answer
 
     def _followed(self, beat: Beat) -> Sequence[str]:
         return [one.attempt_id for one in beat.listed if self._signals.followed(log_topic(one.attempt_id))]

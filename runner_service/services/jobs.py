@@ -13,6 +13,7 @@ from runner_service.domain.requests import JobDefaults, NewJob, make_spec
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, job_topic, runner_topic
 from runner_service.ports.store import JobFilter, JobPage, JobStore
 from runner_service.services.endings import Ending, Endings
+from runner_service.services.secrets import Secrets
 
 POLL_SECONDS = 10.0
 """A waiter looks at the store this often even when no hint comes; `Signals` caps it where hints can get lost."""
@@ -22,11 +23,20 @@ EVENTS_AT_ONCE = 500
 class Jobs:
     """Jobs of every kind and dialect."""
 
-    def __init__(self, *, store: JobStore, signals: Signals, endings: Endings, defaults: JobDefaults) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        signals: Signals,
+        endings: Endings,
+        defaults: JobDefaults,
+        secrets: Secrets | None = None,
+    ) -> None:
         self._store = store
         self._endings = endings
         self._signals = signals
         self._defaults = defaults
+        self._secrets = secrets
         self._accepting = True
 
     def stop_accepting(self) -> None:
@@ -51,6 +61,8 @@ class Jobs:
             Unavailable: The server stops.
         """
         job, fingerprint, limit = self.draft(request, by=by)
+        if job.spec.secrets and self._secrets is not None:
+            await self._secrets.check(job.spec.secrets)
         if wait_seconds <= 0:
             return await self._store_new(job, fingerprint, limit)
         # Subscribed before it is stored: nothing can be missed, and the store need not be asked.

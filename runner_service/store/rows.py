@@ -71,7 +71,7 @@ def encode_map(value: Mapping[str, str]) -> str:
 def encode_body(job: Job) -> str:
     spec = _changed(job.spec, _SPEC)
     spec["steps"] = [_changed(step, _STEP) for step in job.spec.steps]
-    for name in ("environment", "required_labels"):
+    for name in ("environment", "required_labels", "secrets"):
         if name in spec:
             spec[name] = dict(spec[name])
     if "limits" in spec:

@@ -44,6 +44,8 @@ class Held:
     spec: JobSpec | None = None
     """Until it is started."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that nobody may see: in memory, until it is started."""
     self_stop: float = 0.0
     """Seconds it may go on after the lease has ended."""
     listed: bool = False

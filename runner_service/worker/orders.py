@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner_service.domain.jobs import Stdin
 from runner_service.domain.logs import LogSeal
-from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
+from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason, TimeBudget
 from runner_service.worker.attempts import Attempts, Held, Phase
 from runner_service.worker.executors.base import (
     Ended,
@@ -95,6 +96,7 @@ class Orders:
             if order.action == dispatch.Order.ACTION_RUN:
                 if held.phase is Phase.HELD and order.fence == held.fence and self.accepting:
                     held.phase, held.starting = Phase.STARTED, True
+                    held.secrets = {name: os.fsdecode(value) for name, value in order.secrets.items()}
                     held.shipment.start()
                     starts.append(held)
             elif order.action == dispatch.Order.ACTION_CANCEL:
@@ -212,13 +214,23 @@ class Orders:
             self._end(held, _never_ran(held.kill), _EMPTY_LOG, 0)
             return
         assert held.spec is not None
+        if missing := sorted(held.spec.secrets.keys() - held.secrets.keys()):
+            held.starting = False
+            message = (
+                f"no secret for {', '.join(missing)}: it was deleted, or the connection to the server is not encrypted"
+            )
+            refused = Outcome(kind=OutcomeKind.REFUSED, detail=RefusedReason.SECRET_MISSING, message=message)
+            self._end(held, refused, _EMPTY_LOG, 0)
+            return
         problem: Exception | None = None
         for seconds in _START_PAUSES:
             try:
                 if seconds:
                     await asyncio.sleep(seconds)
                     await self.executor.adopt()
-                await self.executor.start(held.attempt_id, held.fence, held.spec, held.environment)
+                await self.executor.start(
+                    held.attempt_id, held.fence, held.spec, held.environment, secrets=held.secrets
+                )
             except ExecutorUnavailable as error:
                 problem = error
                 continue
@@ -228,7 +240,7 @@ class Orders:
                 problem = None
             break
         takes_input = held.spec.stdin is not Stdin.NULL
-        held.starting, held.spec, held.environment = False, None, {}
+        held.starting, held.spec, held.environment, held.secrets = False, None, {}, {}
         if problem is not None:
             log.error("%s", problem, extra={"action": "start_failed", "attempt_id": held.attempt_id})
             outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="start", message=str(problem))

@@ -46,6 +46,7 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         timeout_seconds=seconds_of(spec.timeout) if spec.HasField("timeout") else default.timeout_seconds,
         kill_grace_seconds=seconds_of(spec.kill_grace) if spec.HasField("kill_grace") else default.kill_grace_seconds,
         log_limit_bytes=spec.log_limit_bytes or default.log_limit_bytes,
+        secrets=dict(spec.secrets),
         stdin=_STDINS.get(spec.stdin, Stdin.NULL),
         terminal_rows=spec.terminal.rows or default.terminal_rows,
         terminal_columns=spec.terminal.columns or default.terminal_columns,

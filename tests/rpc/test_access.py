@@ -16,6 +16,7 @@ from runner.v1 import (  # noqa: F401
     job_service_pb2,
     log_stream_service_pb2,
     runner_service_pb2,
+    secret_service_pb2,
 )
 from runner_service.domain.errors import (
     CredentialsInvalid,
@@ -50,9 +51,11 @@ OPEN_HERE = {
         "JobService/CreateJob",
         "JobService/CancelJob",
         "JobService/AppendInput",
+        "SecretService/ListSecrets",
     ],
     Role.WORKER: ["RunnerService/RegisterRunner"],
-    Role.ADMIN: [f"AuthService/{name}" for name in ("CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListAuditEntries")],
+    Role.ADMIN: [f"AuthService/{name}" for name in ("CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListAuditEntries")]
+    + ["SecretService/SetSecret", "SecretService/DeleteSecret"],
     Role.NONE: ["AuthService/WhoAmI"],
 }
 CLOSED = {
@@ -70,7 +73,7 @@ NEEDED: dict[str, tuple[str, Role]] = (
 )
 """What each method needs, written down once more: a change of an option must be wanted."""
 SERVICES = [
-    *(f"runner.v1.{name}Service" for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Dispatch")),
+    *(f"runner.v1.{name}Service" for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Secret", "Dispatch")),
     "runner.dialects.sct.v1.CommandService",
     "runner.dialects.common.v1.HealthService",
 ]

@@ -26,6 +26,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.runners import Runners
+from runner_service.services.secrets import Secrets
 from runner_service.store import SqlStore
 
 SOON = 10.0
@@ -46,6 +47,7 @@ class House:
     dispatch: Dispatch
     ingest: LogIngest
     inputs: Inputs
+    secrets: Secrets
     reader: LogReader
     archiver: Archiver
 
@@ -64,10 +66,17 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
     blobs = DirectoryBlobs(directory / "blobs")
     archive = ArchiveReader(store=store.logs, blobs=blobs)
     claimer = Claimer(store=store.dispatch, signals=signals)
+    secrets = Secrets(store=store.secrets, key=bytes(32))
     house = House(
         store=store,
         clock=clock,
-        jobs=Jobs(store=store.jobs, signals=signals, endings=endings, defaults=JobDefaults(queue_limit=100)),
+        jobs=Jobs(
+            store=store.jobs,
+            signals=signals,
+            endings=endings,
+            defaults=JobDefaults(queue_limit=100),
+            secrets=secrets,
+        ),
         runners=Runners(store=store.runners, clock=clock),
         claimer=claimer,
         dispatch=Dispatch(
@@ -77,8 +86,10 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
             tails=tails,
             endings=endings,
             times=DispatchTimes(),
+            secrets=secrets,
         ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
+        secrets=secrets,
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails),
         archiver=Archiver(store=store.logs, blobs=blobs),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
     from runner_client.auth import AuthCalls
     from runner_client.exec import ExecSession
+    from runner_client.secrets import SecretCalls
 
 WAIT_SECONDS = 60.0
 """How long one WaitJob parks at the server; :meth:`AsyncClient.wait` makes as many as it needs."""
@@ -68,6 +69,7 @@ class AsyncClient:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         request_id: str | None = None,
         interactive: bool = False,
         terminal: tuple[int, int] | None = None,
@@ -89,6 +91,7 @@ class AsyncClient:
             priority=priority,
             tags=tags,
             required_labels=required_labels,
+            secrets=secrets,
             request_id=request_id,
             wait=duration_of(wait) if wait else None,
         )
@@ -105,6 +108,7 @@ class AsyncClient:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> ExecSession:
         """Runs a command with its standard input connected, or attaches to the one that ``request_id`` made before.
@@ -124,6 +128,7 @@ class AsyncClient:
             priority=priority,
             tags=tags,
             required_labels=required_labels,
+            secrets=secrets,
             request_id=request_id,
         )
         return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(start=start))
@@ -274,6 +279,13 @@ class AsyncClient:
             if not page.next_page_token:
                 return runners
             request.page_token = page.next_page_token
+
+    @cached_property
+    def secrets(self) -> SecretCalls:
+        """Calls about secrets."""
+        from runner_client.secrets import SecretCalls
+
+        return SecretCalls(self._channel, self._caller)
 
     @cached_property
     def auth(self) -> AuthCalls:

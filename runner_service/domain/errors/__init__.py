@@ -8,6 +8,7 @@
     │   ├── JobNotFound
     │   ├── AttemptNotFound
     │   ├── RequestNotFound
+    │   ├── SecretNotFound
     │   ├── RunnerNotFound
     │   ├── ApiKeyNotFound
     │   ├── ClientNotFound
@@ -115,6 +116,12 @@ class RequestNotFound(NotFound):
     """There is no job that was made with the request id {request_id}, or it is another caller's."""
 
     reason = "REQUEST_NOT_FOUND"
+
+
+class SecretNotFound(NotFound):
+    """There is no secret with the name {name}. `runner secrets list` lists them."""
+
+    reason = "SECRET_NOT_FOUND"
 
 
 class RunnerNotFound(NotFound):

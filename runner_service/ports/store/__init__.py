@@ -33,6 +33,7 @@ from runner_service.ports.store.runners import (
     Statistics,
     Tally,
 )
+from runner_service.ports.store.secrets import SecretStore
 
 __all__ = [
     "Advance",
@@ -62,6 +63,7 @@ __all__ = [
     "RunnerPage",
     "RunnerStore",
     "SampleStore",
+    "SecretStore",
     "Statistics",
     "Store",
     "Tally",
@@ -84,6 +86,7 @@ class Store(Protocol):
     refresh_tokens: RefreshTokenStore
     audit: AuditStore
     inputs: InputStore
+    secrets: SecretStore
     queues: QueueStore
     lab_records: LabRecordStore
     lab_agents: LabAgentStore

@@ -40,6 +40,7 @@ def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = St
         required_labels=dict(request.required_labels),
         request_id=request.request_id,
         stdin=jobs.STDINS_BACK.get(request.stdin, Stdin.NULL) if request.stdin else stdin,
+        secrets=dict(request.secrets),
         terminal_rows=request.terminal.rows or 24,
         terminal_columns=request.terminal.columns or 80,
     )

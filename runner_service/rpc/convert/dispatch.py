@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from runner.v1 import dispatch_service_pb2 as pb
 from runner_service.domain.dispatch import (
     Action,
@@ -51,18 +53,20 @@ def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncR
     return pb.SyncResponse(
         parked=times.duration(answer.parked_seconds),
         lease=times.duration(dispatch_times.lease),
-        orders=[_order(order, dispatch_times) for order in answer.orders],
+        orders=[_order(order, dispatch_times, answer.secrets) for order in answer.orders],
         followed_attempt_ids=answer.followed,
     )
 
 
-def _order(order: Order, dispatch_times: DispatchTimes) -> pb.Order:
+def _order(order: Order, dispatch_times: DispatchTimes, secrets: Mapping[str, Mapping[str, bytes]]) -> pb.Order:
     message = pb.Order(action=_ACTIONS[order.action], attempt_id=order.attempt_id, fence=order.fence)
     if order.job is not None:
         message.job_id = order.job.job_id
         message.self_stop.CopyFrom(times.duration(self_stop_seconds(order.job, dispatch_times)))
         if order.action is Action.OFFER:
             message.spec.CopyFrom(jobs.spec(order.job.spec))
+    for variable, value in secrets.get(order.attempt_id, {}).items():
+        message.secrets[variable] = value
     if order.cancel is not None:
         message.reason = order.cancel.by
     return message

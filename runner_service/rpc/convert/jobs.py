@@ -85,6 +85,7 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
             wait=times.duration(value.loss_wait_seconds),
             idempotent=value.idempotent,
         ),
+        secrets=value.secrets,
         stdin=STDINS[value.stdin],
         terminal=(
             input_pb2.TerminalSize(rows=value.terminal_rows, columns=value.terminal_columns)
@@ -149,6 +150,7 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         loss_wait_seconds=(
             times.check_not_negative("spec.loss.wait", asked.loss.wait) if asked.loss.HasField("wait") else None
         ),
+        secrets=dict(asked.secrets),
         stdin=STDINS_BACK.get(asked.stdin, Stdin.NULL),
         terminal_rows=asked.terminal.rows or 24,
         terminal_columns=asked.terminal.columns or 80,

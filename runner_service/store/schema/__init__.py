@@ -39,6 +39,7 @@ from runner_service.store.schema.runners import (
     runner_tags,
     runners,
 )
+from runner_service.store.schema.secrets import secrets
 
 __all__ = [
     "REVISION",
@@ -80,4 +81,5 @@ __all__ = [
     "runner_samples",
     "runner_tags",
     "runners",
+    "secrets",
 ]

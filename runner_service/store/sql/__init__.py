@@ -15,6 +15,7 @@ from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
 from runner_service.store.sql.logs import SqlLogs
 from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunnerFeed, SqlRunners, SqlSamples
+from runner_service.store.sql.secrets import SqlSecrets
 
 __all__ = ["SqlStore"]
 
@@ -39,6 +40,7 @@ class SqlStore:
         self.refresh_tokens = SqlRefreshTokens(engine)
         self.audit = SqlAudit(engine)
         self.inputs = SqlInputs(engine)
+        self.secrets = SqlSecrets(engine)
         self.queues = SqlQueues(engine)
         self.lab_records = SqlLabRecords(engine)
         self.lab_agents = SqlLabAgents(engine)

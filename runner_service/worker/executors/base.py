@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 from runner_service.domain.inputs import InputRecord
@@ -145,7 +146,15 @@ class Executor(Protocol):
             ExecutorUnavailable: It can be neither reached nor started.
         """
 
-    async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+    async def start(
+        self,
+        attempt_id: str,
+        fence: int,
+        spec: JobSpec,
+        environment: Mapping[str, str],
+        *,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Accepts an attempt and starts it. The same attempt again changes nothing, also when it has ended.
 
         Args:
@@ -153,6 +162,7 @@ class Executor(Protocol):
             fence: Kept with the attempt, for the adoption by a later worker.
             spec: What to run; its ``environment`` is not used.
             environment: The complete environment of every step (see `environment.job_environment`).
+            secrets: Further variables, with values that must get neither on a disk nor into the log, in no usual form.
 
         Raises:
             FenceMismatch: It knows this attempt under another fence.

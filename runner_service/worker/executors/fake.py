@@ -23,6 +23,7 @@ import hashlib
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from runner_service.domain.ids import new_id
 from runner_service.domain.inputs import InputKind, InputRecord, cut, placed
@@ -244,7 +245,15 @@ class FakeExecutor:
             for attempt_id, attempt in self.machine.attempts.items()
         ]
 
-    async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+    async def start(
+        self,
+        attempt_id: str,
+        fence: int,
+        spec: JobSpec,
+        environment: Mapping[str, str],
+        *,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         attempts = self._connected().attempts
         if attempt_id in attempts:
             if attempts[attempt_id].fence != fence:
@@ -252,7 +261,7 @@ class FakeExecutor:
             return
         received = None if spec.stdin is Stdin.NULL else 0
         attempts[attempt_id] = _Attempt(
-            fence, [_words(step) for step in spec.steps], dict(environment), input_received=received
+            fence, [_words(step) for step in spec.steps], {**environment, **secrets}, input_received=received
         )
         self.machine.run(attempt_id)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from runner_service.domain.inputs import InputRecord
 from runner_service.domain.jobs import JobSpec
@@ -74,11 +75,19 @@ class NativeExecutor:
         self._over.update(one.attempt_id for one in known if one.state == wire.ENDED)
         return [_known_attempt(one) for one in known]
 
-    async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+    async def start(
+        self,
+        attempt_id: str,
+        fence: int,
+        spec: JobSpec,
+        environment: Mapping[str, str],
+        *,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         supervisor = await self._connected()
         self._known.add(attempt_id)
         try:
-            await supervisor.start(attempt_id, fence, plan(spec, environment))
+            await supervisor.start(attempt_id, fence, plan(spec, environment, secrets))
         except SupervisorGone:
             raise ExecutorUnavailable("the supervisor died") from None
         except SupervisorRefused as error:
@@ -254,11 +263,12 @@ class NativeExecutor:
         return fd
 
 
-def plan(spec: JobSpec, environment: Mapping[str, str]) -> Plan:
+def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str]) -> Plan:
     """What the supervisor is to do for a job."""
     return Plan(
         steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
-        environment=dict(environment),
+        environment={**environment, **secrets},
+        secrets=list(secrets.values()),
         working_directory=spec.working_directory,
         timeout_seconds=spec.timeout_seconds,
         kill_grace_seconds=spec.kill_grace_seconds,

@@ -17,6 +17,7 @@ from time import monotonic_ns
 from runner_service.domain.logs import MAX_RECORD_BYTES, LogStream
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import MILLISECOND, Loop, Timer
+from runner_service.worker.supervisor.redaction import Redactor
 
 PIPE_BYTES = 1 << 20
 """Asked for when a job floods; the kernel's default is 64 KiB, and its limit for users may refuse this."""
@@ -42,6 +43,7 @@ class Pipe:
         "_may_read",
         "_name",
         "_on_output",
+        "_redactor",
         "_small",
         "_stream",
         "_timer",
@@ -58,9 +60,11 @@ class Pipe:
         on_output: Callable[[], None],
         may_read: Callable[[], bool],
         name: str = "",
+        redactor: Redactor | None = None,
     ) -> None:
         """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool takes no more now.
-        ``name``: of the other side, when that is no pipe."""
+        ``name``: of the other side, when that is no pipe. ``redactor``: what is read goes through it before it is
+        written."""
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
@@ -73,6 +77,7 @@ class Pipe:
         self._timer: Timer | None = None
         self._wide = bool(name)
         self._name = name
+        self._redactor = redactor
         loop.add(fd, select.EPOLLIN, self._on_ready)
 
     @property
@@ -111,6 +116,13 @@ class Pipe:
             self._loop.remove(self._fd)
             os.close(self._fd)
             self._fd = -1
+            if self._redactor is not None:
+                self._write(self._redactor.flush())
+
+    def _write(self, data: bytes) -> None:
+        # What was held back may come with it.
+        for at in range(0, len(data), MAX_RECORD_BYTES):
+            self._journal.write(self._stream, data[at : at + MAX_RECORD_BYTES])
 
     def _on_ready(self, _mask: int) -> None:
         if not self._may_read():
@@ -146,7 +158,7 @@ class Pipe:
                 raise
             data = b""  # A terminal that nobody has open any more.
         if data:
-            self._journal.write(self._stream, data)
+            self._write(data if self._redactor is None else self._redactor.feed(data))
             self._on_output()
         return len(data)
 

@@ -14,6 +14,7 @@ from runner_service.worker.supervisor.feed import Feed
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import Loop
 from runner_service.worker.supervisor.pipes import Pipe
+from runner_service.worker.supervisor.redaction import Forms, Redactor
 from runner_service.worker.supervisor.spawn import spawn
 from runner_service.worker.supervisor.wire import Plan
 
@@ -53,17 +54,18 @@ class Stdio:
             OSError: The machine has no room for more.
         """
         self = cls(group)
+        forms = Forms(map(os.fsencode, plan.secrets)) if plan.secrets else None
         try:
             if plan.stdin == "PTY":
                 self._near, far, self._terminal = terminal.open_terminal(*plan.terminal)
                 self._inner.append(far)
-                self._read(os.dup(self._near), LogStream.PTY, loop, journal, on_output, may_read)
+                self._read(os.dup(self._near), LogStream.PTY, loop, journal, on_output, may_read, forms)
                 writing = os.dup(self._near)
             else:
                 for stream in (LogStream.STDOUT, LogStream.STDERR):
                     reading, inner = os.pipe2(os.O_CLOEXEC)
                     self._inner.append(inner)
-                    self._read(reading, stream, loop, journal, on_output, may_read)
+                    self._read(reading, stream, loop, journal, on_output, may_read, forms)
                 if plan.stdin == "PIPE":
                     self._stdin, writing = os.pipe2(os.O_CLOEXEC)
             if plan.stdin in ("PTY", "PIPE"):
@@ -120,12 +122,20 @@ class Stdio:
             self._near = -1
 
     def _read(
-        self, fd: int, stream: LogStream, loop: Loop, journal: Journal, on_output: Callable[[], None],
+        self,
+        fd: int,
+        stream: LogStream,
+        loop: Loop,
+        journal: Journal,
+        on_output: Callable[[], None],
         may_read: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        self.outputs.append(
-            Pipe(loop, fd, stream, journal, on_output=on_output, may_read=may_read, name=self._terminal)
+        forms: Forms | None,
+    ) -> None:
+        redactor = None if forms is None else Redactor(forms)
+        output = Pipe(
+            loop, fd, stream, journal, on_output=on_output, may_read=may_read, name=self._terminal, redactor=redactor
         )
+        self.outputs.append(output)
 
     def _signal(self, number: int) -> None:
         group = (terminal.foreground(self._near) if self._near >= 0 else 0) or self._group()

@@ -71,6 +71,8 @@ class Plan(NamedTuple):
     log_limit_bytes: int = 1 << 30
     stdin: str = "NULL"
     """NULL, PIPE or PTY."""
+    secrets: list[str] = []  # noqa: RUF012  Of a NamedTuple, and never changed.
+    """What must not stand in the journal; the environment has them too."""
     terminal: tuple[int, int] = (24, 80)
     """Rows and columns that the terminal of a PTY begins with."""
     idle_seconds: float = 0.0

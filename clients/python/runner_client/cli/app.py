@@ -23,6 +23,7 @@ COMMANDS = (
     "wait",
     "cancel",
     "runners",
+    "secrets",
     "keys",
     "whoami",
     "audit",

@@ -9,7 +9,7 @@ import click
 
 from runner_client.cli.report import UNKNOWN
 from runner_client.cli.session import Session, command
-from runner_client.cli.values import Duration, pairs
+from runner_client.cli.values import Duration, pairs, secret_pairs
 
 
 @command("exec", context_settings={"allow_interspersed_args": False})
@@ -23,6 +23,13 @@ from runner_client.cli.values import Duration, pairs
     "--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Mark it, to find it again, repeatable."
 )
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
+@click.option(
+    "--secret",
+    multiple=True,
+    callback=secret_pairs,
+    metavar="VAR[=NAME]",
+    help="Set a variable to a secret of the server, repeatable.",
+)
 @click.option("-i", "--interactive", is_flag=True, help="Pass our standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal, and show that in ours. Mostly as -it.")
 @click.option("--id", "name", default="", metavar="NAME", help="To attach by; again with the same: attach to it.")
@@ -38,6 +45,7 @@ def command_line(
     label: dict[str, str],
     tag: dict[str, str],
     priority: int,
+    secret: dict[str, str],
     interactive: bool,
     tty: bool,
     name: str,
@@ -64,6 +72,7 @@ def command_line(
             tags=tag,
             priority=priority,
             request_id=name or None,
+            secrets=secret,
             interactive=interactive,
             tty=tty,
             detach=detach,

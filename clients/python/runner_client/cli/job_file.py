@@ -8,6 +8,7 @@
         run: make test          # text for /bin/sh -c
       - argv: [./report, --all] # run without a shell
     environment: {CI: "1"}
+    secrets: {TOKEN: deploy-token}   # a variable, and the secret of the server that it gets
     working_directory: /srv/build
     timeout: 30m
     queue_timeout: 1h           # in the queue; likewise start_timeout and idle_timeout (without output)
@@ -92,6 +93,7 @@ def parse_job_file(text: str) -> JobFile:
     readers: dict[str, Callable[[Any], None]] = {
         "steps": lambda value: job.spec.steps.extend(_step(item) for item in _list(value)),
         "environment": lambda value: job.spec.environment.update(_words(value)),
+        "secrets": lambda value: job.spec.secrets.update(_words(value)),
         "working_directory": lambda value: setattr(job.spec, "working_directory", _word(value)),
         "timeout": lambda value: job.spec.timeout.CopyFrom(_duration(value)),
         **{

@@ -57,3 +57,14 @@ def pairs(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> dict
             raise click.BadParameter(f"{word!r} is not of the form KEY=VALUE")
         found[key] = value
     return found
+
+
+def secret_pairs(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    """Callback of a repeatable option VAR[=NAME]; without a name the secret is called as the variable."""
+    found = {}
+    for word in words:
+        variable, _equals, name = word.partition("=")
+        if not variable:
+            raise click.BadParameter(f"{word!r} is not of the form VAR or VAR=NAME")
+        found[variable] = name or variable
+    return found

@@ -1,0 +1,172 @@
+"""Keeps secrets out of what is written down: every form in which one is found becomes ``***``, wherever reads cut it.
+
+A secret is looked for as it is and as it comes out of the usual encoders: base64 (both alphabets, at each of the three
+places it can begin), percent-encoding, JSON, hexadecimal; and with its lines ended as a terminal does, and by line.
+What was just read and may be the beginning of one is held back until more comes, or the end.
+
+Each form is searched for by `bytes.find`, which for forms of this length is far faster than one pattern for all.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64, hexlify
+from collections.abc import Iterable
+
+MASK = b"***"
+MIN_FORM_BYTES = 6
+"""Shorter ones, such as a line of a secret, would be found in ordinary words."""
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_URL = bytes.maketrans(b"+/", b"-_")
+
+
+def forms_of(secret: bytes) -> set[bytes]:
+    """Every form in which a secret is looked for."""
+    forms: set[bytes] = set()
+    for value in _lines(secret):
+        forms.add(value)
+        forms.update(_base64(value))
+        forms.update(_escapes(value))
+        forms.update((hexlify(value), hexlify(value).upper()))
+    return {form for form in forms if len(form) >= MIN_FORM_BYTES}
+
+
+def _lines(secret: bytes) -> set[bytes]:
+    values = {secret, secret.strip()}
+    if b"\n" in secret:
+        values.add(secret.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        values.update(line.strip() for line in secret.splitlines())
+    return {value for value in values if len(value) >= MIN_FORM_BYTES}
+
+
+def _base64(value: bytes) -> set[bytes]:
+    forms: set[bytes] = set()
+    for before in range(3):
+        encoded = b2a_base64(bytes(before) + value, newline=False).rstrip(b"=")
+        # A letter at either end also depends on what stands beside the secret.
+        first = (before * 8 + 5) // 6
+        last = (before + len(value)) * 8 // 6
+        inner = encoded[first:last]
+        forms.update((inner, inner.translate(_URL)))
+    return forms
+
+
+def _escapes(value: bytes) -> set[bytes]:
+    forms: set[bytes] = set()
+    for digits in ("%{:02X}", "%{:02x}"):
+        quoted = b"".join(bytes((byte,)) if byte in _UNRESERVED else digits.format(byte).encode() for byte in value)
+        # Encoders differ in what they leave as it is.
+        forms.update((quoted, quoted.replace(b"%20", b"+"), quoted.replace(b"%2F", b"/").replace(b"%2f", b"/")))
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return forms
+    for plain in (False, True):
+        quoted_text = json.dumps(text, ensure_ascii=not plain)[1:-1].encode()
+        forms.update((quoted_text, quoted_text.replace(b"/", b"\\/")))
+    return forms
+
+
+class Forms:
+    """The forms of all secrets of one attempt."""
+
+    __slots__ = ("_heads", "forms", "longest")
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        found = {form for secret in secrets for form in forms_of(secret)}
+        # A form that holds another is found by it, but only in part: both are looked for.
+        self.forms = sorted(found, key=len, reverse=True)
+        self.longest = len(self.forms[0]) if self.forms else 0
+        self._heads: dict[int, list[bytes]] = {}
+        """By the first byte."""
+        for form in self.forms:
+            self._heads.setdefault(form[0], []).append(form)
+
+    def __bool__(self) -> bool:
+        return bool(self.forms)
+
+    def spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Where forms are, overlapping ones joined, in order."""
+        found = []
+        for form in self.forms:
+            at = data.find(form)
+            while at >= 0:
+                found.append((at, at + len(form)))
+                at = data.find(form, at + 1)
+        found.sort()
+        joined: list[tuple[int, int]] = []
+        for start, end in found:
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            else:
+                joined.append((start, end))
+        return joined
+
+    def held_from(self, data: bytes) -> int:
+        """Where the longest end of ``data`` begins that a form may begin with; its length when none does."""
+        for at in range(max(0, len(data) - self.longest + 1), len(data)):
+            heads = self._heads.get(data[at])
+            if heads is not None:
+                rest = data[at:]
+                if any(len(form) > len(rest) and form.startswith(rest) for form in heads):
+                    return at
+        return len(data)
+
+
+class Redactor:
+    """Takes one stream of output piece by piece and gives it back without secrets."""
+
+    __slots__ = ("_covered", "_forms", "_held", "_masked")
+
+    def __init__(self, forms: Forms) -> None:
+        self._forms = forms
+        self._held = b""
+        self._covered = 0
+        """So much of what is held is the end of a secret that was masked already."""
+        self._masked = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what was read and returns what may be written down now."""
+        data = self._held + data
+        spans = self._spans(data)
+        until = self._forms.held_from(data)
+        out = self._masked_until(data, spans, until)
+        self._held = data[until:]
+        self._covered = max(0, max((end for start, end in spans if start <= until), default=0) - until)
+        return out
+
+    def flush(self) -> bytes:
+        """The rest, at the end of the stream."""
+        out = self._masked_until(self._held, self._spans(self._held), len(self._held))
+        self._held, self._covered = b"", 0
+        return out
+
+    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+        spans = self._forms.spans(data)
+        return _with_start(spans, self._covered) if self._covered else spans
+
+    def _masked_until(self, data: bytes, spans: list[tuple[int, int]], until: int) -> bytes:
+        parts = []
+        at = 0
+        for start, end in spans:
+            if start >= until:
+                break
+            if start > at:
+                parts.append(data[at:start])
+                self._masked = False
+            if not self._masked:
+                parts.append(MASK)
+                self._masked = True
+            at = min(end, until)
+        if at < until:
+            parts.append(data[at:until])
+            self._masked = False
+        return b"".join(parts)
+
+
+def _with_start(spans: list[tuple[int, int]], covered: int) -> list[tuple[int, int]]:
+    """The spans, with what is masked already from the beginning on."""
+    end = covered
+    while spans and spans[0][0] <= end:
+        end = max(end, spans.pop(0)[1])
+    return [(0, end), *spans]
