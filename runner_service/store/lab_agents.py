@@ -42,6 +42,15 @@ RENEW = Query(
         queue_jobs.c.agent == string("agent"),
     )
 )
+ADOPT = Query(
+    update(queue_jobs)
+    .values(agent=string("agent"))
+    .where(
+        queue_jobs.c.lease_until.is_not(None),
+        queue_jobs.c.job_id == string("job_id"),
+        queue_jobs.c.agent == string("nobody"),
+    )
+)
 _LOGS_OF = lab_provision_logs.c.agent == string("agent")
 LOGS = Query(select(*lab_provision_logs.c).where(_LOGS_OF).order_by(lab_provision_logs.c.number))
 NEWEST_LOG = Query(
@@ -145,6 +154,8 @@ def post(conn: Connection, name: str, changes: Mapping[str, Any], log: Sequence[
     owner = agent.client_id or client_id
     agent = replace(agent, **changes, updated_at=now, lost=False, client_id=owner, log=lines)
     _save(conn, agent)
+    # An agent that gave no name when it popped says now who it is.
+    conn.run(ADOPT, {"job_id": agent.job_id, "agent": name, "nobody": ""})
     conn.run(RENEW, {"now": now, "job_id": agent.job_id, "agent": name})
 
 

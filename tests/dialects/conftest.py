@@ -68,6 +68,7 @@ def sentinel(sentinel_server: SctServer) -> Iterator[Sentinel]:
     client.http.close()
 
 
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """A lab without a runner of its own. Use queues that nobody else does."""
     with LabServer(tmp_path_factory.mktemp("lab")) as server:

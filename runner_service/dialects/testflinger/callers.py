@@ -15,7 +15,7 @@ from runner_service.domain.principals import Role
 from runner_service.rpc.access import ANYBODY, current_principal
 from runner_service.rpc.forms.testflinger import current_credential
 from runner_service.services.auth import Clients, CredentialKind
-from runner_service.services.queues import Permissions
+from runner_service.services.queues import AgentIdentity, Permissions
 
 AGENT, CONTRIBUTOR, MANAGER, ADMIN = "agent", "contributor", "manager", "admin"
 PEOPLE = (ADMIN, CONTRIBUTOR, MANAGER)
@@ -47,9 +47,9 @@ class LabCaller:
         return self.era is Era.TODAY
 
     @property
-    def posting_agent(self) -> str | None:
+    def posting_agent(self) -> AgentIdentity | None:
         """The agent whose jobs it may post for; None: any."""
-        return self.agent if self.bound else None
+        return AgentIdentity(name=self.agent, client_id=self.permissions.client_id) if self.bound else None
 
     def demand(self, *roles: str) -> LabCaller:
         """Returns itself if it has one of the roles. Raises `RoleMissing`."""

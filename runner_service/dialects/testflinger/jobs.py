@@ -18,6 +18,7 @@ from runner_service.dialects.testflinger.errors import (
     Missing,
     Started,
     Unidentified,
+    Unprocessable,
     UnprocessableText,
     ValidationFailed,
 )
@@ -79,6 +80,8 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         caller = self._callers.of(request.agent_name).demand(AGENT)
         if caller.bound and not caller.agent:
             raise Unidentified()
+        if caller.posting_agent is not None:
+            await self._queues.check_identity(caller.posting_agent)
         if not request.queue:
             raise BadRequest("No queue(s) specified in request")
         popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent))
@@ -178,10 +181,12 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
 def _checked_job(body: bytes) -> str:
     """The text of a definition that is well formed. Raises `ValidationFailed`."""
     try:
-        text, _ = schemas.check_text(schemas.Job, body)
+        text, job = schemas.check_text(schemas.Job, body)
     except ValidationFailed as error:
         if "job_queue" in error.metadata["detail"]:
             # Clients of both eras look for their own text in it.
             raise error.with_message("Invalid data or no job_queue specified") from None
         raise
+    if job.get("test_data", {}).get("secrets"):
+        raise Unprocessable("No secrets store")
     return text

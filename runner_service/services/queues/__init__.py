@@ -5,11 +5,12 @@ from __future__ import annotations
 from runner_service.services.queues.agents import LabAgents
 from runner_service.services.queues.definition import PhaseCommands, Submission, read_definition, seconds_of
 from runner_service.services.queues.permissions import RANKS, Permissions, check_push
-from runner_service.services.queues.queues import LabTimes, Queues
+from runner_service.services.queues.queues import AgentIdentity, LabTimes, Queues
 from runner_service.services.queues.records import LabRecords
 
 __all__ = [
     "RANKS",
+    "AgentIdentity",
     "LabAgents",
     "LabRecords",
     "LabTimes",

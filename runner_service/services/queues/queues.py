@@ -7,7 +7,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runner_service.domain.errors import JobFinished, JobNotFound, NoAgentAllowed, NotYourJob, Unavailable
+from runner_service.domain.errors import (
+    AgentTaken,
+    JobFinished,
+    JobNotFound,
+    LabAgentNotFound,
+    NoAgentAllowed,
+    NotYourJob,
+    Unavailable,
+)
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobKind, JobSpec, JobState, LossPolicy
 from runner_service.domain.queues import (
@@ -45,6 +53,14 @@ class LabTimes:
     """Beyond a job's own time, before its agent counts as lost."""
     requeue_lost: bool = False
     """A job whose agent is lost waits for another one, instead of ending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentIdentity:
+    """An agent that shows a credential."""
+
+    name: str
+    client_id: str
 
 
 class Queues:
@@ -151,12 +167,12 @@ class Queues:
         return await self._store.get(job_id)
 
     async def post_result(
-        self, job_id: str, members: Mapping[str, str], *, word: str | None, agent: str | None = None
+        self, job_id: str, members: Mapping[str, str], *, word: str | None, agent: AgentIdentity | None = None
     ) -> QueueJob | None:
         """Merges a result and moves the job on; see `QueueStore.post_result`. With ``agent``, only its own jobs.
 
         Raises:
-            NotYourJob: Another agent has it.
+            NotYourJob, AgentTaken: See `check_agent`.
         """
         await self.check_agent(job_id, agent)
         found = await self._store.post_result(job_id, members, word=word)
@@ -168,13 +184,28 @@ class Queues:
             self._signals.publish(topics)
         return found
 
-    async def check_agent(self, job_id: str, agent: str | None) -> None:
-        """Refuses an agent that says who it is, and posts for a job of another one. Raises `NotYourJob`."""
+    async def check_agent(self, job_id: str, agent: AgentIdentity | None) -> None:
+        """Refuses an agent that says who it is, and posts for a job of another one.
+
+        Raises:
+            NotYourJob: Another agent has the job.
+            AgentTaken: The agent's name belongs to another credential.
+        """
         if agent is None:
             return
+        await self.check_identity(agent)
         found = await self.find(job_id)
-        if found is not None and found.agent not in ("", agent):
+        if found is not None and found.agent not in ("", agent.name):
             raise NotYourJob(job_id=job_id)
+
+    async def check_identity(self, agent: AgentIdentity) -> None:
+        """Refuses a name that was first used with another credential. Raises `AgentTaken`."""
+        try:
+            owner = (await self._agents.get(agent.name)).client_id
+        except LabAgentNotFound:
+            return
+        if owner not in ("", agent.client_id):
+            raise AgentTaken(agent=agent.name)
 
     async def find(self, job_id: str) -> QueueJob | None:
         """The job, if there is such a job of a queue."""
