@@ -20,6 +20,7 @@ from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.errors import Failure, Reason
 from gateway.metadata import DEFAULT_ALLOWED
 from gateway.options import GatewayOptions
+from gateway.pools import ReflectionError, pool_of, reflected
 from gateway.routes import RouteConflict
 
 __all__ = [
@@ -36,5 +37,8 @@ __all__ = [
     "HandlerCapture",
     "InProcess",
     "Reason",
+    "ReflectionError",
     "RouteConflict",
+    "pool_of",
+    "reflected",
 ]

@@ -54,7 +54,7 @@ class Call:
         self.secure = secure
         """The request came over TLS."""
         self.opened: Callable[[], None] | None = None
-        """Called when the servicer sends its initial metadata."""
+        """Called when the servicer has sent initial metadata that is not empty."""
         self.initial: Entries = []
         """Initial metadata of the reply."""
         self.trailing: Entries = []

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc import aio
 
 from gateway.call import Call
 from gateway.codec import schema
 from gateway.dispatch import Write
-from gateway.errors import Failure, crash, deadline_exceeded, from_rpc
+from gateway.errors import Failure, Reason, crash, deadline_exceeded, from_rpc
+
+log = logging.getLogger(__name__)
 
 # gRPC writes these itself; sent as metadata they would be refused or doubled.
 _OWN = frozenset({"user-agent", "te", "content-type"})
@@ -32,23 +36,30 @@ class Channel:
 
     async def unary(self, call: Call, request: Any) -> Any:
         """Runs an RPC with one reply."""
-        rpc = self._start(call, request)
+        messages = _messages(request)
+        rpc = self._start(call, request if messages is None else messages)
         try:
             reply = await rpc
             call.initial.extend(await rpc.initial_metadata() or ())
             call.trailing.extend(await rpc.trailing_metadata() or ())
         except aio.AioRpcError as error:
-            raise _failure(call, error) from None
+            raise self._failure(call, error) from None
+        except asyncio.CancelledError:
+            if messages is not None and messages.failure is not None:
+                raise messages.failure from None
+            raise
         finally:
             rpc.cancel()  # does nothing to a call that is over
         return reply
 
     async def stream(self, call: Call, request: Any, write: Write) -> None:
         """Runs a server-streaming RPC."""
-        rpc = self._start(call, request)
+        messages = _messages(request)
+        rpc = self._start(call, request if messages is None else messages)
         try:
             call.initial.extend(await rpc.initial_metadata() or ())
-            if call.opened is not None:
+            # A call that fails at once has no entries here, and not yet its status either.
+            if call.opened is not None and call.initial:
                 call.opened()
             async for message in rpc:
                 try:
@@ -59,7 +70,11 @@ class Channel:
                     raise crash(call.request_id) from None
             call.trailing.extend(await rpc.trailing_metadata() or ())
         except aio.AioRpcError as error:
-            raise _failure(call, error) from None
+            raise self._failure(call, error) from None
+        except asyncio.CancelledError:
+            if messages is not None and messages.failure is not None:
+                raise messages.failure from None
+            raise
         finally:
             rpc.cancel()
 
@@ -92,17 +107,51 @@ class Channel:
         )
         return stub
 
+    def _failure(self, call: Call, error: aio.AioRpcError) -> Failure:
+        call.initial.extend(error.initial_metadata() or ())
+        call.trailing.extend(error.trailing_metadata() or ())
+        code = error.code()
+        if code is grpc.StatusCode.OK:
+            return Failure(code_pb2.UNKNOWN, "the server ended the call without an answer")
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
+            return deadline_exceeded()  # noticed by our own end of the channel
+        lost = self._channel.get_state() is not grpc.ChannelConnectivity.READY
+        if code is grpc.StatusCode.UNAVAILABLE and lost:
+            # gRPC's own words name addresses that are no business of the client's.
+            log.error(
+                "the server can't be reached: %s",
+                error.details(),
+                extra={"action": "upstream_lost", "rpc": call.method},
+            )
+            return Failure(code_pb2.UNAVAILABLE, "the server behind this gateway can't be reached")
+        failure = from_rpc(code, error.details() or "", call.trailing, request_id=call.request_id)
+        if failure.reason == Reason.INTERNAL:
+            extra = {"action": "rpc_crashed", "request_id": call.request_id}
+            log.error("%s failed: %s", call.method, error.details(), extra=extra)
+        return failure
+
 
 def _is_sendable(key: str, value: str | bytes) -> bool:
     return key not in _OWN and (isinstance(value, bytes) or (value.isascii() and value.isprintable()))
 
 
-def _failure(call: Call, error: aio.AioRpcError) -> Failure:
-    call.initial.extend(error.initial_metadata() or ())
-    call.trailing.extend(error.trailing_metadata() or ())
-    code = error.code()
-    if code is grpc.StatusCode.OK:
-        return Failure(code_pb2.UNKNOWN, "the server ended the call without an answer")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
-        return deadline_exceeded()  # noticed by our own end of the channel
-    return from_rpc(code, error.details() or "", call.trailing)
+class _Messages:
+    """The requests of a client stream. gRPC cancels a call whose requests fail; this remembers with what."""
+
+    def __init__(self, requests: AsyncIterator[Any]) -> None:
+        self._requests = requests
+        self.failure: Failure | None = None
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._requests)
+        except Failure as failure:
+            self.failure = failure
+            raise
+
+
+def _messages(request: Any) -> _Messages | None:
+    return None if isinstance(request, Message) else _Messages(aiter(request))

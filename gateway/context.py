@@ -64,7 +64,7 @@ class Context(aio.ServicerContext[Any, Any]):
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         self.call.initial.extend(_entries(initial_metadata))
-        if self.call.opened is not None:
+        if self.call.opened is not None and self.call.initial:
             self.call.opened()
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:

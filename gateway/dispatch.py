@@ -254,4 +254,4 @@ def _failure(context: Context) -> Failure:
     """What a call ended with. Its own refusal comes back whole: a Status has no room for all of it."""
     if context.call.refused and context.call.refusal is not None:
         return context.call.refusal
-    return from_rpc(context.code(), context.details(), context.call.trailing)
+    return from_rpc(context.code(), context.details(), context.call.trailing, request_id=context.call.request_id)

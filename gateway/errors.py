@@ -172,13 +172,18 @@ def deadline_exceeded() -> Failure:
     return Failure(code_pb2.DEADLINE_EXCEEDED, "the deadline of the request has passed")
 
 
-def from_rpc(code: grpc.StatusCode, message: str, trailing: Iterable[tuple[str, Any]]) -> Failure:
-    """A failure from what an RPC ended with, richer when its trailers carry a Status."""
+def from_rpc(code: grpc.StatusCode, message: str, trailing: Iterable[tuple[str, Any]], *, request_id: str) -> Failure:
+    """A failure from what an RPC ended with, richer when its trailers carry a Status.
+
+    UNKNOWN without one is how gRPC servers tell of a crash, in the words of the exception: it becomes ``crash``.
+    """
     number: int = code.value[0]
     failure = Failure(number, message)
     for key, value in trailing:
         if key == STATUS_DETAILS and isinstance(value, bytes):
             _enrich(failure, value)
+    if failure.code == code_pb2.UNKNOWN and not failure.details:
+        return crash(request_id)
     return failure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import importlib
 import sys
 import tempfile
@@ -72,14 +73,27 @@ def library() -> Any:
     return Library()
 
 
+@pytest.fixture(
+    params=[
+        "in process",
+        # The same tests over a channel, where they have to see the same: many, and slower.
+        pytest.param("tcp", marks=pytest.mark.slow),
+        pytest.param("unix socket", marks=pytest.mark.slow),
+    ]
+)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where the servicers of a test are."""
+    return str(request.param)
+
+
 @pytest.fixture
-def gateway(library: Any, descriptors: bytes) -> Any:
+async def gateway(library: Any, descriptors: bytes, backend: str) -> AsyncIterator[Any]:
     """A gateway over all test servicers, with defaults."""
-    from gateway_servicers import capture
+    from gateway_servicers import register
+    from harness import made
 
-    from gateway import Gateway
-
-    return Gateway(handlers=capture(library), descriptors=descriptors)
+    async with made(backend, functools.partial(register, library), descriptors=descriptors) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -24,13 +24,16 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
     """Steered by the name of the book that is asked for."""
 
     def __init__(self) -> None:
-        self.contexts: list[Any] = []
+        self.metadata: list[dict[str, str | bytes]] = []
+        self.peers: list[str] = []
         self.requests: list[Any] = []
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
 
     async def GetBook(self, request: Any, context: Any) -> Any:
-        self.contexts.append(context)
+        # Read now: a context of grpc.aio is no more once its call is over.
+        self.metadata.append(dict(context.invocation_metadata()))
+        self.peers.append(context.peer())
         self.requests.append(request)
         match request.name:
             case "missing":
@@ -237,10 +240,15 @@ async def job_not_found(context: Any, job_id: str) -> None:
     await abort(context, code_pb2.NOT_FOUND, "raw text", info)
 
 
+def register(library: Library, server: Any) -> None:
+    """Adds all test servicers but the habits' to a server."""
+    library_pb2_grpc.add_LibraryServiceServicer_to_server(library, server)
+    facade_pb2_grpc.add_CommandServiceServicer_to_server(Commands(), server)
+    everything_pb2_grpc.add_EverythingServiceServicer_to_server(Everything(), server)
+
+
 def capture(library: Library) -> HandlerCapture:
-    """All test servicers, captured."""
+    """The same, captured."""
     captured = HandlerCapture()
-    library_pb2_grpc.add_LibraryServiceServicer_to_server(library, captured)
-    facade_pb2_grpc.add_CommandServiceServicer_to_server(Commands(), captured)
-    everything_pb2_grpc.add_EverythingServiceServicer_to_server(Everything(), captured)
+    register(library, captured)
     return captured

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import uvicorn
+from grpc import aio
+
+from gateway import Channel, Gateway, HandlerCapture
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +39,33 @@ async def served(app: Any) -> AsyncIterator[int]:
     finally:
         server.should_exit = True
         await task
+
+
+BACKENDS = ("in process", "tcp", "unix socket")
+
+
+@contextlib.asynccontextmanager
+async def made(backend: str, register: Callable[[Any], None], **settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway over servicers: in this process, or behind a real gRPC server on a socket of the kind named."""
+    captured = HandlerCapture()
+    register(captured)
+    if backend == "in process":
+        yield Gateway(handlers=captured, **settings)
+        return
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    register(server)
+    with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
+        if backend == "tcp":
+            address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        else:
+            address = f"unix:{directory}/grpc.sock"
+            server.add_insecure_port(address)
+        await server.start()
+        try:
+            async with aio.insecure_channel(address) as channel:
+                yield Gateway(backend=Channel(channel), services=captured.services(), **settings)
+        finally:
+            await server.stop(None)
 
 
 class Raw:

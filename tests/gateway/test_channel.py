@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_servicers import Commands, Everything, Library
+from gateway_servicers import Library
+from gateway_servicers import register as register_library
 from grpc import aio
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME, enable_server_reflection
 from harness import in_memory
 
-from gateway import Channel, Gateway
+from gateway import Channel, Gateway, HandlerCapture, ReflectionError, pool_of, reflected
+
+FORM = "multipart/form-data; boundary=x"
 
 REQUESTS: list[tuple[str, str, bytes, dict[str, str]]] = [
     ("GET", "/v1/books/x", b"", {}),
@@ -35,36 +39,102 @@ REQUESTS: list[tuple[str, str, bytes, dict[str, str]]] = [
 ]
 
 
-@pytest.fixture(params=["tcp", "unix"])
-async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway whose servicers live behind a socket."""
-    import everything_pb2_grpc
-    import facade_pb2_grpc
-    import library_pb2_grpc
+HABIT_REQUESTS: list[tuple[str, str, bytes, dict[str, str]]] = [
+    ("GET", "/h/", b"", {}),
+    ("PUT", "/h/json/n", b'{"b": 1.10, "a": 123456789012345678901}', {"content-type": "application/json"}),
+    (
+        "POST",
+        "/h/files/n",
+        b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\nhello\r\n--x--",
+        {"content-type": FORM},
+    ),
+    ("POST", "/h/files/n", b"--x--", {"content-type": FORM}),
+    ("POST", "/h/files/n", b"--x\r\nnonsense", {"content-type": FORM}),
+    ("PUT", "/h/files/n", b"hello", {}),
+    ("GET", "/h/fail/ANY", b"", {}),
+    ("GET", "/h/fail/POP", b"", {}),
+    ("GET", "/h/shape", b"", {}),
+    ("GET", "/h/look?token=t&plain=1", b"", {}),
+    ("GET", "/h/events", b"", {}),
+    ("DELETE", "/h/version", b"", {}),
+]
 
+
+def register(server: Any) -> None:
+    import habits_pb2_grpc
+    from habit_servicer import Habits
+
+    register_library(Library(), server)
+    habits_pb2_grpc.add_HabitServiceServicer_to_server(Habits(), server)
+
+
+@pytest.fixture(params=["tcp", "unix", "reflection", "descriptor set"])
+async def remote(request: pytest.FixtureRequest, tmp_path: Path, descriptors: bytes) -> AsyncIterator[Gateway]:
+    """A gateway whose servicers live behind a socket, and whose descriptors come from elsewhere, too."""
+    captured = HandlerCapture()
+    register(captured)
+    names, pool = captured.services(), None
     server = aio.server(options=[("grpc.so_reuseport", 0)])
-    library_pb2_grpc.add_LibraryServiceServicer_to_server(Library(), server)
-    facade_pb2_grpc.add_CommandServiceServicer_to_server(Commands(), server)
-    everything_pb2_grpc.add_EverythingServiceServicer_to_server(Everything(), server)
-    if request.param == "tcp":
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    else:
+    register(server)
+    enable_server_reflection([*names, SERVICE_NAME], server)
+    if request.param == "unix":
         address = f"unix:{tmp_path}/grpc.sock"
         server.add_insecure_port(address)
+    else:
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    services = [f"test.{name}" for name in SERVICES]
     async with aio.insecure_channel(address) as channel:
-        yield Gateway(backend=Channel(channel), services=services)
+        if request.param == "reflection":
+            pool, found = await reflected(channel)
+            assert sorted(found) == sorted(names)
+        elif request.param == "descriptor set":
+            pool, found = pool_of(descriptors)
+            assert set(found) >= set(names)
+        yield Gateway(backend=Channel(channel, pool), services=names, pool=pool)
     await server.stop(None)
 
 
-SERVICES = ["library.v1.LibraryService", "facade.v1.CommandService", "everything.v1.EverythingService"]
+@pytest.fixture
+def here() -> Gateway:
+    captured = HandlerCapture()
+    register(captured)
+    return Gateway(handlers=captured)
 
 
-async def test_answers_are_byte_identical_over_a_channel(gateway: Gateway, remote: Gateway) -> None:
-    async with in_memory(gateway) as here, in_memory(remote) as there:
-        for method, url, body, headers in REQUESTS:
+async def test_answers_are_byte_identical_over_a_channel(here: Gateway, remote: Gateway) -> None:
+    async with in_memory(here) as near_client, in_memory(remote) as far_client:
+        for method, url, body, headers in REQUESTS + HABIT_REQUESTS:
             sent: dict[str, Any] = {"content": body, "headers": {"x-request-id": "r1", **headers}}
-            near, far = await here.request(method, url, **sent), await there.request(method, url, **sent)
+            near, far = await near_client.request(method, url, **sent), await far_client.request(method, url, **sent)
             assert (far.status_code, far.content) == (near.status_code, near.content), url
             assert far.headers.raw == near.headers.raw, url
+
+
+async def test_a_server_that_is_gone_is_503_without_its_address() -> None:
+    async with aio.insecure_channel("127.0.0.1:1") as channel:
+        gateway = Gateway(backend=Channel(channel), services=["test.library.v1.LibraryService"])
+        async with in_memory(gateway) as client:
+            reply = await client.get("/v1/books/x")
+    assert (reply.status_code, reply.json()["message"]) == (503, "the server behind this gateway can't be reached")
+
+
+async def test_a_server_without_reflection_says_what_to_do() -> None:
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(ReflectionError, match="give a descriptor set instead"):
+            await reflected(channel)
+    await server.stop(None)
+
+
+async def test_a_service_that_nobody_knows_is_named() -> None:
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    register(server)
+    enable_server_reflection([SERVICE_NAME], server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(ReflectionError, match=r"does not know nobody\.Knows"):
+            await reflected(channel, ["nobody.Knows"])
+    await server.stop(None)

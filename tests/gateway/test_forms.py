@@ -10,9 +10,9 @@ import habits_pb2_grpc
 import httpx
 import pytest
 from habit_servicer import Habits
-from harness import in_memory
+from harness import in_memory, made
 
-from gateway import Failure, Gateway, HandlerCapture
+from gateway import Failure
 from gateway.multipart import MultipartReader, Part
 
 TYPE = "multipart/form-data; boundary=xyz"
@@ -32,11 +32,12 @@ def habits() -> Habits:
 
 
 @pytest.fixture
-async def client(habits: Habits) -> AsyncIterator[httpx.AsyncClient]:
-    captured = HandlerCapture()
-    habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, captured)
-    async with in_memory(Gateway(handlers=captured)) as made:
-        yield made
+async def client(habits: Habits, backend: str) -> AsyncIterator[httpx.AsyncClient]:
+    def register(server: Any) -> None:
+        habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, server)
+
+    async with made(backend, register) as gateway, in_memory(gateway) as client:
+        yield client
 
 
 async def test_a_file_arrives_in_pieces_of_64_kib_with_all_that_is_known(client: httpx.AsyncClient) -> None:

@@ -9,9 +9,9 @@ import habits_pb2_grpc
 import httpx
 import pytest
 from habit_servicer import Habits
-from harness import in_memory
+from harness import in_memory, made
 
-from gateway import AnnotationError, Gateway, GatewayOptions, HandlerCapture
+from gateway import AnnotationError, Gateway, GatewayOptions
 from gateway.catalog import Catalog
 from gateway.envelope import ErrorRule
 from runner.gateway.v1 import options_pb2
@@ -23,10 +23,12 @@ def habits() -> Habits:
 
 
 @pytest.fixture
-def gateway(habits: Habits) -> Any:
-    captured = HandlerCapture()
-    habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, captured)
-    return Gateway(handlers=captured, options=GatewayOptions(cors_origins=("*",)))
+async def gateway(habits: Habits, backend: str) -> AsyncIterator[Any]:
+    def register(server: Any) -> None:
+        habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, server)
+
+    async with made(backend, register, options=GatewayOptions(cors_origins=("*",))) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -56,9 +57,9 @@ async def test_a_crash_is_a_500_that_tells_only_the_log(
     assert reply.status_code == 500
     assert "secret" not in reply.text
     assert "r-1" in reply.json()["message"]
-    (record,) = caplog.records
+    (record,) = [each for each in caplog.records if each.name.startswith("gateway")]
     assert (vars(record)["action"], vars(record)["request_id"]) == ("rpc_crashed", "r-1")
-    assert record.exc_info is not None
+    assert "secret" in str(record.exc_info) + record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_metadata_that_is_no_http_is_dropped(key: str, value: str, why: str) -> 
     assert (shape.status, shape.headers, shape.content_type) == (0, [], ""), why
 
 
-async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, library: Library) -> None:
+async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, library: Library, backend: str) -> None:
     await client.get(
         "/v1/books/x",
         headers=[
@@ -149,8 +150,7 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
             ("x-request-id", "r1"),
         ],
     )
-    context = library.contexts[0]
-    metadata = {entry.key: entry.value for entry in context.invocation_metadata()}
+    (metadata,) = library.metadata
     metadata.pop("user-agent")
     assert metadata == {
         "authorization": "Bearer k",
@@ -161,7 +161,8 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
         "x-http-route": "GET /v1/books/{name}",
     }
     assert metadata["x-http-listener"] != "spoofed"
-    assert context.peer() == "ipv4:127.0.0.1:5555"
+    if backend == "in process":
+        assert library.peers == ["ipv4:127.0.0.1:5555"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
 async def test_deadlines_end_calls(client: httpx.AsyncClient, library: Library, header: str, value: str) -> None:
     reply = await client.get("/v1/books/hang", headers={header: value})
     assert (reply.status_code, reply.json()["code"]) == (504, 4)
-    assert library.cancelled.is_set()
+    await asyncio.wait_for(library.cancelled.wait(), timeout=10)
 
 
 @pytest.mark.parametrize(("header", "value"), [("grpc-timeout", "5"), ("x-request-timeout", "-1")])

@@ -12,11 +12,11 @@ import habits_pb2_grpc
 import httpx
 import pytest
 from habit_servicer import Habits
-from harness import in_memory, served
+from harness import in_memory, made, served
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway import Gateway, GatewayOptions, HandlerCapture
+from gateway import GatewayOptions
 
 
 @pytest.fixture
@@ -25,11 +25,13 @@ def habits() -> Habits:
 
 
 @pytest.fixture
-def gateway(habits: Habits) -> Any:
-    captured = HandlerCapture()
-    habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, captured)
+async def gateway(habits: Habits, backend: str) -> AsyncIterator[Any]:
+    def register(server: Any) -> None:
+        habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, server)
+
     options = GatewayOptions(slow_reader_seconds=0.05, max_body_bytes=1000, first_message_seconds=20)
-    return Gateway(handlers=captured, options=options)
+    async with made(backend, register, options=options) as gateway:
+        yield gateway
 
 
 @pytest.fixture
