@@ -2,11 +2,12 @@
 
 **In.** Headers on the allow-list become metadata under their own name; ``Grpc-Metadata-Foo: x`` becomes ``foo: x``
 (with ``-bin``, from base64). Cookies, hop-by-hop headers and names that the gateway itself sets never pass.
-Three entries are always there:
+Four entries are the gateway's own:
 
 - ``x-request-id`` (or the name that the options give): the client's when well formed, else a new one;
 - ``x-http-listener``: ``host:port`` of the listener that took the request (a socket's path for unix sockets), which
   clients can't set: from it a server knows calls that came over a loopback listener;
+- ``x-http-host``: the Host header, where there is one;
 - ``x-http-route``: the method and path template that matched, such as ``GET /v1/books/{id}``.
 
 **Out.** A servicer (or interceptor) shapes the HTTP reply by response metadata, initial or trailing, of replies and
@@ -49,6 +50,7 @@ DEFAULT_ALLOWED = frozenset(
     }
 )
 LISTENER = "x-http-listener"
+HOST = "x-http-host"
 ROUTE = "x-http-route"
 STATUS = "x-http-status"
 HEADER = "x-http-header-"
@@ -122,6 +124,9 @@ def invocation_metadata(
                 entries.append(entry)
     entries.append(Metadatum(request_id_header, request_id))
     entries.append(_constant(LISTENER, request.listener))
+    host = request.header("host")
+    if host:
+        entries.append(_constant(HOST, host))
     entries.append(_constant(ROUTE, route))
     return tuple(entries)
 

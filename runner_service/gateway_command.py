@@ -14,7 +14,7 @@ from typing import Any
 
 from grpc import aio
 
-from gateway import Channel, Gateway, GatewayOptions, ReflectionError, pool_of, reflected
+from gateway import DEFAULT_ALLOWED, Channel, Gateway, GatewayOptions, ReflectionError, pool_of, reflected
 from runner_client import __version__
 from runner_service.http import HttpBindError, HttpServer
 
@@ -93,6 +93,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[tuple[Gateway, H
                 title=options.title,
                 version=__version__,
                 max_body_bytes=options.max_body_bytes,
+                allowed_headers=DEFAULT_ALLOWED | {"origin", "x-forwarded-for"},
                 rpc_routes=options.rpc_routes,
                 cors_origins=tuple(options.cors_origin),
                 trusted_proxies=tuple(options.trusted_proxy),

@@ -12,6 +12,7 @@ _FIELDS = {
     API_KEY_KEY: "api_key",
     LISTENER_KEY: "listener",
     HOST_KEY: "host",
+    "x-http-host": "host",  # the same, through a gateway of another process: gRPC keeps the plain name for itself
     ORIGIN_KEY: "origin",
     "x-request-id": "request_id",
 }

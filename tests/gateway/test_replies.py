@@ -158,6 +158,7 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
         "blob-bin": b"\x00\xff",
         "x-request-id": "r1",
         "x-http-listener": "test:None" if "test:None" in metadata.values() else metadata["x-http-listener"],
+        "x-http-host": "test",
         "x-http-route": "GET /v1/books/{name}",
     }
     assert metadata["x-http-listener"] != "spoofed"

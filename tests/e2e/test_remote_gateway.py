@@ -1,0 +1,51 @@
+"""``runner gateway`` in front of a server: its answers, how it stops, and what it says when it can't serve."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from e2e_server import RUNNER, STOP_SECONDS, ServerProcess, environment_of
+
+
+@contextmanager
+def remote_gateway(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A gateway on a free port; yields its address."""
+    command = [str(RUNNER), "gateway", "--http", "127.0.0.1:0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment_of()) as process:
+        try:
+            assert process.stdout is not None
+            ready = re.match(r"gateway is ready: (http://\S+) for ", process.stdout.readline())
+            assert ready is not None
+            yield ready[1], process
+        finally:
+            process.kill()
+
+
+def test_it_answers_as_the_server_does_and_stops_when_told(server: ServerProcess) -> None:
+    with (
+        remote_gateway("--upstream", server.grpc) as (address, process),
+        httpx.Client(base_url=address, trust_env=False) as far,
+        httpx.Client(base_url=server.http, trust_env=False) as near,
+    ):
+        for path in ("/api/v2/jobs", "/api/v2/jobs/nobody", "/api/v2/nothing", "/api/v1/commands/nobody"):
+            there, here = far.get(path, headers={"x-request-id": "r"}), near.get(path, headers={"x-request-id": "r"})
+            assert (there.status_code, there.content) == (here.status_code, here.content), path
+        job = far.post("/api/v2/jobs", json={"spec": {"steps": [{"script": "echo far"}]}}).json()["job"]
+        with far.stream("GET", f"/api/v2/jobs/{job['jobId']}:wait", timeout=30) as reply:
+            reply.read()
+        foreign = far.get("/api/v2/jobs", headers={"host": "evil.example"})
+        assert foreign.status_code == 401, "another site's name is not let in by way of the gateway either"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0
+
+
+def test_it_says_why_it_cannot_serve() -> None:
+    command = [str(RUNNER), "gateway", "--upstream", "127.0.0.1:1", "--http", "127.0.0.1:0"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment_of(), timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1] == "runner: the server can't be asked what it serves: UNAVAILABLE"
