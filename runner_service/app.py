@@ -43,6 +43,7 @@ from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.endings import Endings
 from runner_service.services.exec import Exec
+from runner_service.services.gauges import Gauges
 from runner_service.services.health import Health
 from runner_service.services.images import Images
 from runner_service.services.inputs import Inputs
@@ -103,6 +104,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings), secrets=secrets)
         runners = Runners(store=store.runners, clock=clock)
         claimer = Claimer(store=store.dispatch, signals=signals)
+        gauges = Gauges(agents=store.agents, signals=signals)
         dispatch = Dispatch(
             store=store.dispatch,
             signals=signals,
@@ -111,6 +113,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             endings=endings,
             times=times,
             secrets=secrets,
+            gauges=gauges,
         )
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)

@@ -45,6 +45,8 @@ class Listed:
     attempt_id: str
     fence: int
     phase: Phase = Phase.STARTED
+    memory_bytes: int = 0
+    """What its processes hold, as measured last; 0: not measured yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

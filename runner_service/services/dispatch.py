@@ -35,6 +35,7 @@ from runner_service.ports.signals import (
 from runner_service.ports.store import DispatchStore
 from runner_service.services.claimer import Claimer
 from runner_service.services.endings import Endings
+from runner_service.services.gauges import Gauges
 from runner_service.services.logs.tails import LogTails
 from runner_service.services.secrets import Secrets
 
@@ -87,6 +88,7 @@ class Dispatch:
         endings: Endings,
         times: DispatchTimes,
         secrets: Secrets | None = None,
+        gauges: Gauges | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -95,6 +97,7 @@ class Dispatch:
         self._tails = tails
         self._endings = endings
         self._secrets = secrets
+        self._gauges = gauges
         self._monotonic = monotonic
         self.times = times
         self._calls: dict[str, _Call] = {}
@@ -141,6 +144,8 @@ class Dispatch:
             claims = not (self._stopping or self._claimer.stopped)
             _, orders, moved, _ = await self._store.beat(replace(beat, claims=claims))
             self._tell(moved)
+            if self._gauges is not None:
+                self._gauges.take(beat)
             changed = False
             while not (changed or call.given or self._stopping):
                 orders = [order for order in orders if order.attempt_id not in call.reported]

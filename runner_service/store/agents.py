@@ -17,7 +17,7 @@ from runner_service.domain.logs import LogPosition
 from runner_service.store import bodies, jobs
 from runner_service.store.ledger import ADD_EVENT
 from runner_service.store.rows import JOB_COLUMNS, JOB_WIDTH, job_of
-from runner_service.store.schema import agents
+from runner_service.store.schema import agents, attempts
 from runner_service.store.schema import jobs as jobs_table
 from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
 
@@ -45,7 +45,11 @@ LISTS = {
 CREATED_AT = Query(select(agents.c.created_at).where(_HERE))
 ADD_AGENT = Query(insert(agents))
 REMOVE = Query(update(agents).values(removed=number(1)).where(_HERE, _KEPT))
-MEASURE = Query(update(agents).values(memory_bytes=integer("memory")).where(_HERE))
+MEASURE = Query(
+    update(agents)
+    .values(memory_bytes=integer("memory"))
+    .where(agents.c.job_id.in_(select(attempts.c.job_id).where(attempts.c.attempt_id == string("attempt_id"))))
+)
 RECORD = Query(
     update(agents)
     .values(
@@ -177,5 +181,6 @@ def record(
     return True
 
 
-def measure(conn: Connection, agent_id: str, memory_bytes: int) -> None:
-    conn.run(MEASURE, {"job_id": agent_id, "memory": memory_bytes})
+def measure(conn: Connection, attempt_id: str, memory_bytes: int) -> None:
+    if is_id(attempt_id):
+        conn.run(MEASURE, {"attempt_id": attempt_id, "memory": memory_bytes})

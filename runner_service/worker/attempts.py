@@ -64,6 +64,8 @@ class Held:
     outcome: Outcome | None = None
     """Once ENDED, with the seal."""
     seal: LogSeal | None = None
+    memory_bytes: int = 0
+    """What its processes hold, as measured last."""
 
     @property
     def live(self) -> bool:
@@ -112,6 +114,11 @@ class Attempts:
         for held in self:
             held.listed = True
         return [
-            HeldAttempt(attempt_id=held.attempt_id, fence=held.fence, phase=HeldAttempt.Phase.ValueType(held.phase))
+            HeldAttempt(
+                attempt_id=held.attempt_id,
+                fence=held.fence,
+                phase=HeldAttempt.Phase.ValueType(held.phase),
+                memory_bytes=held.memory_bytes,
+            )
             for held in self
         ]

@@ -21,6 +21,7 @@ from runner_service.worker.identity import WorkerLock, next_session_id
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
 from runner_service.worker.machine import boot_id, machine_labels
+from runner_service.worker.memory import watch_memory
 from runner_service.worker.orders import Orders
 from runner_service.worker.reporter import Reporter
 from runner_service.worker.shipper import Shipper, Spawn
@@ -126,6 +127,7 @@ class Worker:
                     spawn(sync.run())
                     spawn(orders.reporter.run())
                     spawn(self._follow_executor(orders))
+                    spawn(watch_memory(self._attempts))
                     if self._local:
                         spawn(self._watch_for_server(link, sync))
                     await self._stop.wait()

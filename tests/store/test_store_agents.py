@@ -117,8 +117,10 @@ async def test_a_later_attempt_begins_behind_an_earlier_one(store: SqlStore) -> 
 
 async def test_measures_are_kept(store: SqlStore) -> None:
     agent_id = (await make(store)).agent.agent_id
-    await store.agents.measure(agent_id, 12_345_678)
-    await store.agents.measure(new_id(), 1)
+    attempt = await (await make_worker(store)).start()
+    await store.agents.measure(attempt.attempt_id, 12_345_678)
+    for other in (new_id(), "no id \x00"):
+        await store.agents.measure(other, 1)
     assert (await store.agents.get(agent_id)).agent.memory_bytes == 12_345_678
 
 

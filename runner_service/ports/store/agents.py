@@ -46,6 +46,6 @@ class AgentStore(Protocol):
         once. Raises `AgentNotFound`."""
         ...
 
-    async def measure(self, agent_id: str, memory_bytes: int) -> None:
-        """Sets what its processes hold in memory. Unknown agents are passed over."""
+    async def measure(self, attempt_id: str, memory_bytes: int) -> None:
+        """Sets what an agent holds in memory, by the attempt that its processes are of. Others are passed over."""
         ...

@@ -30,7 +30,13 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
     """Raises `InvalidArgument` for a phase that is not known: guessing one could start a job twice."""
     try:
         listed = tuple(
-            Listed(attempt_id=held.attempt_id, fence=held.fence, phase=_PHASES[held.phase]) for held in request.attempts
+            Listed(
+                attempt_id=held.attempt_id,
+                fence=held.fence,
+                phase=_PHASES[held.phase],
+                memory_bytes=held.memory_bytes,
+            )
+            for held in request.attempts
         )
     except KeyError:
         raise InvalidArgument(field="attempts.phase", problem="it is not known to this server") from None

@@ -34,5 +34,5 @@ class SqlAgents:
     ) -> bool:
         return await self._engine.write(agents.record, agent_id, read_to, notes, requests, tokens)
 
-    async def measure(self, agent_id: str, memory_bytes: int) -> None:
-        await self._engine.write(agents.measure, agent_id, memory_bytes)
+    async def measure(self, attempt_id: str, memory_bytes: int) -> None:
+        await self._engine.write(agents.measure, attempt_id, memory_bytes)
