@@ -29,6 +29,7 @@ from runner_service.local_runner import LocalRunner
 from runner_service.outside import Network
 from runner_service.ports.registries import RemoteRegistry
 from runner_service.registrations import Services, dialects, native
+from runner_service.request_log import RequestLog
 from runner_service.rpc.access import READ_HEADERS
 from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.interceptors import GuardInterceptor
@@ -196,7 +197,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             ),
         )
         tls = _tls(settings)
-        http = HttpServer(gateway, tls=tls)
+        http = HttpServer(RequestLog(gateway) if settings.server.log_requests else gateway, tls=tls)
 
         socket = short_socket_path(str(data_dir / "run" / "grpc.sock"))
         await rpc.listen(f"unix:{socket}")

@@ -1,4 +1,4 @@
-"""What the server adds to the command line: ``serve`` and ``join`` (entry-point group ``runner.commands``)."""
+"""What the server adds to the command line: ``serve``, ``join`` and ``api`` (entry-point group ``runner.commands``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ EXIT_CANNOT_SERVE = 1
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING}
 
 
-def serve(argv: Sequence[str]) -> int:
-    """``runner serve``: the server with its local runner, until SIGTERM or SIGINT. Returns the exit code."""
+def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None) -> int:
+    """``runner serve``: the server with its local runner, until SIGTERM or SIGINT. Returns the exit code. ``more``:
+    settings beside those of the flags, nested like the file."""
     options = _serve_parser().parse_args(argv)
     from runner_service.config import ConfigError, load
 
     _log(options.log_level or "info", options.log_file)
     try:
-        settings = load(options.config, _serve_flags(options))
+        settings = load(options.config, _merged(_serve_flags(options), more or {}))
     except ConfigError as error:
         print(f"runner: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_CONFIG
@@ -39,6 +40,56 @@ def serve(argv: Sequence[str]) -> int:
     # other's turn longer than its work takes.
     sys.setswitchinterval(0.0005)
     return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
+
+
+def api(argv: Sequence[str]) -> int:
+    """``runner api``: the server with the flags that SentinelStacks documents. Returns the exit code."""
+    options = _api_parser().parse_args(argv)
+    arguments = ["--log-level", "info"]
+    server: dict[str, Any] = {"host": options.host, "port": options.port, "log_requests": options.log_requests}
+    server["cors_origins"] = ["*"] if options.cors else []
+    flags: dict[str, Any] = {"server": server}
+    if options.tls_cert or options.tls_key:
+        tls = {"enabled": True, "cert_file": options.tls_cert or "", "key_file": options.tls_key or ""}
+        flags["security"] = {"tls": tls}
+    if options.token_auth_secret:
+        flags["sentinel"] = {"token_auth_secret": options.token_auth_secret}
+    for name, value in (("--config", options.config), ("--data-dir", options.data_dir), ("--grpc", options.grpc)):
+        arguments += [name, str(value)] if value else []
+    if not options.token_auth_secret:
+        print(  # noqa: T201
+            "runner: no --token-auth-secret: tokens are signed with a random key that is kept in the data directory",
+            file=sys.stderr,
+        )
+    return serve(arguments, flags)
+
+
+def _api_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="runner api", description="Serves everything that `runner serve` does, with SentinelStacks' flags."
+    )
+    add = parser.add_argument
+    add("--port", "-p", type=int, default=8080, help="port to listen on (default: 8080)")
+    add("--host", default="localhost", help="host address to listen on (default: localhost)")
+    add("--tls-cert", metavar="FILE", help="TLS certificate")
+    add("--tls-key", metavar="FILE", help="its key")
+    add("--token-auth-secret", metavar="SECRET", help="key of login tokens (default: a random one, and a warning)")
+    for name, what in (("cors", "let pages of any origin call"), ("log-requests", "log requests")):
+        add(
+            f"--{name}", type=_flag, nargs="?", const=True, default=True, metavar="BOOL", help=f"{what} (default: true)"
+        )
+    add("--config", type=Path, metavar="FILE", help="further settings, as of `runner serve`")
+    add("--data-dir", type=Path, metavar="DIR", help="where everything is kept (default: $XDG_STATE_HOME/runner)")
+    add("--grpc", metavar="HOST:PORT", help="gRPC listener (default: 127.0.0.1:50051)")
+    return parser
+
+
+def _flag(text: str) -> bool:
+    """A flag's value as Go's programs read it."""
+    values = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError("give true or false")
+    return values[text.lower()]
 
 
 def _serve_parser() -> argparse.ArgumentParser:
@@ -84,6 +135,12 @@ def _serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         flags["store"] = {"migrate": False}
     if options.log_level:
         flags["logging"] = {"level": options.log_level}
+    return flags
+
+
+def _merged(flags: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    for name, section in more.items():
+        flags[name] = {**section, **flags.get(name, {})}
     return flags
 
 

@@ -21,6 +21,8 @@ class Server(Section):
     shutdown_grace_seconds: float = Field(default=5.0, ge=0)
     """How long running jobs may go on once the server was told to stop."""
     cors_origins: tuple[str, ...] = ()
+    log_requests: bool = False
+    """A line in the server's own log for every HTTP request."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses and networks of reverse proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
 

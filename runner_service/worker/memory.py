@@ -1,7 +1,7 @@
 """What agents hold in memory, from ``/proc``.
 
-A process belongs to the attempt that its environment names, however it was started; see ``executors.environment``. Other
-jobs are told by their outcome what they held at most.
+A process belongs to the attempt that its environment names, however it was started; see ``executors.environment``.
+Other jobs are told by their outcome what they held at most.
 """
 
 from __future__ import annotations

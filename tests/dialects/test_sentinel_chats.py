@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from sct_server import SctServer, until
+from sct_server import ROOT, SctServer, until
 from sentinel_client import CONFIG, Frame, Sentinel, ends, hear, hear_until, say
 from websockets.asyncio.client import ClientConnection
 
@@ -183,8 +184,6 @@ async def test_what_an_agent_says_beside_an_answer_is_shown_as_what_it_is(sentin
 async def test_an_agent_has_its_files_and_its_variables_and_nothing_of_the_service(
     sentinel: Sentinel, agent_id: str
 ) -> None:
-    import json
-
     async with sentinel.chat(agent_id) as chat:
         await hear(chat)
         assert (await ask(chat, "files"))["content"] == "agent.py"
@@ -210,6 +209,19 @@ async def test_an_agent_is_told_when_a_chat_has_ended(sentinel: Sentinel, agent_
         await hear(chat)
         await ask(chat, "pid")
     until(lambda: "closed" in [entry["message"] for entry in sentinel.logs(agent_id)], "the line that says so")
+
+
+async def test_the_agent_of_the_how_to_works_as_it_stands(sentinel: Sentinel) -> None:
+    page = (ROOT / "docs" / "how-to" / "write-an-agent.md").read_text()
+    program, manifest = (page.split(f"```{kind}\n", 1)[1].split("```", 1)[0] for kind in ("python", "json"))
+    sentinel.push(program, name="backwards", **json.loads(manifest))
+    agent_id = sentinel.create("backwards")["id"]
+    async with sentinel.chat(agent_id) as chat:
+        await hear(chat)
+        assert (await ask(chat, "hello there"))["content"] == "olleh ereht "
+        await say(chat, type="tool_request", tool="length", parameters={"text": "four"})
+        assert (await hear(chat))["data"] == {"result": 4}
+    sentinel.delete(agent_id)
 
 
 async def test_a_silent_agent_is_an_error_frame(make_server: Callable[..., SctServer]) -> None:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
+    from runner_client.agents import AgentCalls
     from runner_client.auth import AuthCalls
     from runner_client.exec import ExecSession
+    from runner_client.images import ImageCalls
     from runner_client.secrets import SecretCalls
 
 WAIT_SECONDS = 60.0
@@ -293,6 +295,20 @@ class AsyncClient:
         from runner_client.auth import AuthCalls
 
         return AuthCalls(self._channel, self._caller)
+
+    @cached_property
+    def agents(self) -> AgentCalls:
+        """Managed agents."""
+        from runner_client.agents import AgentCalls
+
+        return AgentCalls(self._channel, self._caller)
+
+    @cached_property
+    def images(self) -> ImageCalls:
+        """Images of agents."""
+        from runner_client.images import ImageCalls
+
+        return ImageCalls(self._channel, self._caller)
 
     # Stubs are loaded when they are first used: start-up of the command line is counted in milliseconds.
 

@@ -24,6 +24,8 @@ COMMANDS = (
     "cancel",
     "runners",
     "secrets",
+    "agents",
+    "images",
     "keys",
     "whoami",
     "audit",

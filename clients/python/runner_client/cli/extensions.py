@@ -13,7 +13,7 @@ EXTENSIONS = {
     "serve": "Start a server, with a local runner.",
     "join": "Make this machine a runner of a server.",
     "gateway": "Serve the REST side of a server that runs elsewhere.",
-    "api": "Call any method of a server by its name.",
+    "api": "Start a server with the flags of SentinelStacks' `sentinel api`.",
 }
 """Name and help of each that may be installed."""
 
