@@ -51,7 +51,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
-from runner_service.services.runners import Runners
+from runner_service.services.runners import RunnerServices
 from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.webhooks import Webhooks
@@ -103,7 +103,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
         secrets = Secrets(store=store.secrets, key=load_key(_secrets_key(settings, data_dir)))
         jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings), secrets=secrets)
-        runners = Runners(store=store.runners, clock=clock)
+        archive = ArchiveReader(store=store.logs, blobs=blobs)
+        reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
+        runners = RunnerServices.over(
+            store.runners, store.runner_feed, store.samples, signals=signals, clock=clock, jobs=jobs, reader=reader
+        )
         claimer = Claimer(store=store.dispatch, signals=signals)
         gauges = Gauges(agents=store.agents, signals=signals)
         dispatch = Dispatch(
@@ -115,9 +119,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             times=times,
             secrets=secrets,
             gauges=gauges,
+            listener=runners.monitor,
         )
-        archive = ArchiveReader(store=store.logs, blobs=blobs)
-        reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         ingest = LogIngest(store=store.logs, signals=signals, tails=tails)
         inputs = Inputs(store=store.inputs, jobs=store.jobs, signals=signals)
         registry = open_registry(settings, stack)
@@ -233,7 +236,16 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             keep_seconds=settings.retention.jobs_days * 86_400,
             sweep_seconds=settings.retention.sweep_seconds,
         )
-        loops = [claimer.run(), dispatch.sweep(), archiver.run(), retention.run(), links.run(), audit.run()]
+        loops = [
+            claimer.run(),
+            dispatch.sweep(),
+            runners.control.run(),
+            runners.monitor.run(),
+            archiver.run(),
+            retention.run(),
+            links.run(),
+            audit.run(),
+        ]
         sweep = settings.retention.sweep_seconds
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
         loops += lab.loops()

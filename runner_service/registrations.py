@@ -61,7 +61,7 @@ from runner_service.services.images import Images
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
-from runner_service.services.runners import Runners
+from runner_service.services.runners import RunnerServices
 from runner_service.services.secrets import Secrets
 from runner_service.services.webhooks import Webhooks
 
@@ -71,7 +71,7 @@ class Services:
     """What servicers are made from."""
 
     jobs: Jobs
-    runners: Runners
+    runners: RunnerServices
     dispatch: Dispatch
     reader: LogReader
     ingest: LogIngest
@@ -99,7 +99,7 @@ def native(services: Services) -> list[Registration]:
         ),
         _adds(secret_service_pb2_grpc.add_SecretServiceServicer_to_server, SecretServicer(services.secrets)),
         _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
-        _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, RunnerServicer(services.runners)),
+        _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, _runners(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
         _adds(
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
@@ -121,6 +121,17 @@ def _agents(services: Services) -> list[Registration]:
         _adds(agent_service_pb2_grpc.add_AgentServiceServicer_to_server, agents),
         _adds(image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(services.images)),
     ]
+
+
+def _runners(services: RunnerServices) -> RunnerServicer:
+    return RunnerServicer(
+        runners=services.registry,
+        control=services.control,
+        status=services.status,
+        metrics=services.metrics,
+        feeds=services.feeds,
+        batch=services.batch,
+    )
 
 
 def dialects(services: Services) -> list[Registration]:

@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {*GRPC, "marshmallow"},
     ),
     "runner_service.worker.supervisor": ({"runner_service.domain"}, set()),
-    "runner_service.worker": ({"runner_service.domain", "runner", "runner_client"}, {*GRPC, "psutil"}),
+    "runner_service.worker": ({"runner_service.domain", "runner", "runner_client"}, {*GRPC, "psutil", "yaml"}),
     # The composition root: app, commands, config, http, local_runner, running.
     "runner_service": ({"runner_service", "gateway", "runner", "runner_client"}, EVERYTHING),
     "gateway": ({"runner.gateway"}, {*GRPC, "orjson", "python_multipart", "zstandard"}),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from runner_service.domain.jobs import Attempt, Cancel, Job
+from runner_service.domain.jobs import RUNNER_LABEL, Attempt, Cancel, Job
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome
+from runner_service.domain.runner_health import Check
 from runner_service.domain.runners import Load, Runner, RunnerState, satisfies
 
 
@@ -74,6 +75,8 @@ class Beat:
     """As it measured; None: it did not."""
     check: int = 0
     """The newest health check that it has answered."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """The answer to that, the first time."""
     changes_only: bool = False
     """The worker knows its orders: those that say nothing but what its list shows are left out."""
     claims: bool = False
@@ -127,8 +130,8 @@ class BeatAnswer(NamedTuple):
     runner: Runner
     orders: Sequence[Order]
     moved: Sequence[Moved]
-    active: int
-    """Attempts that are its own: those that it runs in the name of other runners are left out."""
+    active: Mapping[str, int]
+    """Attempts that it has, by the runner that they count for: its own, and those that it executes for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,10 +145,24 @@ class Want:
     """If set: only jobs that require one of these labels."""
     hosts: bool = False
     """It also executes the jobs of runners that have no worker."""
+    own: bool = True
+    """False: only those, as its own runner takes no work."""
 
     def takes(self, required: Mapping[str, str]) -> bool:
         """Tells whether a job with these required labels is for it."""
-        return satisfies(self.labels, required) and (not self.only or not self.only.isdisjoint(required))
+        return self.own and satisfies(self.labels, required) and (not self.only or not self.only.isdisjoint(required))
+
+
+def want_of(runner: Runner, labels: Mapping[str, str], count: int) -> Want:
+    """What the worker of ``runner`` with these labels has room for. A local one whose own runner takes no work goes on
+    executing for those that have no worker."""
+    return Want(
+        runner_id=runner.runner_id,
+        labels={**labels, RUNNER_LABEL: runner.runner_id},
+        count=count if runner.local or runner.state is RunnerState.ACTIVE else 0,
+        hosts=runner.local,
+        own=runner.state is RunnerState.ACTIVE,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +221,9 @@ class Control:
     def is_news(self, beat: Beat) -> bool:
         """Asks for something that the worker does not say is done."""
         return self.restart or self.paused is not beat.paused or self.check > beat.check
+
+
+NO_CONTROL = Control()
 
 
 def control_of(runner: Runner, *, active: int, session_id: str) -> Control:

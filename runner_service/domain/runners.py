@@ -87,6 +87,9 @@ class Resources:
     disk_gb: float = 0
 
 
+NOTHING_KNOWN = Resources()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """How busy a machine is, measured by its worker; percent."""
@@ -157,11 +160,9 @@ class Runner:
     load: Load = NO_LOAD
 
     @property
-    def room(self) -> int:
-        """Jobs that it may run at one time now."""
-        if self.state is not RunnerState.ACTIVE or (self.slots == 0 and not self.hosted):
-            return 0
-        return self.most_jobs or self.slots
+    def capacity(self) -> int:
+        """Jobs that it runs at one time: as its configuration says, or as its worker wants; 0 while that drains."""
+        return (self.most_jobs or self.slots) if self.slots or self.hosted else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ class RunnerProfile:
     tags: tuple[str, ...] = ()
     metadata: str = "{}"
     """A JSON object, as it was sent."""
-    resources: Resources = Resources()
+    resources: Resources = NOTHING_KNOWN
     config: RunnerConfig = field(default_factory=RunnerConfig)
     config_at: Micros = 0
     """When the configuration was changed last."""

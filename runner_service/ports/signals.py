@@ -12,6 +12,10 @@ EVENTS = "events"
 """A job event was committed."""
 
 
+RUNNERS = "runners"
+"""An event of a runner was committed."""
+
+
 def job_topic(job_id: str) -> str:
     """The job changed: state, cancel or a new attempt."""
     return f"job/{job_id}"
@@ -25,6 +29,16 @@ def end_topic(job_id: str) -> str:
 def runner_topic(runner_id: str) -> str:
     """What the runner should do changed."""
     return f"runner/{runner_id}"
+
+
+def runner_state_topic(runner_id: str) -> str:
+    """The runner is in another state, or has answered."""
+    return f"runner-state/{runner_id}"
+
+
+def feed_topic(runner_id: str) -> str:
+    """The runner's feed grew, or is gone."""
+    return f"feed/{runner_id}"
 
 
 def log_topic(attempt_id: str) -> str:

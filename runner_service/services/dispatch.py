@@ -7,11 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from runner_service.domain.dispatch import (
+    NO_CONTROL,
     Action,
     Assignment,
     Beat,
+    BeatAnswer,
+    Control,
     DispatchTimes,
     Moved,
     Order,
@@ -19,15 +23,19 @@ from runner_service.domain.dispatch import (
     Report,
     Verdict,
     Want,
+    control_of,
+    want_of,
 )
 from runner_service.domain.errors import StaleSync
 from runner_service.domain.jobs import JobState
+from runner_service.domain.runners import Runner
 from runner_service.ports.signals import (
     EVENTS,
     QUEUE,
     Signals,
     Waiter,
     end_topic,
+    feed_topic,
     job_topic,
     log_topic,
     runner_topic,
@@ -56,6 +64,7 @@ class SyncAnswer:
     """Attempts of the worker whose log somebody follows now."""
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     """Of attempts that are to be started: their variables that are secret."""
+    control: Control = NO_CONTROL
 
 
 @dataclass(slots=True)
@@ -66,6 +75,8 @@ class _Call:
     waiter: Waiter
     live: set[str]
     """Attempts in its list that hold a slot."""
+    runner: Runner | None = None
+    """As its beat left it."""
     superseded: bool = False
     reported: set[str] = field(default_factory=set)
     """Attempts whose report was accepted meanwhile: the report's own answer told the worker to forget them."""
@@ -73,6 +84,12 @@ class _Call:
     """Reports have made room since the call last looked."""
     given: list[Assignment] = field(default_factory=list)
     """What reports have claimed for the worker since."""
+
+
+class Listener(Protocol):
+    """Is told of every Sync that was taken."""
+
+    async def heard(self, beat: Beat, answer: BeatAnswer) -> None: ...
 
 
 class Dispatch:
@@ -89,6 +106,7 @@ class Dispatch:
         times: DispatchTimes,
         secrets: Secrets | None = None,
         gauges: Gauges | None = None,
+        listener: Listener | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -98,6 +116,7 @@ class Dispatch:
         self._endings = endings
         self._secrets = secrets
         self._gauges = gauges
+        self._listener = listener
         self._monotonic = monotonic
         self.times = times
         self._calls: dict[str, _Call] = {}
@@ -142,19 +161,24 @@ class Dispatch:
         while True:
             renewed = self._monotonic()
             claims = not (self._stopping or self._claimer.stopped)
-            _, orders, moved, _ = await self._store.beat(replace(beat, claims=claims))
-            self._tell(moved)
+            answer = await self._store.beat(replace(beat, claims=claims))
+            call.runner, orders = answer.runner, answer.orders
+            self._tell(answer.moved)
             if self._gauges is not None:
                 self._gauges.take(beat)
+            if self._listener is not None:
+                await self._listener.heard(beat, answer)
+            control = control_of(answer.runner, active=answer.active.get(beat.runner_id, 0), session_id=beat.session_id)
             changed = False
             while not (changed or call.given or self._stopping):
                 orders = [order for order in orders if order.attempt_id not in call.reported]
                 left = deadline - self._monotonic()
-                news = any(order.news_at(phases.get(order.attempt_id)) for order in orders)
+                news = control.is_news(beat) or any(order.news_at(phases.get(order.attempt_id)) for order in orders)
                 if left <= 0 or news or self._followed_news(beat):
                     break
                 call.freed = False
-                changed = await self._wait(call, _free(call, orders), left)
+                want = want_of(answer.runner, beat.labels, _free(call, answer.runner.capacity, orders))
+                changed = await self._wait(call, want, left)
                 if call.superseded:
                     raise StaleSync()
             if changed:
@@ -167,6 +191,7 @@ class Dispatch:
                 parked_seconds=renewed - arrived,
                 orders=_with_given(call, orders),
                 followed=followed,
+                control=control,
             )
 
     async def _with_secrets(self, answer: SyncAnswer, beat: Beat) -> SyncAnswer:
@@ -190,13 +215,12 @@ class Dispatch:
         told = self._told_followed.get(beat.runner_id, ())
         return any(attempt_id not in told for attempt_id in self._followed(beat))
 
-    async def _wait(self, call: _Call, free: int, left: float) -> bool:
+    async def _wait(self, call: _Call, want: Want, left: float) -> bool:
         """Waits for work, room, a change or the end of the park. Tells whether something changed that only the store
         can say. Room made by a report alone is no such thing: what is left of the orders still holds."""
-        beat = call.beat
         wanted: asyncio.Future[Sequence[Assignment]] | None = None
-        if free > 0:
-            wanted = self._claimer.want(Want(runner_id=beat.runner_id, labels=beat.labels, count=free))
+        if want.count > 0:
+            wanted = self._claimer.want(want)
             wanted.add_done_callback(lambda _: call.waiter.wake())
         try:
             changed = await call.waiter.wait(left)
@@ -206,13 +230,15 @@ class Dispatch:
             return changed or not (call.given or call.freed)
         finally:
             if wanted is not None and not wanted.done():
-                self._claimer.leave(beat.runner_id)
+                self._claimer.leave(want.runner_id)
 
     def _tell(self, moved: Sequence[Moved], reports: Sequence[Report] = ()) -> None:
         """Tells those who wait what became of jobs and logs."""
         topics: list[str] = [log_topic(report.attempt_id) for report in reports]
         for job, attempt_id in moved:
             topics.append(job_topic(job.job_id))
+            if job.bound_to:
+                topics.append(feed_topic(job.bound_to))
             if job.state is JobState.QUEUED:
                 topics.append(QUEUE)
             elif job.state.terminal:
@@ -233,7 +259,7 @@ class Dispatch:
         want: Want | None = None
         if call is not None and not (self._stopping or self._claimer.stopped):
             room = call.live.intersection(report.attempt_id for report in reports) - call.reported
-            want = Want(runner_id=runner_id, labels=call.beat.labels, count=len(room)) if room else None
+            want = want_of(call.runner, call.beat.labels, len(room)) if room and call.runner is not None else None
         answer = await self._store.report(reports, want=want)
         for report in reports:
             self._tails.settle(report.attempt_id)
@@ -276,12 +302,12 @@ class Dispatch:
                 self._signals.publish((QUEUE, EVENTS, *map(job_topic, moved), *ended))
 
 
-def _free(call: _Call, orders: Sequence[Order]) -> int:
+def _free(call: _Call, capacity: int, orders: Sequence[Order]) -> int:
     """Room for more. Without orders for what does as it should: what is listed holds a slot unless something says that
     it does not any more."""
     offered = sum(order.action is Action.OFFER for order in orders)
     forgotten = {order.attempt_id for order in orders if order.action is Action.FORGET}
-    return call.beat.slots - len(call.live - call.reported - forgotten) - offered - len(call.given)
+    return capacity - len(call.live - call.reported - forgotten) - offered - len(call.given)
 
 
 def _with_given(call: _Call, orders: Sequence[Order]) -> Sequence[Order]:

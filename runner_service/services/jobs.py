@@ -10,7 +10,7 @@ from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import JobDefaults, NewJob, make_spec
-from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, job_topic, runner_topic
+from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, feed_topic, job_topic, runner_topic
 from runner_service.ports.store import JobFilter, JobPage, JobStore
 from runner_service.services.endings import Ending, Endings
 from runner_service.services.secrets import Secrets
@@ -76,7 +76,7 @@ class Jobs:
     async def _store_new(self, job: Job, fingerprint: str, queue_limit: int) -> Job:
         stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=queue_limit)
         if fresh:
-            self._signals.publish((QUEUE, EVENTS))
+            self._signals.publish((QUEUE, EVENTS, *_feed_topics(stored)))
         return stored
 
     def draft(self, request: NewJob, *, by: str = "") -> tuple[Job, str, int]:
@@ -169,6 +169,7 @@ class Jobs:
             topics.append(end_topic(job_id))
         if job.runner_id:
             topics.append(runner_topic(job.runner_id))
+        topics += _feed_topics(job)
         self._signals.publish(topics)
         return job
 
@@ -204,3 +205,7 @@ class Jobs:
                         # Ended before ``after``: nothing will follow.
                         return
                     await waiter.wait(POLL_SECONDS)
+
+
+def _feed_topics(job: Job) -> Sequence[str]:
+    return (feed_topic(job.bound_to),) if job.bound_to else ()

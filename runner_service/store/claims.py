@@ -10,12 +10,12 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, case, func, literal_column, or_, select, text
+from sqlalchemy import case, func, literal_column, select, text
 
 from runner_service.domain.dispatch import Assignment, Want
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Attempt, AttemptState, Job, JobState, transition
-from runner_service.domain.runners import RunnerState
+from runner_service.domain.runners import satisfies
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger
 from runner_service.store.rows import JOB_COLUMNS, job_of
@@ -88,20 +88,19 @@ ACTIVE_OF = Query(
 )
 
 
-_TAKES_WORK = (RunnerState.ACTIVE, RunnerState.STARTING, RunnerState.ERROR)
-"""An ERROR that is heard of is none any more."""
 # Reads attempts_active.
 ROOM = Query(
     select(
         case(
-            (and_(runners.c.most_jobs > number(0), runners.c.most_jobs < runners.c.slots), runners.c.most_jobs),
+            (runners.c.slots == number(0), number(0)),
+            (runners.c.most_jobs > number(0), runners.c.most_jobs),
             else_=runners.c.slots,
         )
         - select(func.count())
         .select_from(attempts)
         .where(literal_column("attempts.state") != word("FINISHED"), attempts.c.runner_id == runners.c.runner_id)
         .scalar_subquery()
-    ).where(runners.c.runner_id == string("runner_id"), or_(*(runners.c.state == word(state) for state in _TAKES_WORK)))
+    ).where(runners.c.runner_id == string("runner_id"))
 )
 
 
@@ -189,7 +188,9 @@ def _bound_takers(
     for index, want in enumerate(wants):
         if want.runner_id == bound_to:
             return ([index], want.count) if want.count > 0 and want.takes(others) else ([], 0)
-    fitting = [index for index, want in enumerate(wants) if want.hosts and want.count > 0 and want.takes(others)]
+    fitting = [
+        index for index, want in enumerate(wants) if want.hosts and want.count > 0 and satisfies(want.labels, others)
+    ]
     if not fitting:
         return [], 0
     row = conn.one(HOSTED, {"runner_id": bound_to})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import bindparam, case, literal_column, select, update
 
-from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Moved, Order, Phase, Want
+from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Moved, Order, Phase, want_of
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
@@ -97,7 +98,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]))}
     for attempt_id in quiet:
         del listed[attempt_id]
-    active = sum(bound_to in ("", said.runner_id) for bound_to in quiet.values())
+    active = Counter(bound_to or said.runner_id for bound_to in quiet.values())
     orders, moved = [], []
     for execution in executions_of(conn, locked(conn, [row[0] for row in rows if row[0] not in quiet])):
         job, attempt = execution.job, execution.attempt
@@ -111,10 +112,10 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
             if assigned:
                 job = confirm(ledger, job, attempt)
                 moved.append(Moved(job, attempt.attempt_id))
-            active += own
+            active[job.bound_to or said.runner_id] += 1
             orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
         elif assigned and (takes_work if own else said.slots):
-            active += own
+            active[job.bound_to or said.runner_id] += 1
             orders.append(_order(Action.OFFER, job, attempt))
         else:
             if assigned:
@@ -126,17 +127,17 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
             moved.append(Moved(job, attempt.attempt_id))
     ledger.flush()
     orders += [Order(action=Action.FORGET, attempt_id=one.attempt_id, fence=one.fence) for one in listed.values()]
-    after = _arrived(heard, said, active, now)
+    after = _arrived(heard, said, active[said.runner_id], now)
     if after != heard:
         runners.save_told(conn, heard, after, now, runner.told.reason)
-    if said.claims and takes_work and _has_news(said, orders):
+    if said.claims and said.slots and _has_news(said, orders):
         # By the store's count, in which what has ended keeps its slot until it is reported: a report under way could
         # give it away too.
         count = room(conn, said.runner_id)
-        (given,) = claim(conn, [Want(runner_id=said.runner_id, labels=said.labels, count=count)])
+        (given,) = claim(conn, [want_of(after, said.labels, count)])
         orders += [_order(Action.OFFER, one.job, one.attempt) for one in given]
         moved += [Moved(one.job, one.attempt.attempt_id) for one in given]
-        active += sum(one.job.bound_to in ("", said.runner_id) for one in given)
+        active.update(one.job.bound_to or said.runner_id for one in given)
     return BeatAnswer(after, orders, moved, active)
 
 

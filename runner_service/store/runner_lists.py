@@ -12,7 +12,7 @@ from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import JobState
 from runner_service.ports.store.runners import RunnerFilter, RunnerPage, Statistics, Tally
 from runner_service.store import runners as rows
-from runner_service.store.schema import attempts, jobs, runner_tags, runners
+from runner_service.store.schema import jobs, runner_tags, runners
 from runner_service.store.statements import Connection, Query, integer, number, string, word
 
 
@@ -55,18 +55,6 @@ def find(conn: Connection, filter: RunnerFilter, limit: int, offset: int) -> Run
     )
 
 
-_ACTIVE = literal_column("attempts.state") != word("FINISHED")
-# These read attempts_bound and attempts_active.
-ACTIVE_BOUND = Query(
-    select(func.count())
-    .select_from(attempts)
-    .where(_ACTIVE, literal_column("attempts.bound_to") != text("''"), attempts.c.bound_to == string("runner_id"))
-)
-ACTIVE_OWN = Query(
-    select(func.count())
-    .select_from(attempts)
-    .where(_ACTIVE, attempts.c.runner_id == string("runner_id"), attempts.c.bound_to == text("''"))
-)
 # Reads nothing but jobs_bound_by_state.
 QUEUED = Query(
     select(func.count()).where(
@@ -111,14 +99,9 @@ def _counted(conn: Connection, query: Query, runner_id: str) -> int:
     return int(row[0]) if row else 0
 
 
-def active(conn: Connection, runner_id: str) -> int:
-    """Attempts of the runner's jobs that have not ended."""
-    return _counted(conn, ACTIVE_BOUND, runner_id) + _counted(conn, ACTIVE_OWN, runner_id)
-
-
 def tallies(conn: Connection, runner_ids: Iterable[str]) -> Mapping[str, Tally]:
     return {
-        runner_id: Tally(active=active(conn, runner_id), queued=_counted(conn, QUEUED, runner_id))
+        runner_id: Tally(active=rows.active_of(conn, runner_id), queued=_counted(conn, QUEUED, runner_id))
         for runner_id in runner_ids
     }
 

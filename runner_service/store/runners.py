@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, or_, select, text, update
 
 from runner_service.domain.errors import InvalidArgument, RunnerNotFound
 from runner_service.domain.ids import is_id
@@ -16,8 +16,8 @@ from runner_service.domain.runners import Load, Resources, Runner, RunnerKind, R
 from runner_service.ports.store.runners import RunnerChange
 from runner_service.store import runner_events
 from runner_service.store.rows import encode_map
-from runner_service.store.schema import runner_profiles, runner_tags, runners
-from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
+from runner_service.store.schema import attempts, runner_profiles, runner_tags, runners
+from runner_service.store.statements import Connection, Query, Row, among, integer, number, string, word
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _UNSEEN = ("sync_number", "paused")
@@ -227,6 +227,26 @@ def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) ->
     return runner
 
 
+# Read attempts_bound and attempts_active.
+_ACTIVE = literal_column("attempts.state") != word("FINISHED")
+ACTIVE_BOUND = Query(
+    select(func.count())
+    .select_from(attempts)
+    .where(_ACTIVE, literal_column("attempts.bound_to") != text("''"), attempts.c.bound_to == string("runner_id"))
+)
+ACTIVE_OWN = Query(
+    select(func.count())
+    .select_from(attempts)
+    .where(_ACTIVE, attempts.c.runner_id == string("runner_id"), attempts.c.bound_to == text("''"))
+)
+
+
+def active_of(conn: Connection, runner_id: str) -> int:
+    """Attempts of the runner's jobs that have not ended."""
+    rows = [conn.one(query, {"runner_id": runner_id}) for query in (ACTIVE_BOUND, ACTIVE_OWN)]
+    return sum(int(row[0]) for row in rows if row)
+
+
 def _save_tags(conn: Connection, profile: RunnerProfile) -> None:
     rows = [{"tag": tag, "runner_id": profile.runner_id} for tag in dict.fromkeys(profile.tags)]
     conn.many(ADD_TAG, rows)
@@ -237,7 +257,7 @@ def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner
     before = get(conn, runner_id, lock=True)
     profile = profiles(conn, [runner_id])[runner_id]
     now = conn.now()
-    made = move(before, profile, now)
+    made = move(before, profile, now, active_of(conn, runner_id))
     if made.runner != before:
         save_told(conn, before, made.runner, now, made.reason)
     if made.profile != profile:

@@ -59,6 +59,19 @@ def load_identity(data_directory: Path) -> Identity | None:
         return None
 
 
+REGISTRATION_PREFIX = "reg_token_"
+"""Of a join token that stands for a runner which is registered already: the worker becomes that runner's."""
+
+
+def identity_of_token(token: str, target: str) -> Identity | None:
+    """The identity that a registration token holds; None for any other token."""
+    credential = token.removeprefix(REGISTRATION_PREFIX)
+    parts = credential.split("_", 2)
+    if credential == token or len(parts) != 3 or parts[0] != "rw":
+        return None
+    return Identity(runner_id=parts[1], credential=credential, server=target)
+
+
 def store_identity(data_directory: Path, identity: Identity) -> None:
     """Writes the identity, 0600, so that a crash leaves the old one or the new one."""
     _replace(worker_directory(data_directory) / "identity", json.dumps(asdict(identity)))

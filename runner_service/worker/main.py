@@ -83,13 +83,23 @@ def work(
         return await worker.run()
 
     try:
-        return asyncio.run(run())
+        code = asyncio.run(run())
+        if code is ExitCode.RESTART:
+            _begin_anew()
+        return code
     except WorkerAlive as error:
         logging.getLogger(__name__).error("%s", error, extra={"action": "locked"})
         return ExitCode.LOCKED
     except InvalidTarget as error:
         logging.getLogger(__name__).error("%s", error, extra={"action": "unusable_target"})
         return ExitCode.USAGE
+
+
+def _begin_anew() -> None:
+    """Runs this program again from its start, in place of this process and with what is installed now. Its identity is
+    stored, and its jobs live with their supervisor."""
+    logging.getLogger(__name__).info("Beginning anew, as the server asked.", extra={"action": "restart"})
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _version() -> str:

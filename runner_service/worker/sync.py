@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from runner.v1 import dispatch_service_pb2 as dispatch
 from runner.v1 import runner_service_pb2 as runners
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.worker.attempts import Attempts
+from runner_service.worker.checks import capabilities, run_checks
 from runner_service.worker.contact import misunderstanding
 from runner_service.worker.failures import Failure, failure_of
-from runner_service.worker.identity import is_local, load_identity, store_identity
+from runner_service.worker.identity import identity_of_token, is_local, load_identity, store_identity
 from runner_service.worker.link import Link, SyncCall, pause
+from runner_service.worker.load import Meter, resources
 from runner_service.worker.orders import Orders
 from runner_service.worker.times import ExitCode, WorkerTimes
 from runner_service.worker.wire import seconds_of
@@ -86,6 +89,11 @@ class SyncLoop:
         self._told_away = False
         self._listed: list[str] = []
         """What the last request listed."""
+        self._meter = Meter(profile.data_directory)
+        self._paused = False
+        self._checked = 0
+        """Number of the health check that was made last, with what it found until the server has it."""
+        self._checks: dict[str, dispatch.MachineCheck] = {}
         self._parked: SyncCall | None = None
         self._repeat = False
 
@@ -163,6 +171,7 @@ class SyncLoop:
             # From before the server began to count, so that this count ends before the server's.
             lease_end = sent + parked + self._lease
         news = await self._orders.apply(reply, self._listed, lease_end)
+        news |= await self._heed(reply.control)
         if reply.HasField("retry_after"):
             await asyncio.sleep(seconds_of(reply.retry_after))
         if news or parked >= _UNPARKED_SECONDS:
@@ -173,6 +182,23 @@ class SyncLoop:
         if self._idle_replies > _FREE_REPLIES:
             self._attempts.fewer.clear()
             await pause(min(0.5, 0.005 * 2.0 ** (self._idle_replies - _FREE_REPLIES)), self._attempts.fewer)
+
+    async def _heed(self, control: dispatch.WorkerControl) -> bool:
+        """Does what the server wants of the worker as a whole; True when the next Sync says something new of it."""
+        if control.restart:
+            self._give_up(ExitCode.RESTART)
+            return False
+        self._checks = {}  # The server has them.
+        news = control.paused is not self._paused
+        if news:
+            self._paused = control.paused
+            said = "takes no work from now on" if control.paused else "takes work again"
+            log.info("As the server wants, this runner %s.", said, extra={"action": "paused"})
+        if control.check_number > self._checked:
+            self._checks = await run_checks(self._profile.data_directory)
+            self._checked = control.check_number
+            news = True
+        return news
 
     def _request(self) -> dispatch.SyncRequest:
         self._number += 1
@@ -186,6 +212,10 @@ class SyncLoop:
             labels=self._profile.labels,
             slots=self._profile.slots if takes_work else 0,
             attempts=self._attempts.listing(),
+            paused=self._paused,
+            load=self._meter.load(),
+            check_number=self._checked,
+            checks=self._checks,
             sync_number=self._number,
             changes_only=self._replied,
         )
@@ -194,9 +224,17 @@ class SyncLoop:
         """Takes the stored identity, or registers. Raises AioRpcError."""
         profile = self._profile
         identity = load_identity(profile.data_directory)
+        if identity is None and (identity := identity_of_token(profile.join_token, self._link.target)) is not None:
+            store_identity(profile.data_directory, identity)
         if identity is None or self._register_anew or not identity.holds_at(self._link.target):
             request = runners.RegisterRunnerRequest(
-                name=profile.name, labels=profile.labels, slots=max(1, profile.slots)
+                name=profile.name,
+                labels=profile.labels,
+                slots=max(1, profile.slots),
+                host=profile.labels.get("hostname", ""),
+                capabilities=await asyncio.to_thread(capabilities),
+                metadata=json.dumps({name: profile.labels.get(name, "") for name in ("os", "arch")}),
+                resources=resources(profile.data_directory),
             )
             identity = await self._link.register(request, profile.join_token)
             store_identity(profile.data_directory, identity)

@@ -71,3 +71,5 @@ class ExitCode(IntEnum):
     """Another worker lives on this data directory."""
     EXECUTOR = 6
     """The executor cannot be started."""
+    RESTART = 7
+    """The server wants it to begin anew: `main.work` does."""

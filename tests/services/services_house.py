@@ -25,7 +25,7 @@ from runner_service.services.endings import Endings
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
-from runner_service.services.runners import Runners
+from runner_service.services.runners import NewRunner, RunnerServices
 from runner_service.services.secrets import Secrets
 from runner_service.store import SqlStore
 
@@ -42,7 +42,7 @@ class House:
     store: SqlStore
     clock: MovingClock
     jobs: Jobs
-    runners: Runners
+    runners: RunnerServices
     claimer: Claimer
     dispatch: Dispatch
     ingest: LogIngest
@@ -56,7 +56,7 @@ class House:
         return await self.jobs.create(NewJob(**{"kind": JobKind.JOB, "steps": steps, **fields}))
 
     async def worker(self, *, slots: int = 1, **labels: str) -> Worker:
-        runner, _ = await self.runners.register(name="machine", labels=labels, slots=slots)
+        runner, _ = await self.runners.registry.register(NewRunner(name="machine", labels=labels, slots=slots))
         return Worker(self, runner)
 
 
@@ -67,17 +67,22 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
     archive = ArchiveReader(store=store.logs, blobs=blobs)
     claimer = Claimer(store=store.dispatch, signals=signals)
     secrets = Secrets(store=store.secrets, key=bytes(32))
+    jobs = Jobs(
+        store=store.jobs,
+        signals=signals,
+        endings=endings,
+        defaults=JobDefaults(queue_limit=100),
+        secrets=secrets,
+    )
+    reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
+    runners = RunnerServices.over(
+        store.runners, store.runner_feed, store.samples, signals=signals, clock=clock, jobs=jobs, reader=reader
+    )
     house = House(
         store=store,
         clock=clock,
-        jobs=Jobs(
-            store=store.jobs,
-            signals=signals,
-            endings=endings,
-            defaults=JobDefaults(queue_limit=100),
-            secrets=secrets,
-        ),
-        runners=Runners(store=store.runners, clock=clock),
+        jobs=jobs,
+        runners=runners,
         claimer=claimer,
         dispatch=Dispatch(
             store=store.dispatch,
@@ -87,11 +92,12 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
             endings=endings,
             times=DispatchTimes(),
             secrets=secrets,
+            listener=runners.monitor,
         ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
         secrets=secrets,
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
-        reader=LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails),
+        reader=reader,
         archiver=Archiver(store=store.logs, blobs=blobs),
     )
     claiming = asyncio.create_task(claimer.run())

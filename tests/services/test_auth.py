@@ -17,6 +17,7 @@ from runner_service.domain.errors import (
     RunnerError,
 )
 from runner_service.services.auth import ApiKey, Auth, Principal, Role, authenticator, demand
+from runner_service.services.runners import NewRunner
 
 KEYS = [ApiKey.of(f"{role.name.lower()}-key", name=role.name.lower(), role=role) for role in Role if role]
 ALLOWED = {
@@ -105,12 +106,12 @@ async def test_every_key_is_compared_whichever_is_right(auth: Auth, monkeypatch:
 
 
 async def test_the_credential_of_a_worker_is_its_own(house: House, auth: Auth) -> None:
-    runner, credential = await house.runners.register(name="one", labels={}, slots=1)
-    other, _ = await house.runners.register(name="two", labels={}, slots=1)
+    runner, credential = await house.runners.registry.register(NewRunner(name="one"))
+    other, _ = await house.runners.registry.register(NewRunner(name="two"))
     principal = await auth.authenticate(f"Bearer {credential}")
     assert (principal.role, principal.runner_id) == (Role.WORKER, runner.runner_id)
     forged = credential.replace(runner.runner_id, other.runner_id)
     for wrong in (forged, credential + "x", credential[:-1]):
         with pytest.raises(CredentialsInvalid):
             await auth.authenticate(f"Bearer {wrong}")
-    assert credential.encode() not in (await house.runners.get(runner.runner_id)).credential_hash
+    assert credential.encode() not in (await house.runners.registry.get(runner.runner_id)).credential_hash

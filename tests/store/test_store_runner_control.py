@@ -29,7 +29,7 @@ SILENCE = 90.0
 
 
 def moving(to: RunnerState, told: Told) -> RunnerChange:
-    def change(runner: Runner, profile: RunnerProfile, now: Micros) -> Changed:
+    def change(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
         return Changed(runner=runner_transition(runner, to, at=now, told=told), profile=profile, reason="asked")
 
     return change
@@ -149,7 +149,7 @@ async def test_a_worker_that_shows_the_credential_ends_the_hosting(store: SqlSto
 async def test_a_beat_brings_load_and_leaves_what_others_changed(store: SqlStore, clock: MovingClock) -> None:
     worker = await make_worker(store)
     await store.runners.change(
-        worker.runner_id, lambda runner, profile, now: Changed(runner=replace(runner, name="new"), profile=profile)
+        worker.runner_id, lambda runner, profile, *_: Changed(runner=replace(runner, name="new"), profile=profile)
     )
     await store.dispatch.beat(replace(worker.said(), load=Load(cpu=1.5, memory=2, disk=3)))
     runner = await store.runners.get(worker.runner_id)

@@ -25,8 +25,9 @@ class Changed:
     """Detail of the event of the move."""
 
 
-RunnerChange = Callable[[Runner, RunnerProfile, Micros], Changed]
-"""Decides on a runner as it is now. Pure: it may be called again, and what it raises changes nothing."""
+RunnerChange = Callable[[Runner, RunnerProfile, Micros, int], Changed]
+"""Decides on a runner as it is now, given the time and how many attempts of its jobs have not ended. Pure: it may be
+called again, and what it raises changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

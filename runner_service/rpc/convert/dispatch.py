@@ -18,6 +18,8 @@ from runner_service.domain.dispatch import (
 )
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.logs import encode_all
+from runner_service.domain.runner_health import Check
+from runner_service.domain.runners import Load
 from runner_service.rpc.convert import jobs, logs, outcomes, times
 from runner_service.services.dispatch import SyncAnswer
 
@@ -52,6 +54,26 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
         listed=listed,
         changes_only=request.changes_only,
         lease_seconds=lease_seconds,
+        paused=request.paused,
+        load=(
+            Load(
+                cpu=round(request.load.cpu_percent, 2),
+                memory=round(request.load.memory_percent, 2),
+                disk=round(request.load.disk_percent, 2),
+            )
+            if request.HasField("load")
+            else None
+        ),
+        check=request.check_number,
+        checks={
+            name: Check(
+                passed=check.passed,
+                version=check.version or None,
+                available_gb=check.available_gb if check.HasField("available_gb") else None,
+                message=check.message,
+            )
+            for name, check in request.checks.items()
+        },
     )
 
 
@@ -61,6 +83,9 @@ def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncR
         lease=times.duration(dispatch_times.lease),
         orders=[_order(order, dispatch_times, answer.secrets) for order in answer.orders],
         followed_attempt_ids=answer.followed,
+        control=pb.WorkerControl(
+            paused=answer.control.paused, restart=answer.control.restart, check_number=answer.control.check
+        ),
     )
 
 

@@ -24,3 +24,15 @@ def event_number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise InvalidArgument(field="last_event_id", problem="give the sequence of an event")
     return int(text)
+
+
+def place(token: str) -> int:
+    """The place that a page token of numbers stands for; 0 for none. Raises `InvalidArgument` for any other."""
+    return number("page_token", token)
+
+
+def number(field: str, text: str) -> int:
+    """A whole number in decimal digits; 0 for none. Raises `InvalidArgument` for anything else."""
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise InvalidArgument(field=field, problem="it is not one of this service")
+    return int(text or 0)

@@ -145,7 +145,7 @@ class LogReader:
                 runner_id = (await self._jobs.attempt(attempt_id)).runner_id
                 self._signals.publish((runner_topic(runner_id),))
             while True:
-                chunks = await self._chunks(attempt_id, position.sequence)
+                chunks = await self.chunks(attempt_id, position.sequence)
                 for batch in _batches(chunks, position, wanted):
                     position = read_cursor(batch.cursor)
                     yield batch
@@ -168,7 +168,8 @@ class LogReader:
         any moment."""
         return status.sealed and (await self._jobs.attempt(attempt_id)).state is AttemptState.FINISHED
 
-    async def _chunks(self, attempt_id: str, sequence: int) -> Sequence[LogChunk]:
+    async def chunks(self, attempt_id: str, sequence: int) -> Sequence[LogChunk]:
+        """Chunks from the one that holds ``sequence`` on, wherever the log is now; empty when nothing is there yet."""
         chunks = self._tails.read(attempt_id, sequence)
         if not chunks:
             chunks = await self._store.read(attempt_id, sequence=sequence, max_bytes=READ_BYTES)
@@ -196,7 +197,7 @@ class LogReader:
     async def read_newest(self, job: Job) -> AsyncIterator[LogBatch]:
         """Yields what there is of the newest attempt's log."""
         position = LogPosition(job.attempt_id)
-        while job.attempt_id and (chunks := await self._chunks(job.attempt_id, position.sequence)):
+        while job.attempt_id and (chunks := await self.chunks(job.attempt_id, position.sequence)):
             for batch in _batches(chunks, position, frozenset(LogStream)):
                 position = read_cursor(batch.cursor)
                 yield batch
