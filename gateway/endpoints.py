@@ -12,7 +12,7 @@ from gateway.envelope import ErrorRule
 from gateway.fields import resolve_path
 from gateway.framing import Framings
 from gateway.options import GatewayOptions
-from gateway.reply_body import Body, reply_body
+from gateway.reply_body import Body, is_raw, reply_body
 from gateway.selectors import Condition, condition
 from gateway.service import Service
 from gateway.template import Template, parse_template
@@ -34,6 +34,8 @@ class Endpoint:
     """The reply field that is the body; empty for the whole reply."""
     body: Body | None
     """The reply → its body and media type; None for streams."""
+    raw_reply: bool
+    """The reply is a ``google.api.HttpBody``: bytes to download."""
     framings: Framings | None
     """For server streams."""
     error_rules: tuple[ErrorRule, ...]
@@ -92,6 +94,7 @@ def make_endpoint(
         condition=condition(rules.when) if rules.HasField("when") else None,
         response_body=fields,
         body=None if streaming else reply_body(output, fields, rules, service),
+        raw_reply=not streaming and is_raw(output, fields),
         framings=Framings(output, service.encoder, rules, service.json_media_type) if streaming else None,
         error_rules=own_errors + service.error_rules,
         max_body_bytes=rules.max_body_bytes or settings.max_body_bytes,

@@ -11,19 +11,18 @@ from gateway.body import has_body
 from gateway.call import Call
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
-from gateway.dispatch import Write
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.intake import bound, take
-from gateway.metadata import Metadatum, ReplyShape, invocation_metadata, query_metadata, reply_shape, request_id
-from gateway.negotiate import negotiate
-from gateway.replies import unary_reply
+from gateway.metadata import Metadatum, invocation_metadata, query_metadata, request_id
+from gateway.replies import partial, unary_reply
 from gateway.request import HttpRequest
 from gateway.responder import Responder
 from gateway.routes import Entry, Match, RouteTable
 from gateway.site import Site
-from gateway.streams import Send, Stream
+from gateway.stream_reply import StreamReply
+from gateway.streams import Send
 from gateway.unrouted import not_found, unrouted
 
 log = logging.getLogger(__name__)
@@ -73,10 +72,14 @@ class Exchange:
         else:
             message, self._receive = await take(self._request, self._receive, entry, match, call)
         if endpoint.framings is not None:
-            await self._answer_stream(endpoint, call, message)
-        else:
-            reply = await unless_gone(self._site.backend.unary(call, message), self._receive)
-            await self._responder.reply(unary_reply(endpoint, reply, call.initial, call.trailing))
+            stream = StreamReply(self._site, self._request, self._responder, self._receive, self._send)
+            await stream.run(endpoint, call, message)
+            return
+        answer = await unless_gone(self._site.backend.unary(call, message), self._receive)
+        reply = unary_reply(endpoint, answer, call.initial, call.trailing)
+        if endpoint.raw_reply or len(reply.headers) > 1:
+            reply = partial(self._request, reply, whole=endpoint.raw_reply)
+        await self._responder.reply(reply)
 
     # routing
 
@@ -153,45 +156,3 @@ class Exchange:
             request_id=self._request_id,
             route=self._responder.endpoint.route,
         )
-
-    async def _answer_stream(self, endpoint: Endpoint, call: Call, message: Any) -> None:
-        assert endpoint.framings is not None
-        mode = endpoint.framings.modes[0]
-        try:
-            mode = negotiate(self._request.header("accept"), endpoint.framings.modes)
-        except Failure as failure:
-            call.refusal = call.refusal or failure
-        settings, backend = self._site.settings, self._site.backend
-        stream = Stream(endpoint.framings.open(mode), batch_bytes=settings.batch_bytes)
-
-        async def run(write: Write) -> None:
-            await backend.stream(call, message, write)
-
-        self._site.streams.add(stream)
-        try:
-            stream.start(run, self._receive)
-            await stream.first(patience=settings.first_message_seconds)
-            shape = reply_shape(call.initial, call.trailing)
-            await self._start_stream(endpoint, stream, shape)
-            if self._responder.head_only:
-                await self._responder.end()
-                return
-            # When that answers False the reply is left open: the server then cuts the connection, which is
-            # the only way left to say that it is not complete.
-            await stream.send_all(
-                self._send, keepalive_seconds=settings.keepalive_seconds, render=self._responder.render_body
-            )
-        finally:
-            self._site.streams.discard(stream)
-            await stream.stop()
-
-    async def _start_stream(self, endpoint: Endpoint, stream: Stream, shape: ReplyShape) -> None:
-        headers = [
-            ("content-type", shape.content_type or stream.framing.media_type),
-            ("cache-control", "no-cache"),
-            # nginx and its kin would otherwise hold events back until a buffer is full
-            ("x-accel-buffering", "no"),
-        ]
-        given = {name for name, _ in shape.headers}
-        headers = [each for each in headers if each[0] not in given] + shape.headers
-        await self._responder.start(shape.status or endpoint.rules.success_status or 200, headers)

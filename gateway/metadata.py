@@ -14,6 +14,8 @@ Four entries are the gateway's own:
 errors alike:
 
 - ``x-http-status: 202`` sets the status;
+- ``x-http-content-length: 4096`` (initial) says how long a raw stream will be, so that it gets a Content-Length, ranges
+  and resumption;
 - ``x-http-header-NAME: value`` sets a header, ``x-http-header-content-type`` the media type;
   ``x-http-header-set-cookie`` may repeat; a redirect is a status with ``x-http-header-location``.
 
@@ -53,6 +55,7 @@ LISTENER = "x-http-listener"
 HOST = "x-http-host"
 ROUTE = "x-http-route"
 STATUS = "x-http-status"
+LENGTH = "x-http-content-length"
 HEADER = "x-http-header-"
 
 _PREFIX = "grpc-metadata-"
@@ -153,6 +156,8 @@ class ReplyShape:
 
     status: int = 0
     content_type: str = ""
+    length: int | None = None
+    """Of a raw stream."""
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -166,6 +171,8 @@ def reply_shape(*metadata: Iterable[tuple[str, Any]]) -> ReplyShape:
             text = value if isinstance(value, str) else bytes(value).decode("latin-1")
             if key == STATUS and text.isdecimal() and 200 <= int(text) <= 599:
                 shape.status = int(text)
+            elif key == LENGTH and text.isdecimal() and text.isascii():
+                shape.length = int(text)
             elif key.startswith(HEADER):
                 _add_header(shape, key.removeprefix(HEADER), text)
     return shape

@@ -25,6 +25,8 @@ class GatewayOptions:
     """Silence after which an SSE stream gets a comment (and an NDJSON stream an empty line)."""
     first_message_seconds: float = 1.0
     """How long the headers of a stream wait for its first message, whose error can still choose the status."""
+    compress_min_bytes: int | None = 1024
+    """Replies that are longer go as gzip or zstd to who takes them; None: none do. Streams never do."""
     batch_bytes: int = 256 * 1024
     """How much of a stream may wait for the client before the servicer has to."""
     slow_reader_seconds: float = 5.0
@@ -63,6 +65,8 @@ class GatewayOptions:
     )
     """Request headers that cross-origin callers may send."""
     cors_expose: tuple[str, ...] = (
+        "Content-Disposition",
+        "Content-Range",
         "ETag",
         "Location",
         "Retry-After",

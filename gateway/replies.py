@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.call import Entries
+from gateway.downloads import deliver
 from gateway.endpoints import Endpoint
 from gateway.metadata import ReplyShape, has_controls, reply_shape
+from gateway.request import HttpRequest
 
 _BODILESS = frozenset({204, 205, 304})
 
@@ -37,6 +39,12 @@ def unary_reply(endpoint: Endpoint, message: Any, *metadata: Entries) -> HttpRep
     assert endpoint.body is not None
     body, media_type = endpoint.body(message)
     return HttpReply(status, body, [("content-type", shape.content_type or media_type), *shape.headers])
+
+
+def partial(request: HttpRequest, reply: HttpReply, *, whole: bool) -> HttpReply:
+    """The reply, or the part of it that the client wants. ``whole``: its body is a download, with ranges."""
+    delivery = deliver(request, reply.status, reply.headers, len(reply.body) if whole else None)
+    return HttpReply(delivery.status, reply.body[delivery.start : delivery.end], delivery.headers)
 
 
 def _status(endpoint: Endpoint, message: Any, shape: ReplyShape) -> tuple[int, bool]:

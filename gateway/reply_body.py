@@ -27,8 +27,7 @@ def reply_body(
     names = [field.name for field in fields]
     if rules.reply_media_type:
         return _text(output, fields, rules.reply_media_type)
-    last = cast(Descriptor, fields[-1].message_type) if fields and schema.is_message(fields[-1]) else output
-    if last.full_name == schema.HTTP_BODY and (not fields or not fields[-1].is_repeated):
+    if is_raw(output, fields):
 
         def http_body(message: Any) -> tuple[bytes, str]:
             value = _at(message, names)
@@ -45,6 +44,14 @@ def reply_body(
     if option:
         return lambda message: (dumps(encode(message), option=option), media_type)
     return lambda message: (dumps(encode(message)), media_type)
+
+
+def is_raw(output: Descriptor, fields: tuple[FieldDescriptor, ...]) -> bool:
+    """Whether the reply is a ``google.api.HttpBody``."""
+    if fields and (fields[-1].is_repeated or not schema.is_message(fields[-1])):
+        return False
+    last = cast(Descriptor, fields[-1].message_type) if fields else output
+    return last.full_name == schema.HTTP_BODY
 
 
 def _text(output: Descriptor, fields: tuple[FieldDescriptor, ...], media_type: str) -> Body:

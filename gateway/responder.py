@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from gateway.call import Call
+from gateway.compression import compressed
 from gateway.endpoints import Endpoint
 from gateway.envelope import ErrorReply
 from gateway.error_template import Occasion
@@ -50,13 +51,17 @@ class Responder:
         self.head_only = request.method == "HEAD"
 
     async def reply(self, reply: HttpReply) -> None:
-        """Sends a complete reply."""
-        headers = self.encoded(reply.headers)
+        """Sends a complete reply, compressed where that pays."""
+        body, told = reply.body, reply.headers
+        least = self._site.settings.compress_min_bytes
+        if least is not None and len(body) > least:
+            body, told = compressed(self._request, body, told)
+        headers = self.encoded(told)
         if reply.status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(reply.body)))
+            headers.append((b"content-length", b"%d" % len(body)))
         self.started = True
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self.head_only else reply.body})
+        await self._send({"type": "http.response.body", "body": b"" if self.head_only else body})
 
     async def end(self, body: bytes = b"") -> None:
         """Sends the last of a body; none to HEAD."""

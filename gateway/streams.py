@@ -15,6 +15,7 @@ from google.rpc import code_pb2
 
 from gateway.departure import ClientLeft, Receive, until_gone
 from gateway.dispatch import Write
+from gateway.downloads import Slicer
 from gateway.errors import Failure
 from gateway.framing import Framing
 
@@ -57,10 +58,18 @@ class Stream:
         if self._failure is not None and not self._chunks:
             raise self._failure
 
-    async def send_all(self, send: Send, *, keepalive_seconds: float, render: Callable[[Failure], bytes]) -> bool:
+    async def send_all(
+        self,
+        send: Send,
+        *,
+        keepalive_seconds: float,
+        render: Callable[[Failure], bytes],
+        slicer: Slicer | None = None,
+    ) -> bool:
         """Sends the body to its end; False when only a cut connection can tell the client of an error.
 
-        ``render`` makes the body of an error that came after the headers. Raises ``ClientLeft``.
+        ``render`` makes the body of an error that came after the headers; ``slicer`` says what of the body is sent.
+        Raises ``ClientLeft``.
         """
         while True:
             if not self._news.is_set():
@@ -74,6 +83,13 @@ class Stream:
             self._check_client()
             ended = self._ended
             body = self._take()
+            if slicer is not None:
+                body = slicer.cut(body)
+                if slicer.complete:
+                    await send({"type": "http.response.body", "body": body, "more_body": False})
+                    return True
+                if ended:  # before the length that was announced
+                    self._failure = self._failure or Failure(code_pb2.DATA_LOSS, "the stream is too short")
             if not ended:
                 if body:
                     await send(_body(body))

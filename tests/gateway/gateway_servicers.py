@@ -118,6 +118,18 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
         # Written by hand, as grpc.aio allows, instead of yielded.
         if request.name == "empty":
             return
+        if request.name in ("measured", "short", "long"):
+            said = {"measured": 1000, "short": 2000, "long": 300}[request.name]
+            await context.send_initial_metadata(
+                (
+                    ("x-http-content-length", str(said)),
+                    ("x-http-header-etag", '"v1"'),
+                    ("x-http-header-content-disposition", 'attachment; filename="b.bin"'),
+                )
+            )
+            for start in range(0, 1000, 100):
+                await context.write(httpbody_pb2.HttpBody(data=bytes(n % 256 for n in range(start, start + 100))))
+            return
         await context.write(httpbody_pb2.HttpBody(content_type="text/x-book", data=b"one\x00"))
         await context.write(httpbody_pb2.HttpBody(data=b"two\xff"))
         if request.name == "torn":
@@ -165,6 +177,8 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
         return reply
 
     async def GetCover(self, request: Any, context: Any) -> Any:
+        if request.name == "etag":
+            await context.send_initial_metadata((("x-http-header-etag", 'W/"c1"'),))
         return httpbody_pb2.HttpBody(content_type="image/png", data=b"\x89PNG\x00")
 
     async def PutCover(self, request: Any, context: Any) -> Any:
