@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Assignment, Moved, Report, Reported, Verdict, Want
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import (
@@ -177,6 +178,7 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Ve
     conn.many(ADD_CHUNK, chunks)
     conn.many(SAVE_LOG, [log.values() for log in logs])
     ledger.flush()
+    crashpoints.reached("report.before_commit")
     return verdicts
 
 

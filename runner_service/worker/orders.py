@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_service.domain import crashpoints
 from runner_service.domain.jobs import Stdin
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason, TimeBudget
@@ -79,7 +80,13 @@ class Orders:
             if known.input_received is not None:
                 self._feed(held, known.input_received, known.input_written)
 
-    async def apply(self, reply: dispatch.SyncResponse, listed: Collection[str], lease_end: float | None) -> bool:
+    async def apply(
+        self,
+        reply: dispatch.SyncResponse,
+        listed: Collection[str],
+        lease_end: float | None,
+        monotonic: Callable[[], float],
+    ) -> bool:
         """Carries out a reply to a request that ``listed`` so much. True when it brought anything new."""
         news = False
         starts: list[Held] = []
@@ -94,7 +101,11 @@ class Orders:
             if order.HasField("self_stop"):
                 held.self_stop = seconds_of(order.self_stop)
             if order.action == dispatch.Order.ACTION_RUN:
-                if held.phase is Phase.HELD and order.fence == held.fence and self.accepting:
+                # A reply that took so long that its job would have to be dead by now starts nothing: somebody else may
+                # have the job.
+                late = lease_end is not None and held.phase is Phase.HELD and monotonic() >= lease_end + held.self_stop
+                if held.phase is Phase.HELD and order.fence == held.fence and self.accepting and not late:
+                    crashpoints.reached("worker.ordered")
                     held.phase, held.starting = Phase.STARTED, True
                     held.secrets = {name: os.fsdecode(value) for name, value in order.secrets.items()}
                     held.shipment.start()
@@ -160,6 +171,7 @@ class Orders:
                 if held.feed is not None:
                     held.feed.wrote(event.written)
             elif isinstance(event, Ended):
+                crashpoints.reached("worker.ended")
                 self._end(held, event.outcome, event.seal, event.log_bytes)
 
     def shipped(self, attempt_id: str) -> None:
@@ -170,6 +182,7 @@ class Orders:
     def verdict(self, held: Held, answer: Answer) -> None:
         """The server has answered a report."""
         if answer != dispatch.ReportVerdict.ANSWER_LOG_MISSING:
+            crashpoints.reached("worker.reported")
             self._forget(held)
             return
         if held.shipment.whole or held.shipment.lost:
@@ -192,6 +205,7 @@ class Orders:
                 self_stop=seconds_of(order.self_stop),
             )
         )
+        crashpoints.reached("worker.offered")
 
     async def _renew(self, lease_end: float) -> None:
         try:
@@ -240,6 +254,7 @@ class Orders:
                 problem = None
             break
         takes_input = held.spec.stdin is not Stdin.NULL
+        crashpoints.reached("worker.started")
         held.starting, held.spec, held.environment, held.secrets = False, None, {}, {}
         if problem is not None:
             log.error("%s", problem, extra={"action": "start_failed", "attempt_id": held.attempt_id})

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_service.domain import crashpoints
 from runner_service.domain.logs import JournalCorrupt
 from runner_service.worker.executors.base import Executor
 from runner_service.worker.link import AppendCall, Link
@@ -95,6 +96,7 @@ class Uplink:
         while isinstance(reply := await call.read(), dispatch.AppendLogsResponse):
             if not shipment.window.acknowledge(reply.next_sequence):
                 return  # It has less than it said: begin again where it says then.
+            crashpoints.reached("worker.acknowledged")
             shipment.policy.follow(reply.followed)
             self._moved = asyncio.get_running_loop().time()
             shipment.wake.set()

@@ -43,10 +43,11 @@ async def test_the_lease_is_counted_from_the_time_of_sending_plus_the_time_parke
     second = await asyncio.wait_for(told.get(), 20)
     assert first is not None
     assert second is not None
-    # One look per Sync, before it was sent; the first deadline comes with the reply that orders RUN (the second Sync).
+    # One look per Sync, before it was sent; the first deadline comes with the reply that orders RUN (the second Sync),
+    # for which there is another look, whether it came in time.
     assert first - 620.0 - reads[1] == pytest.approx(0.0, abs=0.2)
     # The Sync after that was parked for the whole time.
-    assert second - 620.0 - reads[2] == pytest.approx(0.3, abs=0.2)
+    assert second - 620.0 - reads[3] == pytest.approx(0.3, abs=0.2)
 
 
 async def test_a_job_stops_itself_when_the_server_stays_away_and_is_reported_so_later(house: House) -> None:
@@ -200,3 +201,21 @@ async def test_a_local_worker_in_contact_does_not_end(house: House) -> None:
     await house.server.until(lambda: len(house.server.syncs) >= 12)
     attempt = house.server.submit("fake")
     await house.finished(attempt)
+
+
+async def test_an_order_that_comes_later_than_its_lease_starts_nothing(house: House) -> None:
+    now, pace = 0.0, 100.0
+
+    def monotonic() -> float:
+        nonlocal now
+        now += pace
+        return now
+
+    attempt = house.server.submit("fake", "exit=4", self_stop=60.0)
+    house.worker(monotonic=monotonic)
+    await house.server.until(lambda: sum(len(sync.attempts) for sync in house.server.syncs) >= 3)
+    assert house.machine.starts == []
+    assert attempt.state == "RUNNING"
+    pace = 0.0
+    await house.finished(attempt)
+    assert house.machine.starts == [attempt.attempt_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Reported, Want
 from runner_service.store import claims, dispatch, journal, reports
 from runner_service.store.combiner import Combiner
@@ -20,17 +21,26 @@ class SqlDispatch:
         self._reports = Combiner(engine, reports.report_all, limit=64)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
-        return await self._engine.write(dispatch.beat, beat)
+        answer = await self._engine.write(dispatch.beat, beat)
+        crashpoints.reached("beat.after_commit")
+        return answer
 
     async def claim(self, wants: Sequence[Want]) -> Sequence[Assignment]:
-        return await self._claims.submit(wants) if wants else []
+        if not wants:
+            return []
+        assignments = await self._claims.submit(wants)
+        if assignments:
+            crashpoints.reached("claim.after_commit")
+        return assignments
 
     async def release_unconfirmed(self, *, older_than_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.release_unconfirmed, older_than_seconds)
 
     async def report(self, reports: Sequence[Report], *, want: Want | None = None) -> Reported:
         prepared = [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
-        return await self._reports.submit(Call(prepared, want))
+        reported = await self._reports.submit(Call(prepared, want))
+        crashpoints.reached("report.after_commit")
+        return reported
 
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.expire_leases, kill_budget_seconds)

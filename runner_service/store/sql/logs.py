@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runner_service.domain import crashpoints
 from runner_service.domain.logs import LogSeal, LogStatus
 from runner_service.ports.store import LogArchive, LogChunk
 from runner_service.store import journal, logs
@@ -18,7 +19,9 @@ class SqlLogs:
 
     async def append(self, attempt_id: str, fence: int, chunk: LogChunk) -> LogStatus:
         pieces = journal.pieces_of(chunk.first_sequence, chunk.records, chunk.journal)
-        return await self._engine.write(logs.append, attempt_id, fence, pieces)
+        status = await self._engine.write(logs.append, attempt_id, fence, pieces)
+        crashpoints.reached("append.after_commit")
+        return status
 
     async def seal(self, attempt_id: str, fence: int, seal: LogSeal) -> LogStatus:
         return await self._engine.write(logs.seal, attempt_id, fence, seal)

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import Protocol
 
+from runner_service.domain import crashpoints
 from runner_service.domain.inputs import InputRecord
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.cells import Cells
@@ -202,6 +203,7 @@ class Attempt:
         except (OSError, ValueError) as error:
             self._start_failed(error)
         else:
+            crashpoints.reached("supervisor.spawned")
             self._main_lives = True
             self._tree.main_started(self.attempt_id, self.pid)
             if self._step == 0:
@@ -242,6 +244,7 @@ class Attempt:
         return False
 
     def _on_output(self) -> None:
+        crashpoints.reached("supervisor.written")
         self._owner.on_output(self)
 
     def _on_input(self) -> None:

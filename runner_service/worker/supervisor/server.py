@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from time import monotonic_ns
 
+from runner_service.domain import crashpoints
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.attempt import Attempt
 from runner_service.worker.supervisor.cells import Cells
@@ -64,6 +65,8 @@ class Supervisor:
         self._told_ns = 0
         self._telling: Timer | None = None
         self._deadline: Timer | None = None
+        self._deadline_passed = False
+        """And nothing has been heard since: what is started now must not run."""
         self._idle: Timer | None = None
         self._stopping = False
         self._listener = Listener(self._loop, self._answer, self._look_for_idleness)
@@ -107,6 +110,7 @@ class Supervisor:
     def on_ended(self, attempt: Attempt) -> None:
         known = self._known(attempt)
         self._spools.finish(known)
+        crashpoints.reached("supervisor.ended")
         del self._live[attempt.attempt_id]
         self._grown.discard(attempt)
         self._fed.discard(attempt)
@@ -162,13 +166,17 @@ class Supervisor:
         except OSError as error:
             self._start_failed(attempt_id, fence, error)
             return
+        crashpoints.reached("supervisor.recorded")
         attempt = Attempt(
             attempt_id, fence, plan, journal=journal, working_directory=directory, tree=self._tree,
             cells=self._cells, loop=self._loop, owner=self,
         )  # fmt: skip
         self._live[attempt_id] = attempt
         self._look_for_idleness()
-        attempt.run()
+        if self._deadline_passed:
+            attempt.kill("self_stop")
+        else:
+            attempt.run()
 
     def _start_failed(self, attempt_id: str, fence: int, error: OSError) -> None:
         """There is no room on the disk for as much as a spool: told, but not kept."""
@@ -188,6 +196,7 @@ class Supervisor:
     def _forget(self, request: Message) -> None:
         known = self._ended.pop(request["attempt_id"], None)
         if known is not None:
+            crashpoints.reached("supervisor.told")
             self._ended_bytes -= _taken(known)
             if self._spools.delete(known.attempt_id):
                 self._remove_trash()
@@ -200,6 +209,7 @@ class Supervisor:
             if self._deadline is not None:
                 self._deadline.cancel()
             self._deadline = None if at_ns is None else self._loop.call_at(int(at_ns), self._on_deadline)
+            self._deadline_passed = at_ns is not None and int(at_ns) <= monotonic_ns()
         elif request["attempt_id"] in self._live:
             self._live[request["attempt_id"]].set_deadline(at_ns)
 
@@ -238,7 +248,7 @@ class Supervisor:
     # What happens by itself.
 
     def _on_deadline(self) -> None:
-        self._deadline = None
+        self._deadline, self._deadline_passed = None, True
         for attempt in list(self._live.values()):
             if attempt.deadline is None:
                 attempt.kill("self_stop")

@@ -6,12 +6,14 @@ import asyncio
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from supervisor_rig import Hold, alive, children, until, with_token
 
 from runner_service.domain.outcomes import OutcomeKind
+from runner_service.worker.supervisor import hierarchies
 from runner_service.worker.supervisor.paths import Layout
 
 
@@ -97,6 +99,26 @@ async def test_a_stopped_process_hears_term(hold: Hold) -> None:
     assert (await hold.end("a")).outcome.kind is OutcomeKind.CANCELLED
 
 
+@pytest.fixture
+def contain() -> Iterator[Callable[[Hold], None]]:
+    """Bounds what a supervisor and its jobs can do to the machine, in a way that they do not know of."""
+    places = hierarchies.make_places()
+    if "pids" not in places.v1:
+        hierarchies.remove(places)
+        pytest.skip("no writable cgroup v1 controller pids here to bound a fork bomb with")
+    cgroup = Path(places.v1["pids"])
+
+    def put(hold: Hold) -> None:
+        (cgroup / "pids.max").write_text("1000")
+        for pid in (hold.client.guard_pid, hold.client.pid):
+            (cgroup / "cgroup.procs").write_text(str(pid))
+
+    yield put
+    for pid in (cgroup / "cgroup.procs").read_text().split():  # whatever is left in there must not keep it
+        (cgroup.parent / "cgroup.procs").write_text(pid)
+    assert hierarchies.remove(places)
+
+
 HOPPING = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -104,15 +126,21 @@ for _ in range(6):
     os.fork()
 os.write(1, b"x")
 while True:
-    if os.fork():
-        os._exit(0)
-    os.setsid()
+    try:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+    except BlockingIOError:
+        pass
 """
 
 
-async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(hold: Hold, token: str) -> None:
-    """64 processes, each of which is another a moment later, without end."""
-    await hold.start("a", [sys.executable, "-I", "-S", "-c", HOPPING, token])
+async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(
+    hold: Hold, token: str, contain: Callable[[Hold], None]
+) -> None:
+    """64 processes, each of which is another a moment later, without end; how many there can be is bounded."""
+    contain(hold)
+    await hold.start("a", [sys.executable, "-I", "-S", "-c", HOPPING, token], processes=500)
     await hold.event("output", "a")
     await hold.client.kill("a", "cancel")
     assert (await hold.end("a")).outcome.survivors == 0
@@ -209,3 +237,12 @@ async def test_nothing_is_left_over_after_many_jobs(hold: Hold) -> None:
     assert list(Path(layout.spool).iterdir()) == []
     assert [path.name for path in Path(layout.work).iterdir() if not path.name.startswith(".spare-")] == []
     assert alive(hold.client.pid)
+
+
+async def test_what_is_started_after_the_deadline_does_not_run(hold: Hold, tmp_path: Path) -> None:
+    await hold.client.deadline(time.monotonic_ns() - 1)
+    late = await hold.run("a", f"touch {tmp_path}/ran")
+    assert (late.outcome.kind, late.outcome.detail) == (OutcomeKind.LOST, "self_stop")
+    assert not (tmp_path / "ran").exists()
+    await hold.client.deadline(time.monotonic_ns() + 60_000_000_000)
+    assert (await hold.run("b", "true")).outcome.succeeded

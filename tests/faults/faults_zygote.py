@@ -1,0 +1,138 @@
+"""Processes of the service that start in a tenth of a second: forks of one process that has imported everything.
+
+Run as a program it takes one JSON object a line, forks, and answers with the pid. The children are what `runner serve`
+and `runner join` are, and die of kill -9 as these do; a crash point is armed in them before they begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class Child:
+    """One process that the zygote has forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+
+    @property
+    def alive(self) -> bool:
+        return not select.select([self._pidfd], [], [], 0)[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    async def ended(self, seconds: float) -> None:
+        """Raises TimeoutError."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pidfd, over.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await over.wait()
+        finally:
+            loop.remove_reader(self._pidfd)
+
+    def close(self) -> None:
+        os.close(self._pidfd)
+
+
+class Zygote:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            text=True,
+        )
+
+    def fork(self, program: str, *arguments: str, output: Path, crash: tuple[str, int] | None = None) -> Child:
+        """Starts ``serve``, ``worker`` or ``supervisor`` with a command line; its outputs are appended to a file."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return Child(int(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+
+def _run(order: dict[str, Any]) -> int:
+    from runner_service.domain import crashpoints
+
+    if order["crash"] is not None:
+        crashpoints.arm(*order["crash"])
+    if order["program"] == "serve":
+        from runner_service.commands import serve
+
+        return serve(order["arguments"])
+    if order["program"] == "worker":
+        from runner_service.worker.main import main
+
+        return main(order["arguments"])
+    from runner_service.worker.supervisor.__main__ import main as supervise
+
+    return supervise(order["arguments"])
+
+
+def _child(order: dict[str, Any]) -> None:
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for fd, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, fd)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        code = _run(order)
+    except SystemExit as exit:
+        code = exit.code if isinstance(exit.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def _main() -> None:
+    import uvloop  # noqa: F401
+
+    import runner_service.app
+    import runner_service.commands
+    import runner_service.config
+    import runner_service.store.postgres
+    import runner_service.worker.main
+    import runner_service.worker.supervisor.__main__
+    import runner_service.worker.supervisor.server  # noqa: F401
+
+    # Nobody waits for the children, so the kernel need not keep them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _child(json.loads(line))
+        print(pid, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    _main()
