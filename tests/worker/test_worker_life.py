@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from worker_house import House
@@ -11,7 +12,6 @@ from worker_house import House
 from runner.v1.dispatch_service_pb2 import HeldAttempt
 from runner.v1.outcome_pb2 import Outcome
 from runner_service.domain import outcomes
-from runner_service.domain.jobs import JobSpec
 from runner_service.worker.executors.base import ExecutorUnavailable, FenceMismatch, KillCause, KnownAttempt
 from runner_service.worker.executors.fake import FakeExecutor
 from runner_service.worker.identity import WorkerAlive, local_worker_is_alive
@@ -176,11 +176,11 @@ async def test_an_executor_that_comes_back_starts_what_it_could_not(house: House
     class Shaky(FakeExecutor):
         tries = 0
 
-        async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+        async def start(self, *arguments: Any, **secrets: Any) -> None:
             self.tries += 1
             if self.tries == 1:
                 raise ExecutorUnavailable("the supervisor died")
-            await super().start(attempt_id, fence, spec, environment)
+            await super().start(*arguments, **secrets)
 
     attempt = house.server.submit("fake", "exit=6")
     house.worker(executor=Shaky(machine=house.machine))
@@ -191,7 +191,7 @@ async def test_an_executor_that_comes_back_starts_what_it_could_not(house: House
 
 async def test_a_start_that_is_refused_is_reported_as_a_fault_of_the_runner(house: House) -> None:
     class Mismatched(FakeExecutor):
-        async def start(self, attempt_id: str, fence: int, spec: JobSpec, environment: Mapping[str, str]) -> None:
+        async def start(self, attempt_id: str, *_: Any, **__: Any) -> None:
             raise FenceMismatch(attempt_id)
 
     attempt = house.server.submit("fake")
