@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.dialects.common.v1 import health_service_pb2_grpc
+from runner.dialects.common.v1 import health_service_pb2_grpc, page_service_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
@@ -31,6 +31,7 @@ from runner_client import __version__
 from runner_service.access import Access
 from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
+from runner_service.dialects.pages import PageServicer
 from runner_service.dialects.sct import SctCommandServicer
 from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
 from runner_service.dialects.testflinger import (
@@ -42,6 +43,7 @@ from runner_service.dialects.testflinger import (
     TestflingerResultServicer,
 )
 from runner_service.lab import Lab
+from runner_service.pages import load_pages
 from runner_service.rpc.agents import AgentServicer
 from runner_service.rpc.auth import AuthServicer
 from runner_service.rpc.commands import CommandServicer
@@ -140,7 +142,10 @@ def dialects(services: Services) -> list[Registration]:
 
 
 def _common(services: Services) -> list[Registration]:
-    return [_adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(services.health))]
+    return [
+        _adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(services.health)),
+        _adds(page_service_pb2_grpc.add_PageServiceServicer_to_server, PageServicer(load_pages())),
+    ]
 
 
 def _sct(services: Services) -> list[Registration]:

@@ -15,6 +15,7 @@
     │   ├── LabAgentNotFound
     │   ├── AgentNotFound
     │   ├── ImageNotFound
+    │   ├── PageNotFound
     │   └── ToolNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
@@ -77,6 +78,7 @@ from runner_service.domain.errors.agents import AgentNotFound as AgentNotFound
 from runner_service.domain.errors.agents import AgentNotRunning as AgentNotRunning
 from runner_service.domain.errors.agents import AgentSilent as AgentSilent
 from runner_service.domain.errors.agents import ImageNotFound as ImageNotFound
+from runner_service.domain.errors.agents import PageNotFound as PageNotFound
 from runner_service.domain.errors.agents import RegistryUnavailable as RegistryUnavailable
 from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
 from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists

@@ -23,6 +23,12 @@ class ToolNotFound(NotFound):
     reason = "TOOL_NOT_FOUND"
 
 
+class PageNotFound(NotFound):
+    """There is no page {name}."""
+
+    reason = "PAGE_NOT_FOUND"
+
+
 class AgentNotRunning(FailedPrecondition):
     """The agent {agent_id} is not running ({problem}) and answers nothing."""
 
