@@ -135,7 +135,16 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             silence_seconds=settings.agents.silence_seconds,
         )
         health = Health(jobs=store.jobs, clock=clock, version=__version__)
-        lab = make_lab(settings, store=store, blobs=blobs, jobs=jobs, signals=signals, tails=tails, clock=clock)
+        lab = make_lab(
+            settings,
+            store=store,
+            blobs=blobs,
+            jobs=jobs,
+            reader=reader,
+            signals=signals,
+            tails=tails,
+            clock=clock,
+        )
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 
         webhooks = Webhooks(
@@ -222,6 +231,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 server=f"unix:{socket}",
                 slots=settings.executor.max_concurrent_jobs,
                 log_level=settings.logging.level,
+                queues=settings.executor.queues,
                 job_limits={
                     "cpus": settings.executor.job_cpus,
                     "memory": settings.executor.job_memory_bytes,

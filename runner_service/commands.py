@@ -189,6 +189,7 @@ def join(argv: Sequence[str]) -> int:
     add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
     add("--name", default="", help="for people (default: the host name)")
     add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
+    add("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
     for name, words in (("cpus", "processors"), ("memory", "bytes of memory"), ("processes", "processes")):
         add(f"--job-{name}", metavar="N", help=f"the most {words} that one job may use")
@@ -205,6 +206,8 @@ def join(argv: Sequence[str]) -> int:
     for name in ("tls_ca", "tls_cert", "tls_key", "job_cpus", "job_memory", "job_processes"):
         if getattr(options, name) is not None:
             arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    for queue in options.queue:
+        arguments += ["--queue", queue]
     for label in options.label:
         arguments += ["--label", label]
     return main(arguments)

@@ -14,8 +14,8 @@ from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals
 from runner_service.ports.store import LabAgentStore, LabRecordStore, QueueStore, RunnerStore
 from runner_service.services.jobs import Jobs
-from runner_service.services.logs import LogTails
-from runner_service.services.queues import LabAgents, LabRecords, LabTimes, Queues
+from runner_service.services.logs import LogReader, LogTails
+from runner_service.services.queues import LabAgents, LabRecords, LabTimes, OwnAttempts, Queues
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,15 @@ class Lab:
 
 
 def make_lab(
-    settings: Settings, *, store: Stores, blobs: Blobs, jobs: Jobs, signals: Signals, tails: LogTails, clock: Clock
+    settings: Settings,
+    *,
+    store: Stores,
+    blobs: Blobs,
+    jobs: Jobs,
+    reader: LogReader,
+    signals: Signals,
+    tails: LogTails,
+    clock: Clock,
 ) -> Lab:
     """Makes the services of a lab."""
     lab = settings.testflinger
@@ -83,6 +91,7 @@ def make_lab(
         store=store.lab_records,
         queues=store.queues,
         blobs=blobs,
+        ours=OwnAttempts(reader),
         signals=signals,
         tails=tails,
         clock=clock,

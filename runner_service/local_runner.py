@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner_service.worker.identity import load_identity, local_worker_is_alive
@@ -35,9 +35,17 @@ class LocalRunner:
     """Keeps the local worker alive. `run` is its task."""
 
     def __init__(
-        self, *, data_dir: Path, server: str, slots: int, log_level: str, job_limits: Mapping[str, float] | None = None
+        self,
+        *,
+        data_dir: Path,
+        server: str,
+        slots: int,
+        log_level: str,
+        job_limits: Mapping[str, float] | None = None,
+        queues: Sequence[str] = (),
     ) -> None:
-        """``job_limits``: the most that one job may use, by the name of the worker's flag without ``--job-``."""
+        """``job_limits``: the most that one job may use, by the name of the worker's flag without ``--job-``.
+        ``queues``: lab queues that it serves."""
         self._data_dir = data_dir
         self._command = [
             sys.executable,
@@ -52,6 +60,7 @@ class LocalRunner:
             "--log-level",
             {"warn": "warning", "debug": "debug", "error": "error"}.get(log_level, "info"),
             "--local",
+            *(part for queue in queues for part in ("--queue", queue)),
             *(part for name, most in (job_limits or {}).items() for part in (f"--job-{name}", str(most))),
         ]
         self._process: subprocess.Popen[bytes] | None = None

@@ -24,6 +24,7 @@ from runner.v1 import (
     image_service_pb2_grpc,
     job_service_pb2_grpc,
     log_stream_service_pb2_grpc,
+    queue_service_pb2_grpc,
     runner_service_pb2_grpc,
     secret_service_pb2_grpc,
 )
@@ -51,6 +52,7 @@ from runner_service.rpc.dispatch import DispatchServicer
 from runner_service.rpc.images import ImageServicer
 from runner_service.rpc.jobs import JobServicer
 from runner_service.rpc.logs import LogStreamServicer
+from runner_service.rpc.queues import QueueServicer
 from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.secrets import SecretServicer
 from runner_service.rpc.server import Registration
@@ -110,6 +112,10 @@ def native(services: Services) -> list[Registration]:
         _adds(
             auth_service_pb2_grpc.add_AuthServiceServicer_to_server,
             AuthServicer(services.access.api_keys, services.audit),
+        ),
+        _adds(
+            queue_service_pb2_grpc.add_QueueServiceServicer_to_server,
+            QueueServicer(queues=services.lab.queues, records=services.lab.records, agents=services.lab.agents),
         ),
         *_agents(services),
     ]

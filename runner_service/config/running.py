@@ -17,6 +17,8 @@ class Executor(Section):
     working_directory: str = ""
     """Of SCT commands that name none; empty: a fresh one for each."""
     local_runner: bool = True
+    queues: tuple[str, ...] = ()
+    """Lab queues that the local runner serves beside other work."""
     job_cpus: float = Field(default=0.0, ge=0)
     job_memory_bytes: int = Field(default=0, ge=0)
     job_processes: int = Field(default=4096, ge=0)

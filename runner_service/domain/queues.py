@@ -141,6 +141,8 @@ class NewQueueJob:
     attachments: Attachments = Attachments.NONE
     lease_seconds: float = 4 * 3600.0
     """How long an agent may say nothing."""
+    give_back: bool = False
+    """If there is such a job and an agent has it, it is the agent that posts it again: it waits for another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,6 +181,8 @@ def _check(request: NewJob) -> None:
             raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")
         if any("\0" in name + value for name, value in words.items()):
             raise InvalidArgument(field=title, problem="names and values hold no NUL characters")
+    if any(name.startswith("queue/") for name in request.required_labels):
+        raise InvalidArgument(field="required_labels", problem="jobs of lab queues are pushed with QueueService")
     if "" in request.required_labels:
         raise InvalidArgument(field="required_labels", problem="a label has a name")
     if len(request.request_id) > MAX_NAME:

@@ -134,8 +134,7 @@ def fragments(
 def unread(conn: Connection, job_id: str, kind: OutputKind, reader: str, max_bytes: int) -> list[str]:
     conn.serialize(queues.lock_of(job_id))
     of = {"job_id": job_id, "kind": kind.value}
-    row = conn.one(READ_UP_TO, {**of, "reader": reader})
-    after = last = int(row[0]) if row else 0
+    after = last = read_up_to(conn, job_id, kind, reader)
     for arrival, size in conn.all(UNREAD_SIZES, {**of, "after": after}):
         if last > after and size > max_bytes:
             break
@@ -145,6 +144,16 @@ def unread(conn: Connection, job_id: str, kind: OutputKind, reader: str, max_byt
         return []
     conn.run(SAVE_READER, {**of, "reader": reader, "arrival": last})
     return [data for (data,) in conn.all(UNREAD, {**of, "after": after, "last": last})]
+
+
+def read_up_to(conn: Connection, job_id: str, kind: OutputKind, reader: str) -> int:
+    row = conn.one(READ_UP_TO, {"job_id": job_id, "kind": kind.value, "reader": reader})
+    return int(row[0]) if row else 0
+
+
+def note_read(conn: Connection, job_id: str, kind: OutputKind, reader: str, up_to: int) -> None:
+    touch(conn, job_id)
+    conn.run(SAVE_READER, {"job_id": job_id, "kind": kind.value, "reader": reader, "arrival": up_to})
 
 
 def put_file(conn: Connection, job_id: str, kind: FileKind, stored: LabFile) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, literal_column, or_, select
 
 from runner_service.domain.jobs import JobState
-from runner_service.domain.queues import Found, Search, states_of, word_of
+from runner_service.domain.queues import ORIGIN, Found, Search, states_of, word_of
 from runner_service.store import queues
 from runner_service.store.schema import job_tags, jobs, queue_jobs
 from runner_service.store.statements import Connection, Query, among, integer, string, word
@@ -32,15 +32,36 @@ POSITION = Query(
         ),
     )
 )
-_POPPED = queue_jobs.c.popped_at.is_not(None)
-# Both read nothing but the index queue_jobs_waits.
+# Reads queue_jobs_of_queue, and of jobs the rows of the queue: some thousands, while retention lets them go.
 WAITS = Query(
-    select(queue_jobs.c.wait_us)
-    .where(_POPPED, queue_jobs.c.queue == string("queue"))
-    .order_by(queue_jobs.c.popped_at.desc())
+    select(jobs.c.started_at - jobs.c.created_at)
+    .select_from(queue_jobs)
+    .join(jobs, jobs.c.job_id == queue_jobs.c.job_id)
+    .where(queue_jobs.c.queue == string("queue"), jobs.c.started_at.is_not(None))
+    .order_by(jobs.c.started_at.desc())
     .limit(integer("limit"))
 )
-QUEUES = Query(select(queue_jobs.c.queue).where(_POPPED).distinct())
+QUEUES = Query(select(queue_jobs.c.queue).distinct())
+
+
+# Walks the partial index of waiting jobs and the one of states, not the jobs that have ended.
+COUNTS = Query(
+    select(queue_jobs.c.queue, jobs.c.state, func.count())
+    .select_from(jobs)
+    .join(queue_jobs, queue_jobs.c.job_id == jobs.c.job_id)
+    .where(jobs.c.origin == string("origin"), among(jobs.c.state, "states"))
+    .group_by(queue_jobs.c.queue, jobs.c.state)
+)
+
+
+def counts(conn: Connection) -> Mapping[str, tuple[int, int]]:
+    states = conn.array([state.value for state in JobState if not state.terminal])
+    found: dict[str, tuple[int, int]] = {}
+    for queue, state, count in conn.all(COUNTS, {"origin": ORIGIN, "states": states}):
+        waiting, running = found.get(queue, (0, 0))
+        runs = state == JobState.RUNNING.value
+        found[queue] = (waiting, running + count) if runs else (waiting + count, running)
+    return found
 
 
 def position(conn: Connection, job_id: str) -> int:

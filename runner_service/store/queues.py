@@ -168,7 +168,7 @@ def push_all(conn: Connection, pushes: Sequence[Push]) -> list[tuple[QueueJob, b
         answers[index] = (queue_job_of(made[0], [values[column.name] for column in _COLUMNS]), True)
     conn.many(ADD, rows)
     for index, job_id in again:
-        answers[index] = _push_again(conn, job_id)
+        answers[index] = _push_again(conn, job_id, give_back=pushes[index].new.give_back)
     return [answers[index] for index in range(len(pushes))]
 
 
@@ -192,14 +192,14 @@ def _values(new: NewQueueJob) -> dict[str, Any]:
     }
 
 
-def _push_again(conn: Connection, job_id: str) -> tuple[QueueJob, bool] | RunnerError:
+def _push_again(conn: Connection, job_id: str, *, give_back: bool) -> tuple[QueueJob, bool] | RunnerError:
     try:
         found = get(conn, job_id, lock=True)
     except JobNotFound:
         return JobExists(job_id=job_id)
     if found.ended:
         return JobFinished(job_id=job_id, state=found.word)
-    if found.lease_until is not None:
+    if give_back and found.lease_until is not None:
         # Its agent gives it up. A runner of our own has no lease here, and keeps it.
         ledger = Ledger(conn, conn.now())
         job = wait_again(conn, ledger, execution(conn, job_id), GIVEN_BACK)

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from runner_client.channel import Tls, parse_target
 from runner_client.errors import InvalidTarget
+from runner_service.domain.queues import labels_for
 from runner_service.worker.executors.native import NativeExecutor
 from runner_service.worker.identity import WorkerAlive, worker_directory
 from runner_service.worker.supervisor.launch import Options
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tls=_tls(options),
         name=options.name,
         slots=options.slots,
-        labels=dict(options.label),
+        labels=served_labels(dict(options.label), options.queue, options.name),
         local=options.local,
         join_token=os.environ.pop(TOKEN_VARIABLE, ""),
         options=Options(
@@ -102,6 +104,11 @@ def _begin_anew() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def served_labels(declared: dict[str, str], queues: Sequence[str], name: str) -> dict[str, str]:
+    """The declared labels, and those by which jobs of lab queues know who serves them, and under which name."""
+    return {**declared, **labels_for(queues, name or platform.node())} if queues else declared
+
+
 def _version() -> str:
     from runner_client import __version__
 
@@ -126,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     most.add_argument("--job-memory", type=_amount(int), default=0, metavar="BYTES")
     most.add_argument("--job-processes", type=_amount(int), default=Options().job_processes, metavar="N")
     parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
     parser.add_argument("--local", action="store_true", help="end when idle and the server stays away")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from queue_house import new_queue_job, pop, push
@@ -106,6 +107,9 @@ async def test_an_agent_that_posts_its_job_again_gives_it_back(store: SqlStore) 
     new = new_queue_job()
     await store.queues.push(new, queue_limit=PLENTY)
     assert await pop(store)
+    same, made = await store.queues.push(new, queue_limit=PLENTY)
+    assert (same.word, made) == ("running", False)
+    new = replace(new, give_back=True)
     await store.queues.post_result(new.job.job_id, {}, word="provision")
     again, made = await store.queues.push(new, queue_limit=PLENTY)
     assert (again.word, made, again.job.state) == ("waiting", False, JobState.QUEUED)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner_client.auth import AuthCalls
     from runner_client.exec import ExecSession
     from runner_client.images import ImageCalls
+    from runner_client.queues import QueueCalls
     from runner_client.secrets import SecretCalls
 
 WAIT_SECONDS = 60.0
@@ -288,6 +289,13 @@ class AsyncClient:
         from runner_client.secrets import SecretCalls
 
         return SecretCalls(self._channel, self._caller)
+
+    @cached_property
+    def queues(self) -> QueueCalls:
+        """Calls about lab queues."""
+        from runner_client.queues import QueueCalls
+
+        return QueueCalls(self._channel, self._caller)
 
     @cached_property
     def auth(self) -> AuthCalls:

@@ -71,7 +71,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         text = _checked_job(request.json)
         wanted = read_definition(text)
         try:
-            pushed = await self._queues.push(wanted, caller=caller.permissions)
+            pushed = await self._queues.push(wanted, caller=caller.permissions, give_back=True)
         except PushNeedsCredential as error:
             raise caller.explain(error) from None
         return pb.SubmitJobResponse(job_id=pushed.job.job_id)

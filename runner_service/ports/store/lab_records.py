@@ -41,6 +41,14 @@ class LabRecordStore(Protocol):
         was given now."""
         ...
 
+    async def read_up_to(self, job_id: str, kind: OutputKind, *, reader: str) -> int:
+        """What `note_read` noted last; 0 before."""
+        ...
+
+    async def note_read(self, job_id: str, kind: OutputKind, *, reader: str, up_to: int) -> None:
+        """Notes how far a reader has come in output that is kept elsewhere."""
+        ...
+
     async def put_file(self, job_id: str, kind: FileKind, file: LabFile) -> str:
         """Notes an archive in place of the one before; returns that one's blob key, or nothing."""
         ...

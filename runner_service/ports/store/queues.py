@@ -13,7 +13,7 @@ class QueueStore(Protocol):
 
     async def push(self, new: NewQueueJob, *, queue_limit: int) -> tuple[QueueJob, bool]:
         """Stores a job, and returns it with True. When there is a job of a queue with its id already, there is no
-        second one: if it has not ended, it waits again (at no cost to it) and is returned with False.
+        second one: if it has not ended, it is returned as it stands with False; with ``new.give_back`` it waits again.
 
         Raises:
             QueueFull: ``queue_limit`` jobs are QUEUED already.
@@ -58,6 +58,10 @@ class QueueStore(Protocol):
 
     async def search(self, search: Search) -> Sequence[Found]:
         """Jobs in the order in which they were pushed."""
+        ...
+
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        """How many jobs of each queue wait, and how many run; queues without any are left out."""
         ...
 
     async def waits(self, queues: Sequence[str], *, limit: int) -> Mapping[str, Sequence[float]]:

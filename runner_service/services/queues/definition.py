@@ -80,18 +80,35 @@ def read_definition(text: str) -> Submission:
     )
 
 
+MOST_ENVIRONMENT_BYTES = 100_000
+"""The kernel takes 128 KiB in one variable."""
+
+
 def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...]:
-    """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup and
-    cleanup are run for every job, other phases for jobs that have data for them."""
+    """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup is
+    run for every job, other phases for jobs that have data for them. The first phase that fails is the last."""
     configured = commands.get(submission.queue, commands.get("*", {}))
     steps = []
     for phase in PHASES:
         script = submission.scripts.get(phase)
-        if script is None and (phase in submission.data or phase in ("setup", "cleanup")):
+        if script is None and (phase in submission.data or phase == "setup"):
             script = configured.get(phase)
         if script:
             steps.append(Step(name=phase, script=script))
     return tuple(steps) or (Step(name="test", script=":"),)
+
+
+def environment_of(submission: Submission, job_id: str) -> Mapping[str, str]:
+    """What these scripts know of their job. A definition that is larger than a variable may be is left out."""
+    variables = {
+        "LAB_QUEUE": submission.queue,
+        "LAB_JOB_ID": job_id,
+        "LAB_RESERVE_SECONDS": str(submission.reserve_timeout),
+        "LAB_JOB": submission.definition,
+    }
+    if len(submission.definition.encode()) > MOST_ENVIRONMENT_BYTES:
+        del variables["LAB_JOB"]
+    return variables
 
 
 def seconds_of(value: object) -> int | None:

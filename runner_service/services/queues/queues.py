@@ -33,7 +33,7 @@ from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, log_
 from runner_service.ports.store import LabAgentStore, QueueStore
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs.tails import LogTails
-from runner_service.services.queues.definition import PhaseCommands, Submission, steps_of
+from runner_service.services.queues.definition import PhaseCommands, Submission, environment_of, steps_of
 from runner_service.services.queues.permissions import Permissions, check_push
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,8 @@ class Queues:
         self._commands = commands
         self._queue_limit = queue_limit
 
-    async def push(self, wanted: Submission, *, caller: Permissions) -> QueueJob:
-        """Places a job on its queue, or lets the one with its id wait again; see `QueueStore.push`.
+    async def push(self, wanted: Submission, *, caller: Permissions, give_back: bool = False) -> QueueJob:
+        """Places a job on its queue. One with its id is returned as it stands, or waits again; see `QueueStore.push`.
 
         Raises:
             PushNeedsCredential, PushForbidden: See `check_push`.
@@ -101,7 +101,9 @@ class Queues:
         check_push(caller, wanted, owners=await self._agents.owners(wanted.queue))
         if wanted.exclude_agents:
             await self._check_excluded(wanted)
-        pushed, _ = await self._store.push(self._new(wanted, caller.client_id), queue_limit=self._queue_limit)
+        pushed, _ = await self._store.push(
+            self._new(wanted, caller.client_id, give_back=give_back), queue_limit=self._queue_limit
+        )
         self._signals.publish((QUEUE, EVENTS, job_topic(pushed.job.job_id)))
         return pushed
 
@@ -110,16 +112,18 @@ class Queues:
         if serving and all(name in wanted.exclude_agents for name in serving):
             raise NoAgentAllowed()
 
-    def _new(self, wanted: Submission, client_id: str) -> NewQueueJob:
+    def _new(self, wanted: Submission, client_id: str, *, give_back: bool) -> NewQueueJob:
+        job_id = wanted.job_id or new_id()
         run = (wanted.global_timeout or self._times.global_timeout) + wanted.reserve_timeout
         spec = JobSpec(
             steps=steps_of(wanted, self._commands),
+            environment=environment_of(wanted, job_id),
             timeout_seconds=run,
             required_labels=requirement(wanted.queue, wanted.exclude_agents),
             loss_policy=LossPolicy.WAIT,
         )
         job = Job(
-            job_id=wanted.job_id or new_id(),
+            job_id=job_id,
             kind=JobKind.JOB,
             spec=spec,
             state=JobState.QUEUED,
@@ -136,6 +140,7 @@ class Queues:
             client_id=client_id,
             attachments=Attachments.WAITING if wanted.attachments else Attachments.NONE,
             lease_seconds=run + self._times.grace,
+            give_back=give_back,
         )
 
     async def get(self, job_id: str) -> QueueJob:
@@ -225,6 +230,10 @@ class Queues:
     async def search(self, search: Search) -> Sequence[Found]:
         """Jobs in the order in which they were pushed."""
         return await self._store.search(search)
+
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        """How many jobs of each queue wait, and how many run."""
+        return await self._store.counts()
 
     async def wait_times(self, queues: Sequence[str]) -> Mapping[str, Mapping[int, float]]:
         """Percentiles of how many seconds the latest jobs of queues waited; see `domain.queues.percentiles`."""

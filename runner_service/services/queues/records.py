@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from runner_service.domain.errors import JobNotFound, UploadTooLarge
 from runner_service.domain.ids import new_id
 from runner_service.domain.json_text import text_of
-from runner_service.domain.queues import FileKind, Fragment, LabFile, OutputKind
+from runner_service.domain.queues import FileKind, Fragment, LabFile, OutputKind, QueueJob
 from runner_service.ports.blobs import Blobs
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals, log_topic
 from runner_service.ports.store import LabRecordStore, QueueStore
 from runner_service.services.logs.tails import LogTails
+from runner_service.services.queues.ours import OwnAttempts, is_ours
 
 READ_BYTES = 16 * 1024 * 1024
 """Of output that a reader gets at one time."""
@@ -31,6 +32,7 @@ class LabRecords:
         store: LabRecordStore,
         queues: QueueStore,
         blobs: Blobs,
+        ours: OwnAttempts,
         signals: Signals,
         tails: LogTails,
         clock: Clock,
@@ -40,6 +42,7 @@ class LabRecords:
         self._store = store
         self._queues = queues
         self._blobs = blobs
+        self._ours = ours
         self._signals = signals
         self._tails = tails
         self._clock = clock
@@ -50,10 +53,11 @@ class LabRecords:
         """Everything that is known of an id, as members of JSON text: the job's state, what was posted, and the
         output of each phase that posted it in pieces."""
         found: dict[str, str] = {}
-        try:
-            found["job_state"] = text_of((await self._queues.get(job_id)).word)
-        except JobNotFound:
-            pass
+        job = await self._job(job_id)
+        if job is not None:
+            found["job_state"] = text_of(await self._ours.word(job) if is_ours(job) else job.word)
+        if job is not None and is_ours(job):
+            found |= await self._ours.members(job)
         posted = await self._queues.results(job_id)
         if "job_state" in found:
             posted = {name: value for name, value in posted.items() if name != "job_state"}
@@ -78,15 +82,36 @@ class LabRecords:
     async def fragments(
         self, job_id: str, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
     ) -> Sequence[Fragment]:
-        """See `LabRecordStore.fragments`."""
+        """See `LabRecordStore.fragments`. Output of a runner of our own is what it wrote, record by record."""
+        job = await self._job(job_id) if kind is OutputKind.OUTPUT else None
+        if job is not None and is_ours(job):
+            return await self._ours.fragments(job, phase=phase, start=start, since=since)
         return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since)
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str) -> str:
         """What this reader was not given yet; each piece on a line of its own where the former has not ended it."""
+        job = await self._job(job_id) if kind is OutputKind.OUTPUT else None
+        if job is not None and is_ours(job):
+            return await self._unread_of_ours(job, reader)
         text = ""
         for piece in await self._store.unread(job_id, kind, reader=reader, max_bytes=READ_BYTES):
             text += f"\n{piece}" if text and not text.endswith("\n") else piece
         return text
+
+    async def _unread_of_ours(self, job: QueueJob, reader: str) -> str:
+        """Output of a runner of our own comes as it was written: a piece need not be a line."""
+        job_id, kind = job.job.job_id, OutputKind.OUTPUT
+        start = await self._store.read_up_to(job_id, kind, reader=reader)
+        found = await self._ours.fragments(job, start=start)
+        if found:
+            await self._store.note_read(job_id, kind, reader=reader, up_to=found[-1].number + 1)
+        return "".join(fragment.data for fragment in found)
+
+    async def _job(self, job_id: str) -> QueueJob | None:
+        try:
+            return await self._queues.get(job_id)
+        except JobNotFound:
+            return None
 
     async def put_file(
         self, job_id: str, kind: FileKind, data: AsyncIterator[bytes], *, media_type: str = ""

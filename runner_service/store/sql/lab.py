@@ -29,6 +29,12 @@ class SqlLabRecords:
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str, max_bytes: int) -> Sequence[str]:
         return await self._engine.write(lab_records.unread, job_id, kind, reader, max_bytes)
 
+    async def read_up_to(self, job_id: str, kind: OutputKind, *, reader: str) -> int:
+        return await self._engine.read(lab_records.read_up_to, job_id, kind, reader)
+
+    async def note_read(self, job_id: str, kind: OutputKind, *, reader: str, up_to: int) -> None:
+        await self._engine.write(lab_records.note_read, job_id, kind, reader, up_to)
+
     async def put_file(self, job_id: str, kind: FileKind, file: LabFile) -> str:
         return await self._engine.write(lab_records.put_file, job_id, kind, file)
 

@@ -48,6 +48,9 @@ class SqlQueues:
     async def search(self, search: Search) -> Sequence[Found]:
         return await self._engine.read(queue_listing.search, search)
 
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        return await self._engine.read(queue_listing.counts)
+
     async def waits(self, queues: Sequence[str], *, limit: int) -> Mapping[str, Sequence[float]]:
         return await self._engine.read(queue_listing.waits, queues, limit)
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "wait",
     "cancel",
     "runners",
+    "queues",
     "secrets",
     "agents",
     "images",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from runner_client.cli.report import INTERRUPTED, UNKNOWN, USAGE, CommandLineErr
 from runner_client.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from runner.v1.job_pb2 import Job
+    from runner_client import AsyncClient
     from runner_client.cli.job_file import JobFile
 
 
@@ -19,19 +23,29 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE|-")
 @click.option("-f", "--follow", is_flag=True, help="Stream its output; the job id goes to stderr.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until it has ended.")
-def command_line(session: Session, file: str, *, follow: bool, wait: bool) -> int:
+@click.option("-q", "--queue", metavar="NAME", help="Place it on this lab queue, for whoever serves it.")
+def command_line(session: Session, file: str, *, follow: bool, wait: bool, queue: str | None) -> int:
     """Submit a job from a file and print its id.
 
-    The file is YAML or JSON; `-` is stdin.
+    The file is YAML or JSON; `-` is stdin. With --queue it may also be a lab's own definition of a job.
 
     With --follow or --wait it exits as `runner exec` would. Ctrl-C then leaves, and the job goes on.
     """
     failure = UNKNOWN if follow or wait else 1
-    return session.run(_submit(session, _read(file), follow=follow, wait=wait), failure=failure)
+    return session.run(_submit(session, _read(file, queue), follow=follow, wait=wait), failure=failure)
 
 
-def _read(file: str) -> JobFile:
+@dataclass(frozen=True)
+class _QueueJob:
+    """A job for a queue."""
+
+    queue: str
+    definition: bytes
+
+
+def _read(file: str, queue: str | None) -> JobFile | _QueueJob:
     from runner_client.cli.job_file import JobFileError, parse_job_file
+    from runner_client.cli.queue_file import parse_queue_file
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -40,13 +54,21 @@ def _read(file: str) -> JobFile:
     except UnicodeDecodeError:
         raise CommandLineError(f"{file} is not UTF-8 text", "name a YAML or JSON file", code=USAGE) from None
     try:
-        return parse_job_file(text)
+        return parse_job_file(text) if queue is None else _QueueJob(queue, parse_queue_file(text, queue))
     except JobFileError as error:
         place = "" if error.line is None else f":{error.line}"
         raise CommandLineError(f"{file}{place}: {error}", error.advice, code=USAGE) from None
 
 
-async def _submit(session: Session, job_file: JobFile, *, follow: bool, wait: bool) -> int:
+async def _create(client: AsyncClient, wanted: JobFile | _QueueJob) -> Job:
+    if isinstance(wanted, _QueueJob):
+        # An id of our own makes the call one that can be repeated.
+        pushed = await client.queues.push(wanted.queue, wanted.definition, job_id=str(uuid.uuid4()))
+        return pushed.job
+    return await client.create_job(wanted.spec, priority=wanted.priority, tags=wanted.tags)
+
+
+async def _submit(session: Session, wanted: JobFile | _QueueJob, *, follow: bool, wait: bool) -> int:
     import asyncio
 
     from runner_client.cli.following import follow_to_end, output_for
@@ -54,7 +76,7 @@ async def _submit(session: Session, job_file: JobFile, *, follow: bool, wait: bo
     from runner_client.cli.wait import wait_for_end
 
     async with session.client() as client:
-        job = await client.create_job(job_file.spec, priority=job_file.priority, tags=job_file.tags)
+        job = await _create(client, wanted)
         if follow:
             complain(f"job {job.job_id}")
         elif session.json:

@@ -1,0 +1,137 @@
+"""Jobs of queues that a runner of our own executes, shown as if an agent had posted what its log and its outcome say.
+
+Each phase is a step of the job, and the journal marks where a step begins: so output has its phase, a record's sequence
+is the number of a fragment, and the codes of phases follow from the outcome.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runner_service.domain.jobs import JobState
+from runner_service.domain.json_text import text_of
+from runner_service.domain.logs import LogPosition, LogRecord, LogStream, write_cursor
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.queues import RUNNING, Fragment, QueueJob, agent_runner_id
+from runner_service.services.logs import LogBatch, LogReader
+
+SHOWN_BYTES = 16 * 1024 * 1024
+"""Of the output of a job in its result; the log endpoints show all, in pieces of this size."""
+_REMEMBERED = 1_000
+_AGENT = agent_runner_id("")
+_TIMED_OUT = 124
+"""As timeout(1) returns."""
+
+
+def is_ours(found: QueueJob) -> bool:
+    """Tells whether the job's newest attempt is, or was, a runner's of our own."""
+    return bool(found.job.attempt_id) and not found.job.runner_id.startswith(_AGENT)
+
+
+@dataclass(slots=True)
+class _Marks:
+    """Where the steps of an attempt begin, as far as its journal was looked at."""
+
+    scanned: int
+    begins: list[tuple[int, int]]
+    """(sequence, step), in order."""
+
+    def step_at(self, sequence: int) -> int:
+        return next(step for begin, step in reversed(self.begins) if begin <= sequence)
+
+
+class OwnAttempts:
+    """Reads what runners of our own did for queues."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._marks: OrderedDict[str, _Marks] = OrderedDict()
+
+    async def word(self, found: QueueJob) -> str:
+        """How the job stands: the phase that runs."""
+        if found.job.state is not JobState.RUNNING or found.word != RUNNING:
+            return found.word
+        marks = await self._scan(found)
+        return _phase(found, marks.begins[-1][1])
+
+    async def members(self, found: QueueJob) -> Mapping[str, str]:
+        """The codes and the output of its phases, as members of a result."""
+        marks = await self._scan(found)
+        current = marks.begins[-1][1]
+        members: dict[str, str] = {}
+        for index, step in enumerate(found.job.spec.steps):
+            code = (
+                _code(found.job.outcome, index) if found.job.outcome is not None else (0 if index < current else None)
+            )
+            if code is not None:
+                members[f"{step.name}_status"] = str(code)
+        phases: dict[str, list[str]] = {}
+        for fragment in await self.fragments(found):
+            phases.setdefault(fragment.phase, []).append(fragment.data)
+        return members | {f"{phase}_output": text_of("".join(pieces)) for phase, pieces in phases.items()}
+
+    async def fragments(
+        self, found: QueueJob, *, phase: str | None = None, start: int = 0, since: str = ""
+    ) -> Sequence[Fragment]:
+        """The output from a record on, `SHOWN_BYTES` of it at most: what is behind can be asked for next."""
+        marks = await self._scan(found)
+        decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in LogStream}
+        fragments: list[Fragment] = []
+        size = 0
+        async for record in self._records(found, start):
+            size += len(record.data)
+            if size > SHOWN_BYTES and fragments:
+                break
+            if record.stream in (LogStream.STEP, LogStream.SYSTEM, LogStream.GAP):
+                continue
+            at = datetime.fromtimestamp(record.time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            shown = _phase(found, marks.step_at(record.sequence))
+            text = decoders[record.stream].decode(record.data)
+            if (phase is None or phase == shown) and at >= since:
+                fragments.append(Fragment(number=record.sequence, phase=shown, at=at, data=text))
+        return fragments
+
+    async def _scan(self, found: QueueJob) -> _Marks:
+        """Where the steps begin, up to the end of what is there now."""
+        attempt_id = found.job.attempt_id
+        marks = self._marks.setdefault(attempt_id, _Marks(scanned=0, begins=[(0, 0)]))
+        self._marks.move_to_end(attempt_id)
+        while len(self._marks) > _REMEMBERED:
+            self._marks.popitem(last=False)
+        async for record in self._records(found, marks.scanned):
+            # Another call may scan at the same time: each record counts once.
+            if record.sequence >= marks.scanned:
+                marks.scanned = record.sequence + 1
+                if record.stream is LogStream.STEP:
+                    marks.begins.append((record.sequence, int(record.data)))
+        return marks
+
+    async def _records(self, found: QueueJob, start: int) -> AsyncIterator[LogRecord]:
+        attempt_id = found.job.attempt_id
+        cursor = write_cursor(LogPosition(attempt_id, start))
+        async for batch in self._reader.read(found.job.job_id, cursor=cursor):
+            if isinstance(batch, LogBatch) and batch.attempt_id == attempt_id:
+                for record in batch.records:
+                    yield record
+
+
+def _phase(found: QueueJob, step: int) -> str:
+    steps = found.job.spec.steps
+    return steps[min(step, len(steps) - 1)].name
+
+
+def _code(outcome: Outcome, index: int) -> int | None:
+    """What the phase at ``index`` returned; None: it never ran, or nobody knows."""
+    if index < outcome.step:
+        return 0
+    if index > outcome.step:
+        return None
+    if outcome.kind is OutcomeKind.EXITED:
+        return outcome.exit_code
+    if outcome.kind is OutcomeKind.SIGNALED:
+        return 128 + (outcome.signal or 0)
+    return _TIMED_OUT if outcome.kind is OutcomeKind.TIMED_OUT else None
