@@ -39,6 +39,7 @@ from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
 from runner_service.secrets_key import SecretsKeyUnusable, load_key
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.audit import Audit
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch
@@ -102,6 +103,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         tails, endings = LogTails(), Endings()
 
         secrets = Secrets(store=store.secrets, key=load_key(_secrets_key(settings, data_dir)))
+        artifacts = Artifacts(
+            store=store.artifacts,
+            jobs=store.jobs,
+            blobs=blobs,
+            clock=clock,
+            max_bytes=settings.artifacts.max_bytes,
+            keep_seconds=settings.retention.artifacts_days * 86_400,
+        )
         jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings), secrets=secrets)
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
@@ -169,6 +178,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             ingest=ingest,
             inputs=inputs,
             secrets=secrets,
+            artifacts=artifacts,
             exec=Exec(reader=reader, inputs=inputs, signals=signals),
             images=images,
             agents=agents,
@@ -257,6 +267,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             audit.run(),
         ]
         sweep = settings.retention.sweep_seconds
+        loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
         loops += lab.loops()
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))

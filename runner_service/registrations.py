@@ -18,6 +18,7 @@ from runner.dialects.testflinger.v1 import queue_service_pb2_grpc as testflinger
 from runner.dialects.testflinger.v1 import result_service_pb2_grpc as testflinger_result_pb2_grpc
 from runner.v1 import (
     agent_service_pb2_grpc,
+    artifact_service_pb2_grpc,
     auth_service_pb2_grpc,
     command_service_pb2_grpc,
     dispatch_service_pb2_grpc,
@@ -46,6 +47,7 @@ from runner_service.dialects.testflinger import (
 from runner_service.lab import Lab
 from runner_service.pages import load_pages
 from runner_service.rpc.agents import AgentServicer
+from runner_service.rpc.artifacts import ArtifactServicer
 from runner_service.rpc.auth import AuthServicer
 from runner_service.rpc.commands import CommandServicer
 from runner_service.rpc.dispatch import DispatchServicer
@@ -57,6 +59,7 @@ from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.secrets import SecretServicer
 from runner_service.rpc.server import Registration
 from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chats
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.audit import Audit
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.exec import Exec
@@ -81,6 +84,7 @@ class Services:
     ingest: LogIngest
     inputs: Inputs
     secrets: Secrets
+    artifacts: Artifacts
     exec: Exec
     images: Images
     agents: Agents
@@ -102,6 +106,7 @@ def native(services: Services) -> list[Registration]:
             command_service_pb2_grpc.add_CommandServiceServicer_to_server, CommandServicer(services.jobs, services.exec)
         ),
         _adds(secret_service_pb2_grpc.add_SecretServiceServicer_to_server, SecretServicer(services.secrets)),
+        _adds(artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, ArtifactServicer(services.artifacts)),
         _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
         _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, _runners(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),

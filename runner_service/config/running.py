@@ -32,6 +32,13 @@ class Store(Section):
     migrate: bool = True
 
 
+class Artifacts(Section):
+    """Files that jobs get and leave."""
+
+    max_bytes: int = Field(default=5 * 1024**3, gt=0)
+    """Of one file."""
+
+
 class Logging(Section):
     """The service's own log."""
 
@@ -43,5 +50,7 @@ class Retention(Section):
     """How long things are kept."""
 
     jobs_days: float = Field(default=7.0, gt=0)
+    artifacts_days: float = Field(default=7.0, gt=0)
+    """From the beginning of its upload, also of one that a queued job names."""
     audit_days: float = Field(default=90.0, gt=0)
     sweep_seconds: float = Field(default=60.0, gt=0)

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from runner_service.config.agents import Agents
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.limits import RateLimits, Webhooks
-from runner_service.config.running import Executor, Logging, Retention, Store
+from runner_service.config.running import Artifacts, Executor, Logging, Retention, Store
 from runner_service.config.security import Security
 from runner_service.config.server import Server
 
@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     security: Security = Security()
     executor: Executor = Executor()
     store: Store = Store()
+    artifacts: Artifacts = Artifacts()
     logging: Logging = Logging()
     retention: Retention = Retention()
     rate_limits: RateLimits = RateLimits()

@@ -10,6 +10,7 @@ import pytest
 from runner.dialects.common.v1 import health_service_pb2  # noqa: F401  Fills the descriptor pool.
 from runner.dialects.sct.v1 import command_service_pb2 as sct_pb2  # noqa: F401
 from runner.v1 import (  # noqa: F401
+    artifact_service_pb2,
     auth_service_pb2,
     command_service_pb2,
     dispatch_service_pb2,
@@ -32,6 +33,9 @@ from runner_service.services.auth import ApiKey, Auth, Role
 
 OPEN_HERE = {
     Role.VIEWER: [
+        "ArtifactService/GetArtifact",
+        "ArtifactService/ListArtifacts",
+        "ArtifactService/DownloadArtifact",
         "CommandService/GetCommand",
         "CommandService/ListCommands",
         "JobService/GetJob",
@@ -52,6 +56,9 @@ OPEN_HERE = {
         "JobService/CancelJob",
         "JobService/AppendInput",
         "SecretService/ListSecrets",
+        "ArtifactService/UploadArtifact",
+        "ArtifactService/GetUpload",
+        "ArtifactService/DeleteArtifact",
     ],
     Role.WORKER: ["RunnerService/RegisterRunner"],
     Role.ADMIN: [f"AuthService/{name}" for name in ("CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListAuditEntries")]
@@ -73,7 +80,10 @@ NEEDED: dict[str, tuple[str, Role]] = (
 )
 """What each method needs, written down once more: a change of an option must be wanted."""
 SERVICES = [
-    *(f"runner.v1.{name}Service" for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Secret", "Dispatch")),
+    *(
+        f"runner.v1.{name}Service"
+        for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Secret", "Artifact", "Dispatch")
+    ),
     "runner.dialects.sct.v1.CommandService",
     "runner.dialects.common.v1.HealthService",
 ]

@@ -19,6 +19,7 @@ from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import JobDefaults, NewJob
 from runner_service.domain.runners import Runner
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch, SyncAnswer
 from runner_service.services.endings import Endings
@@ -48,6 +49,7 @@ class House:
     ingest: LogIngest
     inputs: Inputs
     secrets: Secrets
+    artifacts: Artifacts
     reader: LogReader
     archiver: Archiver
 
@@ -96,6 +98,9 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
         secrets=secrets,
+        artifacts=Artifacts(
+            store=store.artifacts, jobs=store.jobs, blobs=blobs, clock=clock, max_bytes=10_000, keep_seconds=3600
+        ),
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=reader,
         archiver=Archiver(store=store.logs, blobs=blobs),

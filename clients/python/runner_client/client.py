@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
     from runner_client.agents import AgentCalls
+    from runner_client.artifacts import ArtifactCalls
     from runner_client.auth import AuthCalls
     from runner_client.exec import ExecSession
     from runner_client.images import ImageCalls
@@ -282,6 +283,13 @@ class AsyncClient:
             if not page.next_page_token:
                 return runners
             request.page_token = page.next_page_token
+
+    @cached_property
+    def artifacts(self) -> ArtifactCalls:
+        """Calls about files that jobs get and leave."""
+        from runner_client.artifacts import ArtifactCalls
+
+        return ArtifactCalls(self._channel, self._caller)
 
     @cached_property
     def secrets(self) -> SecretCalls:

@@ -9,6 +9,7 @@
     │   ├── AttemptNotFound
     │   ├── RequestNotFound
     │   ├── SecretNotFound
+    │   ├── ArtifactNotFound
     │   ├── RunnerNotFound
     │   ├── ApiKeyNotFound
     │   ├── ClientNotFound
@@ -24,6 +25,7 @@
     │   ├── StaleSync
     │   ├── LogSealed
     │   ├── InputNotTaken
+    │   ├── ArtifactCorrupt
     │   ├── InputEnded
     │   ├── RunnerBusy
     │   ├── AgentNotRunning
@@ -81,6 +83,9 @@ from runner_service.domain.errors.agents import ImageNotFound as ImageNotFound
 from runner_service.domain.errors.agents import PageNotFound as PageNotFound
 from runner_service.domain.errors.agents import RegistryUnavailable as RegistryUnavailable
 from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
+from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCorrupt
+from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound
+from runner_service.domain.errors.artifacts import RangeOutside as RangeOutside
 from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists
 from runner_service.domain.errors.kinds import DeadlineExceeded as DeadlineExceeded
 from runner_service.domain.errors.kinds import FailedPrecondition as FailedPrecondition

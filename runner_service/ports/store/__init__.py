@@ -11,6 +11,7 @@ from typing import Protocol
 
 from runner_service.ports.store.agents import AgentStore
 from runner_service.ports.store.api_keys import ApiKeyStore
+from runner_service.ports.store.artifacts import ArtifactStore
 from runner_service.ports.store.audit import AuditStore
 from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
@@ -39,6 +40,7 @@ __all__ = [
     "Advance",
     "AgentStore",
     "ApiKeyStore",
+    "ArtifactStore",
     "AuditStore",
     "Changed",
     "ClientStore",
@@ -87,6 +89,7 @@ class Store(Protocol):
     audit: AuditStore
     inputs: InputStore
     secrets: SecretStore
+    artifacts: ArtifactStore
     queues: QueueStore
     lab_records: LabRecordStore
     lab_agents: LabAgentStore

@@ -9,6 +9,7 @@ Times are integer microseconds. Text that is ordered is compared byte by byte on
 from __future__ import annotations
 
 from runner_service.store.schema.agents import agents
+from runner_service.store.schema.artifacts import artifact_parts, artifacts
 from runner_service.store.schema.audit import audit_entries
 from runner_service.store.schema.base import REVISION, metadata
 from runner_service.store.schema.credentials import api_keys, clients, refresh_tokens
@@ -45,6 +46,8 @@ __all__ = [
     "REVISION",
     "agents",
     "api_keys",
+    "artifact_parts",
+    "artifacts",
     "attempts",
     "audit_entries",
     "clients",

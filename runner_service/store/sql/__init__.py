@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
 from runner_service.store.sql.agents import SqlAgents
+from runner_service.store.sql.artifacts import SqlArtifacts
 from runner_service.store.sql.audit import SqlAudit
 from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
 from runner_service.store.sql.dispatch import SqlDispatch
@@ -41,6 +42,7 @@ class SqlStore:
         self.audit = SqlAudit(engine)
         self.inputs = SqlInputs(engine)
         self.secrets = SqlSecrets(engine)
+        self.artifacts = SqlArtifacts(engine)
         self.queues = SqlQueues(engine)
         self.lab_records = SqlLabRecords(engine)
         self.lab_agents = SqlLabAgents(engine)

@@ -17,6 +17,7 @@ COMMANDS = (
     "exec",
     "attach",
     "submit",
+    "cp",
     "logs",
     "ps",
     "show",

@@ -1,0 +1,23 @@
+"""Errors of artifacts."""
+
+from __future__ import annotations
+
+from runner_service.domain.errors.kinds import FailedPrecondition, InvalidArgument, NotFound
+
+
+class ArtifactNotFound(NotFound):
+    """There is no artifact with the id {artifact_id}, or its upload has not ended."""
+
+    reason = "ARTIFACT_NOT_FOUND"
+
+
+class ArtifactCorrupt(FailedPrecondition):
+    """The data of {name} has the SHA-256 {actual}, not {announced}: nothing of it was kept. Upload it again."""
+
+    reason = "ARTIFACT_CORRUPT"
+
+
+class RangeOutside(InvalidArgument):
+    """The artifact has {size} bytes, and the range begins behind them."""
+
+    reason = "RANGE_OUTSIDE"
