@@ -18,7 +18,10 @@ from gateway.call import Call
 from gateway.channel import Channel
 from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.errors import Failure, Reason
+from gateway.http_reply import HttpReply
 from gateway.metadata import DEFAULT_ALLOWED
+from gateway.observation import Observation, Observer
+from gateway.observing import access_log
 from gateway.options import GatewayOptions
 from gateway.pools import ReflectionError, pool_of, reflected
 from gateway.routes import RouteConflict
@@ -35,10 +38,14 @@ __all__ = [
     "Gateway",
     "GatewayOptions",
     "HandlerCapture",
+    "HttpReply",
     "InProcess",
+    "Observation",
+    "Observer",
     "Reason",
     "ReflectionError",
     "RouteConflict",
+    "access_log",
     "pool_of",
     "reflected",
 ]

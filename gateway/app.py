@@ -17,9 +17,10 @@ from gateway.dispatch import Backend, HandlerCapture, InProcess
 from gateway.errors import Failure
 from gateway.exchange import Exchange
 from gateway.forwarded import Proxies
+from gateway.http_reply import HttpReply
+from gateway.observing import Watch, observed
 from gateway.openapi import document
 from gateway.options import GatewayOptions
-from gateway.replies import HttpReply
 from gateway.site import Site
 from gateway.streams import Send
 from gateway.websocket import WebSocketExchange
@@ -63,6 +64,7 @@ class Gateway:
         self._proxies = Proxies(settings.trusted_proxies)
         if settings.openapi_path is not None:
             self._site.documents[settings.openapi_path] = functools.cache(self._openapi_reply)
+        self._site.documents.update(settings.documents)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document of what is served."""
@@ -75,7 +77,11 @@ class Gateway:
         """Serves one ASGI scope: http, websocket or lifespan."""
         if self._proxies and scope["type"] != "lifespan":
             scope = self._proxies.seen_through(scope)
-        if scope["type"] == "http":
+        if self._settings.observers and scope["type"] != "lifespan":
+            watch = Watch(send)
+            kind = Exchange if scope["type"] == "http" else WebSocketExchange
+            await observed(kind(self._site, scope, receive, watch.send), watch, self._settings.observers)
+        elif scope["type"] == "http":
             await Exchange(self._site, scope, receive, send).run()
         elif scope["type"] == "lifespan":
             await _lifespan(receive, send)

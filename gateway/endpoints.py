@@ -95,7 +95,11 @@ def make_endpoint(
         response_body=fields,
         body=None if streaming else reply_body(output, fields, rules, service),
         raw_reply=not streaming and is_raw(output, fields),
-        framings=Framings(output, service.encoder, rules, service.json_media_type) if streaming else None,
+        framings=Framings(
+            output, service.encoder, rules, service.json_media_type, retry_seconds=settings.sse_retry_seconds
+        )
+        if streaming
+        else None,
         error_rules=own_errors + service.error_rules,
         max_body_bytes=rules.max_body_bytes or settings.max_body_bytes,
         rpc=f"/{service.descriptor.full_name}/{method.name}",

@@ -35,9 +35,14 @@ class Exchange:
         self._site = site
         self._receive = receive
         self._send = send
-        self._request = HttpRequest(scope)
-        self._request_id = request_id(self._request.header(site.settings.request_id_header))
+        self.request = self._request = HttpRequest(scope)
+        self.request_id = self._request_id = request_id(self._request.header(site.settings.request_id_header))
         self._responder = Responder(site, self._request, self._request_id, send)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the request led to; None for what has no route."""
+        return self._responder.endpoint
 
     async def run(self) -> None:
         """Answers the request. A client that leaves is no error; a bug of the gateway is a 500, logged."""

@@ -32,8 +32,8 @@ class Framing(Protocol):
         """What closes a complete stream."""
         ...
 
-    def error(self, body: bytes) -> bytes | None:
-        """What tells of an error after the headers; None: only a cut connection can."""
+    def error(self, body: bytes, *, again: bool = False) -> bytes | None:
+        """What tells of an error after the headers; None: only a cut connection can. ``again``: soon come back."""
         ...
 
 
@@ -44,13 +44,16 @@ class Sse:
     early = True
     keep_alive = b": keep-alive\n\n"
 
-    def __init__(self, encode: Encode, event: Encode | None, cursor: Encode | None) -> None:
+    def __init__(
+        self, encode: Encode, event: Encode | None, cursor: Encode | None, *, retry_seconds: float | None = None
+    ) -> None:
+        self._before = b"" if retry_seconds is None else b"retry: %d\n" % (retry_seconds * 1000)
         self._encode = encode
         self._event = event
         self._cursor = cursor
 
     def message(self, message: Any) -> bytes:
-        head = b""
+        head, self._before = self._before, b""
         if self._cursor is not None:
             head += b"id: %b\n" % _line(self._cursor(message))
         if self._event is not None:
@@ -61,8 +64,8 @@ class Sse:
     def end(self) -> bytes:
         return b""
 
-    def error(self, body: bytes) -> bytes | None:
-        return b"event: error\ndata: %b\n\n" % body
+    def error(self, body: bytes, *, again: bool = False) -> bytes | None:
+        return b"%bevent: error\ndata: %b\n\n" % (b"retry: 1000\n" if again else b"", body)
 
 
 class NdJson:
@@ -81,7 +84,7 @@ class NdJson:
     def end(self) -> bytes:
         return b""
 
-    def error(self, body: bytes) -> bytes | None:
+    def error(self, body: bytes, *, again: bool = False) -> bytes | None:
         return b'{"error":%b}\n' % body
 
 
@@ -103,7 +106,7 @@ class Array:
     def end(self) -> bytes:
         return b"[]" if self._before == b"[" else b"]"
 
-    def error(self, body: bytes) -> bytes | None:
+    def error(self, body: bytes, *, again: bool = False) -> bytes | None:
         return None
 
 
@@ -129,7 +132,7 @@ class Raw:
     def end(self) -> bytes:
         return b""
 
-    def error(self, body: bytes) -> bytes | None:
+    def error(self, body: bytes, *, again: bool = False) -> bytes | None:
         return None
 
 
@@ -140,7 +143,15 @@ _BODY_MODES = (options.STREAM_MODE_RAW,)
 class Framings:
     """The framings of one RPC, compiled at start-up."""
 
-    def __init__(self, output: Descriptor, encoder: Encoder, rules: options.MethodRules, json_media_type: str) -> None:
+    def __init__(
+        self,
+        output: Descriptor,
+        encoder: Encoder,
+        rules: options.MethodRules,
+        json_media_type: str,
+        *,
+        retry_seconds: float | None = None,
+    ) -> None:
         self.is_body = output.full_name == schema.HTTP_BODY
         self.modes: tuple[int, ...] = tuple(rules.stream_modes) or (_BODY_MODES if self.is_body else _MODES)
         """How the stream may be framed in an HTTP reply, best first; WebSockets frame for themselves."""
@@ -153,7 +164,7 @@ class Framings:
         data = _data(output, encoder, rules.sse_data_field) or encode
         cursor = _getter(output, encoder, rules.sse_id_field)
         self._make: dict[int, Callable[[], Framing]] = {
-            options.STREAM_MODE_SSE: lambda: Sse(data, event, cursor),
+            options.STREAM_MODE_SSE: lambda: Sse(data, event, cursor, retry_seconds=retry_seconds),
             options.STREAM_MODE_NDJSON: lambda: NdJson(encode),
             options.STREAM_MODE_ARRAY: lambda: Array(encode, json_media_type),
             options.STREAM_MODE_RAW: lambda: Raw(raw),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.admission import Admit
+from gateway.http_reply import HttpReply
 from gateway.metadata import DEFAULT_ALLOWED
+from gateway.observation import Observer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,12 @@ class GatewayOptions:
     """Carries the request id both ways, and to the servicer under this name."""
     allowed_headers: frozenset[str] = DEFAULT_ALLOWED
     """Request headers (lower case) that become metadata; ``grpc-metadata-*`` always do."""
+    observers: tuple[Observer, ...] = ()
+    """Told of every request when it is over: ``observing.access_log``, ``metrics.HttpMetrics``, or one's own."""
+    documents: Mapping[str, Callable[[], HttpReply]] = field(default_factory=dict)
+    """Replies to GET on further paths, made anew for every request."""
+    sse_retry_seconds: float | None = None
+    """Told to event streams: how long their clients wait before they come back. None: what the client likes."""
     default_headers: Mapping[str, str] = field(default_factory=lambda: {"x-content-type-options": "nosniff"})
     """Sent with every reply, unless the reply has a header of that name."""
     error_template: str = '{"error": "${title}", "message": "${message}"}'

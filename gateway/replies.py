@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.call import Entries
 from gateway.downloads import deliver
 from gateway.endpoints import Endpoint
+from gateway.http_reply import HttpReply
 from gateway.metadata import ReplyShape, has_controls, reply_shape
 from gateway.request import HttpRequest
 
 _BODILESS = frozenset({204, 205, 304})
-
-
-@dataclass(slots=True)
-class HttpReply:
-    """A complete reply; header names in lower case."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[str, str]] = field(default_factory=list)
 
 
 def unary_reply(endpoint: Endpoint, message: Any, *metadata: Entries) -> HttpReply:

@@ -12,8 +12,8 @@ from gateway.endpoints import Endpoint
 from gateway.envelope import ErrorReply
 from gateway.error_template import Occasion
 from gateway.errors import Failure
+from gateway.http_reply import HttpReply
 from gateway.metadata import reply_shape
-from gateway.replies import HttpReply
 from gateway.request import Headers, HttpRequest
 from gateway.service import Service
 from gateway.site import Site

@@ -10,8 +10,8 @@ from gateway.cors import Cors
 from gateway.dispatch import Backend
 from gateway.envelope import Envelope
 from gateway.errors import Failure
+from gateway.http_reply import HttpReply
 from gateway.options import GatewayOptions
-from gateway.replies import HttpReply
 from gateway.service import Owners
 from runner.gateway.v1 import options_pb2 as proto_options
 

@@ -10,9 +10,9 @@ from gateway.dispatch import Write
 from gateway.downloads import Slicer, deliver
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure
+from gateway.http_reply import HttpReply
 from gateway.metadata import ReplyShape, reply_shape
 from gateway.negotiate import negotiate
-from gateway.replies import HttpReply
 from gateway.request import Headers, HttpRequest
 from gateway.responder import Responder, missing
 from gateway.site import Site

@@ -34,6 +34,7 @@ class Stream:
         self._room = asyncio.Event()
         self._ended = False
         self._gone = False
+        self._interrupted = False
         self._failure: Failure | None = None
         self._pump: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -95,7 +96,7 @@ class Stream:
                     await send(_body(body))
                 continue
             if self._failure is not None:
-                told = self.framing.error(render(self._failure))
+                told = self.framing.error(render(self._failure), again=self._interrupted)
                 if told is None:
                     if body:
                         await send(_body(body))
@@ -110,6 +111,7 @@ class Stream:
         """Ends the stream with an error, whatever its servicer does: the server is going away."""
         if not self._ended:
             self._failure = failure
+            self._interrupted = True
             self._end()
             if self._pump is not None:
                 self._pump.cancel()

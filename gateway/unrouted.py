@@ -6,7 +6,7 @@ from google.rpc import code_pb2
 
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, refusal
-from gateway.replies import HttpReply
+from gateway.http_reply import HttpReply
 from gateway.request import HttpRequest
 from gateway.responder import Responder
 from gateway.service import Service

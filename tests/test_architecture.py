@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runner_service.worker": ({"runner_service.domain", "runner", "runner_client"}, {*GRPC, "psutil", "yaml"}),
     # The composition root: app, commands, config, http, local_runner, running.
     "runner_service": ({"runner_service", "gateway", "runner", "runner_client"}, EVERYTHING),
-    "gateway": ({"runner.gateway"}, {*GRPC, "orjson", "python_multipart", "zstandard"}),
+    "gateway": ({"runner.gateway"}, {*GRPC, "orjson", "prometheus_client", "python_multipart", "zstandard"}),
     "runner_client.cli": ({"runner_client", "runner"}, {*GRPC, "click", "rich", "yaml"}),
     "runner_client": ({"runner"}, GRPC),
 }

@@ -174,7 +174,7 @@ async def test_draining_ends_streams_with_an_error_that_clients_see(library: Lib
         gateway.drain()
         rest = await connection.rest()
         await connection.close()
-    assert b"event: error" in rest
+    assert b"retry: 1000\nevent: error\ndata: " in rest
     assert b"shutting down" in rest
     assert rest.endswith(b"0\r\n\r\n")
     assert library.cancelled.is_set()
