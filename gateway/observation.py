@@ -11,6 +11,8 @@ class Observation:
     """One request that is over."""
 
     http_method: str
+    path: str
+    """As it was sent, without the query, which may hold a token."""
     route: str
     """The path template that matched, such as ``/v1/books/{name}``; empty when none did."""
     rpc: str

@@ -25,6 +25,7 @@ async def observed(exchange: Exchange, watch: Watch, observers: Sequence[Observe
         endpoint, request = exchange.endpoint, exchange.request
         observation = Observation(
             http_method=request.method,
+            path=request.raw_path,
             route=endpoint.template.text if endpoint is not None else "",
             rpc=endpoint.rpc if endpoint is not None else "",
             status=watch.status or CLIENT_LEFT,
@@ -62,11 +63,12 @@ class Watch:
 def access_log(observation: Observation) -> None:
     """An observer that writes a line per request to the logger ``gateway.access``."""
     log.info(
-        "%s %s %d in %.1f ms",
+        "%s %s %d in %.1f ms from %s",
         observation.http_method,
-        observation.route or "(no route)",
+        observation.path.encode("unicode_escape").decode(),  # a path may hold what would forge a line
         observation.status,
         observation.seconds * 1000,
+        observation.client or "-",
         extra={
             "action": "http_request",
             "route": observation.route,

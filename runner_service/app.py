@@ -9,11 +9,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gateway import DEFAULT_ALLOWED, Gateway, GatewayOptions, HandlerCapture
+from gateway import HandlerCapture
 from runner_client import __version__
 from runner_service.access import on_loopback, open_access
 from runner_service.admission import admission
@@ -29,8 +28,7 @@ from runner_service.local_runner import LocalRunner
 from runner_service.outside import Network
 from runner_service.ports.registries import RemoteRegistry
 from runner_service.registrations import Services, dialects, native
-from runner_service.request_log import RequestLog
-from runner_service.rpc.access import READ_HEADERS
+from runner_service.rest import rest
 from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.interceptors import GuardInterceptor
 from runner_service.rpc.limiter import Limiter
@@ -205,21 +203,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             services=names,
             interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor)],
         )
-        gateway = Gateway(
-            handlers=handlers,
-            interceptors=[GuardInterceptor(gatekeeper, auditor=auditor)],  # calls are counted by the admission
-            descriptors=files("runner").joinpath("descriptors.binpb").read_bytes(),
-            options=GatewayOptions(
-                title="Runner Service",
-                version=__version__,
-                cors_origins=settings.server.cors_origins,
-                trusted_proxies=tuple(map(str, settings.server.trusted_proxies)),
-                allowed_headers=DEFAULT_ALLOWED | READ_HEADERS,
-                admission=admission(limiter),
-            ),
+        gateway = rest(
+            handlers,
+            settings=settings,
+            admission=admission(limiter),
+            interceptor=GuardInterceptor(gatekeeper, auditor=auditor),  # calls are counted by the admission
         )
         tls = _tls(settings)
-        http = HttpServer(RequestLog(gateway) if settings.server.log_requests else gateway, tls=tls)
+        http = HttpServer(gateway, tls=tls)
 
         socket = short_socket_path(str(data_dir / "run" / "grpc.sock"))
         await rpc.listen(f"unix:{socket}")

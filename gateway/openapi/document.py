@@ -39,8 +39,8 @@ def document(catalog: Catalog, settings: GatewayOptions, descriptors: bytes | No
     known: dict[str, tuple[str, list[str]]] = {}  # the spelling of each path's shape: OpenAPI allows one
     used: set[str] = set()
     for endpoint in catalog.endpoints:
-        if endpoint.http_method not in _METHODS:
-            continue
+        if endpoint.http_method not in _METHODS or endpoint.template.text == endpoint.rpc:
+            continue  # RPC routes are one rule for all, not an API to list
         path, names = known.setdefault(endpoint.template.shape, path_names(endpoint.template))
         item = paths.setdefault(path, {})
         operation = _operation(endpoint, names, schemas, used)

@@ -23,6 +23,8 @@ class Server(Section):
     cors_origins: tuple[str, ...] = ()
     log_requests: bool = False
     """A line in the server's own log for every HTTP request."""
+    metrics: bool = False
+    """Prometheus counters of HTTP requests at `/metrics`, without credentials."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses and networks of reverse proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import httpx
@@ -81,10 +82,11 @@ async def test_the_access_log_is_for_people_and_machines(library: Library, caplo
     app = Gateway(handlers=capture(library), options=GatewayOptions(observers=(access_log,)))
     with caplog.at_level(logging.INFO, logger="gateway.access"):
         async with in_memory(app) as client:
-            await client.get("/v1/books/secret-name", headers={"x-request-id": "r1"})
+            await client.get("/v1/books/a%20b?token=t", headers={"x-request-id": "r1"})
     (record,) = [each for each in caplog.records if each.name == "gateway.access"]
-    assert record.getMessage().startswith("GET /v1/books/{name} 200 in ")
-    assert (vars(record)["action"], vars(record)["request_id"]) == ("http_request", "r1")
+    assert re.fullmatch(r"GET /v1/books/a%20b 400 in \d+\.\d ms from 127\.0\.0\.1", record.getMessage())
+    told = vars(record)
+    assert (told["action"], told["route"], told["request_id"]) == ("http_request", "/v1/books/{name}", "r1")
 
 
 async def test_an_event_stream_is_told_when_to_come_back(library: Library) -> None:
