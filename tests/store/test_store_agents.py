@@ -37,7 +37,7 @@ async def test_an_agent_comes_back_as_it_went_in_with_its_job(store: SqlStore, c
     assert found.agent == made.agent and found.job.job_id == made.agent.agent_id
 
 
-@pytest.mark.parametrize("agent_id", ["", "x", "\x00", new_id()])
+@pytest.mark.parametrize("agent_id", ["", "x", "\x00", "00000000-0000-7000-8000-000000000000"])
 async def test_an_unknown_agent_is_not_found(store: SqlStore, agent_id: str) -> None:
     await store.jobs.create(make_job(), queue_limit=PLENTY)
     with pytest.raises(AgentNotFound):
