@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-slow check proto lint types format bench lock clean
+.PHONY: help venv run test test-slow faults check proto lint types format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: venv ## the tests, under five minutes
 
 test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -m slow
+
+faults: venv ## the fault suite, all 1,000 schedules
+	FAULT_SCHEDULES=1000 FAULT_MODEL_EXAMPLES=200 $(BIN)/python -m pytest tests/faults -n 2 --dist load
 
 check: lint types test ## everything that CI checks
 

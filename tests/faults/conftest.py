@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from e2e_server import ServerProcess
+from faults_schedule import TALLIES, Tally
 
 
 @pytest.fixture
@@ -21,3 +25,36 @@ def faulty(tmp_path: Path) -> Iterator[ServerProcess]:
     yield process
     sys.stderr.write(process.errors)
     process.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tallies are added up over all processes of a run, and printed by the one that started it."""
+    total = Tally()
+
+    def take(tally: Tally) -> None:
+        total.add(tally)
+        output = getattr(config, "workeroutput", None)
+        if output is not None:
+            output["faults"] = json.dumps(vars(total))
+
+    config.stash[TALLIES] = take
+    config.stash[_TOTAL] = total
+
+
+def pytest_testnodedown(node: Any) -> None:
+    text = getattr(node, "workeroutput", {}).get("faults")
+    if text:
+        values = {
+            name: Counter(value) if isinstance(value, dict) else value for name, value in json.loads(text).items()
+        }
+        node.config.stash[_TOTAL].add(Tally(**values))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    total = config.stash[_TOTAL]
+    if total.schedules:
+        terminalreporter.section("fault schedules")
+        terminalreporter.write_line(total.table())
+
+
+_TOTAL = pytest.StashKey[Tally]()

@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from random import Random
 
+import pytest
 from faults_house import House, Machine, processes_with, until
 from faults_proxy import FaultProxy
 
@@ -42,6 +44,10 @@ class Tally:
     def zeros(self) -> tuple[int, int, int, int]:
         return self.losses, self.duplicates, self.double_runs, self.survivors
 
+    def add(self, other: Tally) -> None:
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
     def table(self) -> str:
         kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(self.faults.items()))
         ends = ", ".join(f"{name} {count:,}" for name, count in sorted(self.ends.items()))
@@ -56,6 +62,10 @@ class Tally:
             ("survivors", str(self.survivors)),
         ]
         return "\n".join(f"{name:<16} {value}" for name, value in rows)
+
+
+TALLIES = pytest.StashKey[Callable[[Tally], None]]()
+"""Where a session takes the tallies of its tests; see conftest."""
 
 
 @dataclass

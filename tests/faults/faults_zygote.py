@@ -56,7 +56,7 @@ class Zygote:
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            env={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ},
             text=True,
         )
 
