@@ -4,6 +4,7 @@ oracles: what /proc says, what the jobs wrote down, what followers got."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -131,6 +132,26 @@ class House:
             output=self.directory / "errors", crash=crash,
         )  # fmt: skip
 
+    async def start_supervisor(self, machine: Machine, crash: tuple[str, int]) -> Child:
+        """Starts one with a crash point armed, in place of the one that is there, and waits until it serves."""
+        if machine.worker is not None:
+            machine.worker.signal(signal.SIGKILL)
+            await machine.worker.ended(5)
+            machine.worker = None
+        if before := machine.supervisor_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(before, signal.SIGTERM)
+            await until(lambda: not Path(f"/proc/{before}").exists(), what="the end of the supervisor before")
+        output = self.directory / f"{machine.name}-supervisor"
+        output.unlink(missing_ok=True)
+        supervisor = self.zygote.fork(
+            "supervisor", "--directory", str(machine.directory / "worker"), "--idle-exit", "60", output=output,
+            crash=crash,
+        )  # fmt: skip
+        await until(lambda: output.exists() and "ready" in output.read_text(), what="the supervisor")
+        self.start_worker(machine)
+        return supervisor
+
     async def kill_server(self) -> None:
         self.kills += 1
         assert self.server is not None
@@ -145,12 +166,9 @@ class House:
 
     def kill_supervisor(self, machine: Machine) -> None:
         self.kills += 1
-        pid = machine.supervisor_pid
-        if pid:
-            try:
+        if pid := machine.supervisor_pid:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     async def crash_server(self, dice: Random) -> str:
         """Starts it again with a crash point armed, which it may reach soon, late or never."""

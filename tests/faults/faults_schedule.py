@@ -92,8 +92,11 @@ class Asked:
     """What the follower saw that must not be."""
 
 
-def ask(number: int, dice: Random, ran: Path, token: str) -> Asked:
-    """A job of a kind that the dice decide. It writes down that it runs before anything else."""
+KINDS = ("plain", "plain", "halves", "stubborn", "leaky", "hidden", "retried", "endless")
+
+
+def ask(number: int, kind: str, dice: Random, ran: Path, token: str) -> Asked:
+    """A job of a kind, the rest of which the dice decide. It writes down that it runs before anything else."""
     begin = f"echo {number} >> {ran}; "
     lines = dice.choice([1, 30, 300, 3000])
     text = "".join(f"{line}\n" for line in range(number, number + lines)).encode()
@@ -101,7 +104,6 @@ def ask(number: int, dice: Random, ran: Path, token: str) -> Asked:
     asked = Asked(number, JobSpec(), text, code)
     pause = f"sleep {dice.choice([0.05, 0.2, 0.5])}"
     write = f"seq {number} {number + lines - 1}"
-    kind = dice.choice(["plain", "plain", "halves", "stubborn", "leaky", "hidden", "retried", "endless"])
     if kind == "plain":
         body = f"{write}; exit {code}"
     elif kind == "halves":
@@ -139,14 +141,19 @@ class Schedule:
         self._tally = tally
         self._token = f"{Random(seed).getrandbits(62):019d}"
         self._ran = house.directory / f"ran-{seed}"
-        self._supervisor_died = False
+        self.supervisor_died = False
+        """So that what it ran is LOST."""
         self.story: list[str] = []
 
-    async def run(self) -> None:
-        """Raises AssertionError with the story when something is not as it must be."""
+    async def run(self, *kinds: str, faults: bool = True) -> None:
+        """Runs jobs of these kinds, or of those that the seed has.
+
+        Raises AssertionError with the story when something is not as it must be.
+        """
         dice = self._dice
-        asked = [ask(number, dice, self._ran, self._token) for number in range(1, JOBS + 1)]
-        plan = [(dice.uniform(0.02, 0.35), *self._fault()) for _ in range(dice.randrange(3, 7))]
+        drawn = kinds or dice.choices(KINDS, k=JOBS)
+        asked = [ask(number, kind, dice, self._ran, self._token) for number, kind in enumerate(drawn, 1)]
+        plan = [(dice.uniform(0.02, 0.35), *self._fault()) for _ in range(dice.randrange(3, 7))] if faults else []
         over = asyncio.Event()
         async with self._house.client() as client:
             striking = asyncio.create_task(self._strike(plan, over))
@@ -206,7 +213,7 @@ class Schedule:
             case "kill both":
                 await asyncio.gather(house.kill_server(), house.kill_worker(machine))
             case "kill supervisor":
-                self._supervisor_died = True
+                self.supervisor_died = True
                 house.kill_supervisor(machine)
             case "crash server":
                 return await house.crash_server(dice)
@@ -268,7 +275,7 @@ class Schedule:
         tally.losses += sum("gap" in fault for fault in one.faults)
         attempts = await client.list_attempts(job.job_id)
         lost = [attempt for attempt in attempts if attempt.outcome.kind == Outcome.KIND_LOST]
-        if lost and not (self._supervisor_died and all(a.outcome.detail == "supervisor_died" for a in lost)):
+        if lost and not (self.supervisor_died and all(a.outcome.detail == "supervisor_died" for a in lost)):
             problems.append(f"lost: {[attempt.outcome.detail for attempt in lost]}")
             tally.losses += 1
         if runs > job.attempts:
