@@ -53,6 +53,7 @@ from runner_service.services.retention import Retention
 from runner_service.services.runners import RunnerServices
 from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
+from runner_service.services.waiting import Waiting
 from runner_service.services.webhooks import Webhooks
 from runner_service.shipped import shipped_images
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
@@ -170,6 +171,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
         services = Services(  # what servicers are made from
             jobs=jobs,
+            waiting=Waiting(jobs=store.jobs, runners=store.runners, clock=clock),
             runners=runners,
             dispatch=dispatch,
             reader=reader,

@@ -70,6 +70,7 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogIngest, LogReader
 from runner_service.services.runners import RunnerServices
 from runner_service.services.secrets import Secrets
+from runner_service.services.waiting import Waiting
 from runner_service.services.webhooks import Webhooks
 
 
@@ -78,6 +79,7 @@ class Services:
     """What servicers are made from."""
 
     jobs: Jobs
+    waiting: Waiting
     runners: RunnerServices
     dispatch: Dispatch
     reader: LogReader
@@ -107,7 +109,10 @@ def native(services: Services) -> list[Registration]:
         ),
         _adds(secret_service_pb2_grpc.add_SecretServiceServicer_to_server, SecretServicer(services.secrets)),
         _adds(artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, ArtifactServicer(services.artifacts)),
-        _adds(job_service_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(services.jobs, services.inputs)),
+        _adds(
+            job_service_pb2_grpc.add_JobServiceServicer_to_server,
+            JobServicer(services.jobs, services.inputs, services.waiting),
+        ),
         _adds(runner_service_pb2_grpc.add_RunnerServiceServicer_to_server, _runners(services.runners)),
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
         _adds(

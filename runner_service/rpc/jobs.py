@@ -14,6 +14,7 @@ from runner_service.rpc.convert import jobs as convert
 from runner_service.rpc.convert import paging, times
 from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
+from runner_service.services.waiting import Waiting
 
 _WAIT_SECONDS = 30.0
 _WAIT_MOST_SECONDS = 300.0
@@ -22,8 +23,9 @@ _WAIT_MOST_SECONDS = 300.0
 class JobServicer(job_service_pb2_grpc.JobServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, jobs: Jobs, inputs: Inputs) -> None:
+    def __init__(self, jobs: Jobs, inputs: Inputs, waiting: Waiting) -> None:
         self._jobs = jobs
+        self._waiting = waiting
         self._inputs = inputs
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
@@ -32,7 +34,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         job = await self._jobs.get(request.job_id)
-        return pb.GetJobResponse(job=convert.job(job, waiting=await self._jobs.explain(job)))
+        return pb.GetJobResponse(job=convert.job(job, waiting=await self._waiting.explain(job)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         filter = JobFilter(

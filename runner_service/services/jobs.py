@@ -121,17 +121,6 @@ class Jobs:
         """The job that the same caller made with a request id. Raises `RequestNotFound`."""
         return await self._store.by_request(origin=origin, created_by=by, request_id=request_id)
 
-    async def explain(self, job: Job) -> str:
-        """Says why a queued job waits; empty for any other."""
-        if job.state is not JobState.QUEUED:
-            return ""
-        position = await self._store.position(job.job_id)
-        return (
-            "next in the queue: waits for a runner with room and the labels it requires"
-            if position == 0
-            else f"{position} jobs stand before it"
-        )
-
     async def list(self, filter: JobFilter, *, limit: int, offset: int = 0, after: str = "") -> JobPage:
         """Returns a page, newest first; see `JobStore.list`."""
         return await self._store.list(filter, limit=limit, offset=offset, after=after)

@@ -50,9 +50,10 @@ async def test_the_limit_holds_and_the_order_is_priority_then_age(own_server: Se
         asked = [0, 5, 0, 5, -3, 9]
         waiting = [await client.create_job(script("true"), priority=priority) for priority in asked]
         assert [(await client.get_job(job.job_id)).state for job in waiting] == [Job.STATE_QUEUED] * 6
-        assert "2 jobs stand before it" not in (await client.get_job(waiting[5].job_id)).waiting
-        assert "next in the queue" in (await client.get_job(waiting[5].job_id)).waiting
-        assert "5 jobs stand before it" in (await client.get_job(waiting[4].job_id)).waiting
+        whys = [(await client.get_job(job.job_id)).waiting for job in waiting]
+        assert all(why.startswith("all 2 slots of the runners that fit are taken: ") for why in whys)
+        assert "stand before it" not in whys[5]
+        assert whys[4].endswith("; 5 jobs stand before it")
         gate.touch()
         ended = [await asyncio.wait_for(client.wait(job.job_id), 30) for job in waiting]
         # Times are stamped by the store: both that were confirmed in one beat have the same.

@@ -284,6 +284,26 @@ class AsyncClient:
                 return runners
             request.page_token = page.next_page_token
 
+    async def get_runner(self, runner_id: str) -> Runner:
+        """Returns one runner."""
+        from runner.v1.runner_service_pb2 import GetRunnerRequest
+
+        request = GetRunnerRequest(runner_id=runner_id)
+        return (await self._caller.unary(self._runners.GetRunner, request)).runner
+
+    async def drain_runner(self, runner_id: str, *, reason: str = "") -> Runner:
+        """Lets a runner finish what it has and take no more; returns at once."""
+        from runner.v1.runner_service_pb2 import DrainRunnerRequest
+
+        request = DrainRunnerRequest(runner_id=runner_id, reason=reason)
+        return (await self._caller.unary(self._runners.DrainRunner, request)).runner
+
+    async def start_runner(self, runner_id: str) -> Runner:
+        """Lets a drained or stopped runner take work again."""
+        from runner.v1.runner_service_pb2 import StartRunnerRequest
+
+        return (await self._caller.unary(self._runners.StartRunner, StartRunnerRequest(runner_id=runner_id))).runner
+
     @cached_property
     def artifacts(self) -> ArtifactCalls:
         """Calls about files that jobs get and leave."""

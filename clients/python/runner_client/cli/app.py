@@ -24,6 +24,7 @@ COMMANDS = (
     "wait",
     "cancel",
     "runners",
+    "drain",
     "queues",
     "secrets",
     "agents",
