@@ -15,7 +15,8 @@ _NO_RULES = options.CorsRules()
 class Cors:
     """The CORS headers of a gateway; without origins it never says anything.
 
-    Which origins may call is the gateway's to say; what they may send and read, a service's too (``CorsRules``).
+    Which origins may call is the gateway's to say, and a service's only where the gateway names none; what they may
+    send and read, a service's too (``CorsRules``).
     """
 
     def __init__(self, settings: GatewayOptions) -> None:
@@ -24,15 +25,19 @@ class Cors:
         self._headers = ", ".join(settings.cors_headers)
         self._expose = ", ".join(settings.cors_expose)
         self._max_age = settings.cors_max_age
-        self.enabled = bool(self._origins)
+        self._named = bool(self._origins)
+
+    def speaks(self, service: Service | None) -> bool:
+        """Whether replies of a service (None: of nobody) say anything of other origins."""
+        return self._named or (service is not None and service.any_origin)
 
     def headers(self, request: HttpRequest, service: Service | None) -> Headers:
         """What every reply to a cross-origin request carries; nothing for other origins."""
         origin = request.header("origin")
         if origin is None:
             # A cache must not serve this reply to a cross-origin caller.
-            return [] if self._any else [("vary", "Origin")]
-        allowed = self._allowed(origin)
+            return [] if self._is_any(service) else [("vary", "Origin")]
+        allowed = self._allowed(origin, service)
         if not allowed:
             return [("vary", "Origin")]
         expose = ", ".join(service.rules.cors.expose_headers if service else ()) or self._expose
@@ -43,7 +48,7 @@ class Cors:
         origin = request.header("origin")
         if origin is None or request.header("access-control-request-method") is None:
             return None
-        allowed = self._allowed(origin)
+        allowed = self._allowed(origin, service)
         if not allowed:
             return [("vary", "Origin")]
         rules = service.rules.cors if service else _NO_RULES
@@ -54,8 +59,11 @@ class Cors:
             ("access-control-max-age", str(rules.max_age or self._max_age)),
         ]
 
-    def _allowed(self, origin: str) -> Headers:
-        if self._any:
+    def _is_any(self, service: Service | None) -> bool:
+        return self._any or (not self._named and service is not None and service.any_origin)
+
+    def _allowed(self, origin: str, service: Service | None) -> Headers:
+        if self._is_any(service):
             # Never with credentials: any site could then act with its visitors' cookies.
             return [("access-control-allow-origin", "*")]
         if origin in self._origins:

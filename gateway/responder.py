@@ -114,10 +114,9 @@ class Responder:
         encoded.append((site.request_id_header, self._request_id.encode()))
         if self.admitted:
             encoded += _encoded(missing(self.admitted, headers))
-        if site.cors.enabled and not any(name == "access-control-allow-origin" for name, _ in headers):
-            encoded += _encoded(
-                site.cors.headers(self._request, self.endpoint.service if self.endpoint else self.owner)
-            )
+        service = self.endpoint.service if self.endpoint else self.owner
+        if site.cors.speaks(service) and not any(name == "access-control-allow-origin" for name, _ in headers):
+            encoded += _encoded(site.cors.headers(self._request, service))
         if len(encoded) == 2 and site.defaults_are_others:  # a content type and the request id
             return encoded + site.default_headers
         given = {name for name, _ in encoded}

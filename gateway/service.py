@@ -22,6 +22,8 @@ class Service:
     decoder: Decoder
     envelope: Envelope
     error_rules: tuple[ErrorRule, ...]
+    any_origin: bool
+    """``CorsRules.any_origin``, read once: it is asked for on every reply."""
 
     @classmethod
     def of(cls, descriptor: ServiceDescriptor, encoder: Encoder, decoder: Decoder) -> Service:
@@ -33,7 +35,7 @@ class Service:
         else:
             envelope = status_envelope(rules.json_media_type, newline=newline)
         errors = tuple(ErrorRule(rule, encoder, newline=newline) for rule in rules.errors)
-        return cls(descriptor, rules, encoder, decoder, envelope, errors)
+        return cls(descriptor, rules, encoder, decoder, envelope, errors, rules.cors.any_origin)
 
     @property
     def json_media_type(self) -> str:

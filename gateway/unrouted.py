@@ -36,7 +36,7 @@ def unrouted(site: Site, request: HttpRequest, responder: Responder) -> HttpRepl
     if request.method == "OPTIONS":
         service = responder.owner
         status = service.rules.options_status if service is not None else 0
-        preflight = site.cors.preflight(request, methods, service) if site.cors.enabled else None
+        preflight = site.cors.preflight(request, methods, service) if site.cors.speaks(service) else None
         return HttpReply(status or 204, b"", allow if preflight is None else preflight)
     raise refusal(
         Reason.METHOD_NOT_ALLOWED,

@@ -36,6 +36,7 @@ from runner_service.rpc.rate_limits import RateLimits
 from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
 from runner_service.secrets_key import SecretsKeyUnusable, load_key
+from runner_service.services.agent_reports import AgentReports
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.audit import Audit
@@ -169,6 +170,15 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             sweep_seconds=settings.retention.sweep_seconds,
         )
 
+        reports = AgentReports(
+            store=store.agent_reports,
+            signals=signals,
+            clock=clock,
+            default_ttl_minutes=settings.kubeagents.default_ttl_minutes,
+            history=settings.kubeagents.history_per_session,
+            keep_seconds=settings.retention.agent_sessions_days * 86_400,
+        )
+
         services = Services(  # what servicers are made from
             jobs=jobs,
             waiting=Waiting(jobs=store.jobs, runners=store.runners, clock=clock),
@@ -189,6 +199,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             access=access,
             webhooks=webhooks,
             audit=audit,
+            agent_reports=reports,
             lab=lab,
             settings=settings,
         )
@@ -261,6 +272,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         ]
         sweep = settings.retention.sweep_seconds
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
+        loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
         loops += lab.loops()
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.dialects.common.v1 import health_service_pb2_grpc, page_service_pb2_grpc
+from runner.dialects.kubeagents.v1 import agent_service_pb2_grpc as kubeagents_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
@@ -17,6 +18,7 @@ from runner.dialects.testflinger.v1 import job_service_pb2_grpc as testflinger_j
 from runner.dialects.testflinger.v1 import queue_service_pb2_grpc as testflinger_queue_pb2_grpc
 from runner.dialects.testflinger.v1 import result_service_pb2_grpc as testflinger_result_pb2_grpc
 from runner.v1 import (
+    agent_report_service_pb2_grpc,
     agent_service_pb2_grpc,
     artifact_service_pb2_grpc,
     auth_service_pb2_grpc,
@@ -33,6 +35,7 @@ from runner_client import __version__
 from runner_service.access import Access
 from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
+from runner_service.dialects.kubeagents import KubeAgentServicer
 from runner_service.dialects.pages import PageServicer
 from runner_service.dialects.sct import SctCommandServicer
 from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
@@ -46,6 +49,7 @@ from runner_service.dialects.testflinger import (
 )
 from runner_service.lab import Lab
 from runner_service.pages import load_pages
+from runner_service.rpc.agent_reports import AgentReportServicer
 from runner_service.rpc.agents import AgentServicer
 from runner_service.rpc.artifacts import ArtifactServicer
 from runner_service.rpc.auth import AuthServicer
@@ -58,6 +62,7 @@ from runner_service.rpc.queues import QueueServicer
 from runner_service.rpc.runners import RunnerServicer
 from runner_service.rpc.secrets import SecretServicer
 from runner_service.rpc.server import Registration
+from runner_service.services.agent_reports import AgentReports
 from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chats
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.audit import Audit
@@ -97,6 +102,7 @@ class Services:
     access: Access
     webhooks: Webhooks
     audit: Audit
+    agent_reports: AgentReports
     lab: Lab
     settings: Settings
 
@@ -128,6 +134,10 @@ def native(services: Services) -> list[Registration]:
             QueueServicer(queues=services.lab.queues, records=services.lab.records, agents=services.lab.agents),
         ),
         *_agents(services),
+        _adds(
+            agent_report_service_pb2_grpc.add_AgentReportServiceServicer_to_server,
+            AgentReportServicer(services.agent_reports),
+        ),
     ]
 
 
@@ -154,7 +164,7 @@ def _runners(services: RunnerServices) -> RunnerServicer:
 
 def dialects(services: Services) -> list[Registration]:
     """The façades, a function each."""
-    return [*_common(services), *_sct(services), *_sentinel(services), *_testflinger(services)]
+    return [*_common(services), *_sct(services), *_kubeagents(services), *_sentinel(services), *_testflinger(services)]
 
 
 def _common(services: Services) -> list[Registration]:
@@ -162,6 +172,11 @@ def _common(services: Services) -> list[Registration]:
         _adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(services.health)),
         _adds(page_service_pb2_grpc.add_PageServiceServicer_to_server, PageServicer(load_pages())),
     ]
+
+
+def _kubeagents(services: Services) -> list[Registration]:
+    servicer = KubeAgentServicer(services.agent_reports)
+    return [_adds(kubeagents_pb2_grpc.add_AgentServiceServicer_to_server, servicer)]
 
 
 def _sct(services: Services) -> list[Registration]:

@@ -105,5 +105,9 @@ class KubeAgents(Section):
 
     api_keys: tuple[Key, ...] = ()
     """Empty: on loopback no credential is looked at. Else one of these, or a key of `security`, is demanded."""
+    default_ttl_minutes: int = Field(default=30, ge=1, le=1440)
+    """Of sessions whose agent does not say."""
+    history_per_session: int = Field(default=1_000, gt=0)
+    """Reports that are kept of each session, the last ones."""
 
     _plain_keys = field_validator("api_keys", mode="before")(plain_keys)

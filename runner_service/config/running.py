@@ -53,4 +53,5 @@ class Retention(Section):
     artifacts_days: float = Field(default=7.0, gt=0)
     """From the beginning of its upload, also of one that a queued job names."""
     audit_days: float = Field(default=90.0, gt=0)
+    agent_sessions_days: float = Field(default=30.0, gt=0)
     sweep_seconds: float = Field(default=60.0, gt=0)

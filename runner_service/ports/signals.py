@@ -14,6 +14,8 @@ EVENTS = "events"
 
 RUNNERS = "runners"
 """An event of a runner was committed."""
+AGENT_REPORTS = "agent-reports"
+"""An agent has reported."""
 
 
 def job_topic(job_id: str) -> str:

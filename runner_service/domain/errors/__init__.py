@@ -11,6 +11,9 @@
     │   ├── SecretNotFound
     │   ├── ArtifactNotFound
     │   ├── RunnerNotFound
+    │   ├── ReportedAgentNotFound
+    │   ├── ReportSessionNotFound
+    │   ├── AgentReportNotFound
     │   ├── ApiKeyNotFound
     │   ├── ClientNotFound
     │   ├── LabAgentNotFound
@@ -78,10 +81,13 @@ from __future__ import annotations
 
 from runner_service.domain.errors.agents import AgentNotFound as AgentNotFound
 from runner_service.domain.errors.agents import AgentNotRunning as AgentNotRunning
+from runner_service.domain.errors.agents import AgentReportNotFound as AgentReportNotFound
 from runner_service.domain.errors.agents import AgentSilent as AgentSilent
 from runner_service.domain.errors.agents import ImageNotFound as ImageNotFound
 from runner_service.domain.errors.agents import PageNotFound as PageNotFound
 from runner_service.domain.errors.agents import RegistryUnavailable as RegistryUnavailable
+from runner_service.domain.errors.agents import ReportedAgentNotFound as ReportedAgentNotFound
+from runner_service.domain.errors.agents import ReportSessionNotFound as ReportSessionNotFound
 from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
 from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCorrupt
 from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound

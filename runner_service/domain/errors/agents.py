@@ -1,4 +1,4 @@
-"""Errors of managed agents and their images."""
+"""Errors of agents, managed and observed, and of images."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ class RegistryUnavailable(Unavailable):
     """The registry {registry} cannot be used now: {problem}."""
 
     reason = "REGISTRY_UNAVAILABLE"
+
+
+class ReportedAgentNotFound(NotFound):
+    """No agent with the id {agent_id} has reported here. `runner agents list` shows those that have."""
+
+    reason = "REPORTED_AGENT_NOT_FOUND"
+
+
+class ReportSessionNotFound(NotFound):
+    """The agent {agent_id} has no session on the topic {topic}."""
+
+    reason = "REPORT_SESSION_NOT_FOUND"
+
+
+class AgentReportNotFound(NotFound):
+    """No report of the agent {agent_id} is kept."""
+
+    reason = "AGENT_REPORT_NOT_FOUND"

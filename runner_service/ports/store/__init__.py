@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from runner_service.ports.store.agent_reports import AgentReportStore
 from runner_service.ports.store.agents import AgentStore
 from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.artifacts import ArtifactStore
@@ -38,6 +39,7 @@ from runner_service.ports.store.secrets import SecretStore
 
 __all__ = [
     "Advance",
+    "AgentReportStore",
     "AgentStore",
     "ApiKeyStore",
     "ArtifactStore",
@@ -83,6 +85,7 @@ class Store(Protocol):
     samples: SampleStore
     dispatch: DispatchStore
     logs: LogStore
+    agent_reports: AgentReportStore
     api_keys: ApiKeyStore
     clients: ClientStore
     refresh_tokens: RefreshTokenStore

@@ -8,6 +8,7 @@ Times are integer microseconds. Text that is ordered is compared byte by byte on
 
 from __future__ import annotations
 
+from runner_service.store.schema.agent_reports import agent_reports, report_numbers, report_sessions, reported_agents
 from runner_service.store.schema.agents import agents
 from runner_service.store.schema.artifacts import artifact_parts, artifacts
 from runner_service.store.schema.audit import audit_entries
@@ -44,6 +45,7 @@ from runner_service.store.schema.secrets import secrets
 
 __all__ = [
     "REVISION",
+    "agent_reports",
     "agents",
     "api_keys",
     "artifact_parts",
@@ -74,6 +76,9 @@ __all__ = [
     "queue_changes",
     "queue_jobs",
     "refresh_tokens",
+    "report_numbers",
+    "report_sessions",
+    "reported_agents",
     "requests",
     "runner_checks",
     "runner_events",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
+from runner_service.store.sql.agent_reports import SqlAgentReports
 from runner_service.store.sql.agents import SqlAgents
 from runner_service.store.sql.artifacts import SqlArtifacts
 from runner_service.store.sql.audit import SqlAudit
@@ -46,3 +47,4 @@ class SqlStore:
         self.queues = SqlQueues(engine)
         self.lab_records = SqlLabRecords(engine)
         self.lab_agents = SqlLabAgents(engine)
+        self.agent_reports = SqlAgentReports(engine)
