@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import pkgutil
+from importlib import import_module
 from typing import Any
 
 import pytest
+from access_table import NATIVE
 
+import runner.v1
 from runner.dialects.common.v1 import health_service_pb2  # noqa: F401  Fills the descriptor pool.
 from runner.dialects.sct.v1 import command_service_pb2 as sct_pb2  # noqa: F401
-from runner.v1 import (  # noqa: F401
-    artifact_service_pb2,
-    auth_service_pb2,
-    command_service_pb2,
-    dispatch_service_pb2,
-    job_service_pb2,
-    log_stream_service_pb2,
-    runner_service_pb2,
-    secret_service_pb2,
-)
 from runner_service.domain.errors import (
     CredentialsInvalid,
     CredentialsMissing,
@@ -31,48 +25,11 @@ from runner_service.domain.runners import Runner, RunnerState
 from runner_service.rpc.access import ANYBODY, Caller, Gatekeeper, is_local, read_rules
 from runner_service.services.auth import ApiKey, Auth, Role
 
-OPEN_HERE = {
-    Role.VIEWER: [
-        "ArtifactService/GetArtifact",
-        "ArtifactService/ListArtifacts",
-        "ArtifactService/DownloadArtifact",
-        "CommandService/GetCommand",
-        "CommandService/ListCommands",
-        "JobService/GetJob",
-        "JobService/ListJobs",
-        "JobService/WaitJob",
-        "JobService/WatchJobs",
-        "JobService/ListAttempts",
-        "LogStreamService/StreamLogs",
-        "LogStreamService/ListLogEntries",
-        "RunnerService/GetRunner",
-        "RunnerService/ListRunners",
-    ],
-    Role.OPERATOR: [
-        "CommandService/RunCommand",
-        "CommandService/ExecCommand",
-        "CommandService/CancelCommand",
-        "JobService/CreateJob",
-        "JobService/CancelJob",
-        "JobService/AppendInput",
-        "SecretService/ListSecrets",
-        "ArtifactService/UploadArtifact",
-        "ArtifactService/GetUpload",
-        "ArtifactService/DeleteArtifact",
-    ],
-    Role.WORKER: ["RunnerService/RegisterRunner"],
-    Role.ADMIN: [f"AuthService/{name}" for name in ("CreateApiKey", "ListApiKeys", "RevokeApiKey", "ListAuditEntries")]
-    + ["SecretService/SetSecret", "SecretService/DeleteSecret"],
-    Role.NONE: ["AuthService/WhoAmI"],
-}
-CLOSED = {
-    Role.WORKER: ["Sync", "ReportAttempts", "AppendLogs", "AppendLogsOnce", "StreamInputs", "SealLogs"],
-}
+NATIVE_MODULES = [each.name for each in pkgutil.iter_modules(runner.v1.__path__) if each.name.endswith("_service_pb2")]
 SCT = {Role.VIEWER: ["GetCommand", "ListCommands"], Role.OPERATOR: ["ExecuteCommand", "CancelCommand"]}
 REFLECTION = [f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")]
 NEEDED: dict[str, tuple[str, Role]] = (
-    {f"/runner.v1.{name}": ("optional", role) for role, names in OPEN_HERE.items() for name in names}
-    | {f"/runner.v1.DispatchService/{name}": ("required", role) for role, names in CLOSED.items() for name in names}
+    NATIVE
     | {f"/runner.dialects.sct.v1.CommandService/{n}": ("required", role) for role, names in SCT.items() for n in names}
     | {f"/grpc.health.v1.Health/{name}": ("public", Role.NONE) for name in ("Check", "List", "Watch")}
     | {"/runner.dialects.common.v1.HealthService/GetHealth": ("public", Role.NONE)}
@@ -81,8 +38,9 @@ NEEDED: dict[str, tuple[str, Role]] = (
 """What each method needs, written down once more: a change of an option must be wanted."""
 SERVICES = [
     *(
-        f"runner.v1.{name}Service"
-        for name in ("Auth", "Command", "Job", "LogStream", "Runner", "Secret", "Artifact", "Dispatch")
+        service.full_name
+        for module in NATIVE_MODULES
+        for service in import_module(f"runner.v1.{module}").DESCRIPTOR.services_by_name.values()
     ),
     "runner.dialects.sct.v1.CommandService",
     "runner.dialects.common.v1.HealthService",
