@@ -28,6 +28,9 @@ JobService
   operator: CreateJob CancelJob AppendInput
 LogStreamService
   viewer: StreamLogs ListLogEntries
+QueueService
+  viewer: GetQueueJob ListQueues GetWaitTimes
+  operator: PushJob PopJob RenewLease ReportJob
 RunnerService
   viewer: GetRunner ListRunners GetRunnerConfig GetRunnerStatus CheckRunnerHealth QueryRunnerMetrics WatchRunners
   viewer: ListRunnerLogs StreamRunnerLogs

@@ -34,7 +34,11 @@ def _details(status: grpc.Status) -> status_pb2.Status:
     return status_pb2.Status.FromString(metadata[GRPC_DETAILS_METADATA_KEY])  # type: ignore[arg-type]
 
 
-KINDS = sorted(set(_tree()), key=lambda kind: kind.__name__)
+# Adapters have errors of their own, which other test modules may have loaded; their tests have them too.
+KINDS = sorted(
+    (kind for kind in set(_tree()) if kind.__module__.startswith("runner_service.domain")),
+    key=lambda kind: kind.__name__,
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
