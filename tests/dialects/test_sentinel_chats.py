@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import pytest
 from sct_server import ROOT, SctServer, until
 from sentinel_client import CONFIG, Frame, Sentinel, ends, hear, hear_until, say
 from websockets.asyncio.client import ClientConnection
+
+sys.path.insert(0, str(ROOT / "tests" / "shipped"))
+
+from model_server import model_server
 
 CHATS, CHUNKS = 20, 1000
 
@@ -222,6 +227,23 @@ async def test_the_agent_of_the_how_to_works_as_it_stands(sentinel: Sentinel) ->
         await say(chat, type="tool_request", tool="length", parameters={"text": "four"})
         assert (await hear(chat))["data"] == {"result": 4}
     sentinel.delete(agent_id)
+
+
+async def test_a_model_server_talks_through_the_shipped_image(sentinel: Sentinel) -> None:
+    with model_server() as model:
+        environment = {"OPENAI_BASE_URL": model.url}
+        agent = sentinel.create("openai-compatible", environment=environment, parameters={"model": "llama"})
+        async with sentinel.chat(agent["id"]) as chat, sentinel.events(agent["id"]) as events:
+            await hear(chat)
+            await hear(events)
+            await say(chat, type="message", content="hello there")
+            frames = await hear_until(chat, ends)
+            assert [frame.get("content") for frame in frames if frame["type"] == "stream_chunk"] == ["hello ", "there "]
+            await hear_until(events, lambda frame: frame["event_type"] == "message_processed")
+        async with sentinel.events(agent["id"]) as events:
+            assert (await hear(events))["data"]["api_usage"] == {"requests": 1, "tokens": 11}
+        assert model.asked[0]["model"] == "llama"
+        sentinel.delete(agent["id"])
 
 
 async def test_a_silent_agent_is_an_error_frame(make_server: Callable[..., SctServer]) -> None:
