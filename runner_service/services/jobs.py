@@ -60,9 +60,7 @@ class Jobs:
             QueueFull, StorageFull: Nothing was stored.
             Unavailable: The server stops.
         """
-        job, fingerprint, limit = self.draft(request, by=by)
-        if job.spec.secrets and self._secrets is not None:
-            await self._secrets.check(job.spec.secrets)
+        job, fingerprint, limit = await self.draft(request, by=by)
         if wait_seconds <= 0:
             return await self._store_new(job, fingerprint, limit)
         # Subscribed before it is stored: nothing can be missed, and the store need not be asked.
@@ -79,7 +77,7 @@ class Jobs:
             self._signals.publish((QUEUE, EVENTS, *_feed_topics(stored)))
         return stored
 
-    def draft(self, request: NewJob, *, by: str = "") -> tuple[Job, str, int]:
+    async def draft(self, request: NewJob, *, by: str = "") -> tuple[Job, str, int]:
         """The job that a request asks for, not stored yet; its fingerprint, and how long the queue may be.
 
         Raises:
@@ -89,6 +87,8 @@ class Jobs:
         if not self._accepting:
             raise Unavailable(retry_after=1)
         spec = make_spec(request, self._defaults)
+        if spec.secrets and self._secrets is not None:
+            await self._secrets.check(spec.secrets)
         expired = spec.timeout_seconds < 0
         job = Job(
             job_id=new_id(),

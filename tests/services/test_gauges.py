@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 async def an_agent(house: House) -> Job:
-    draft, _, limit = house.jobs.draft(NewJob(kind=JobKind.AGENT, steps=(Step(argv=("agent",)),)))
+    draft, _, limit = await house.jobs.draft(NewJob(kind=JobKind.AGENT, steps=(Step(argv=("agent",)),)))
     agent = Agent(agent_id=draft.job_id, name="a", image="echo")
     return (await house.store.agents.create(agent, draft, queue_limit=limit)).job
 

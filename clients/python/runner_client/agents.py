@@ -33,11 +33,12 @@ class AgentCalls:
         model: str = "",
         parameters: str = "",
         environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> Agent:
-        """Makes an agent and starts it. ``parameters``: a JSON object as text. One that cannot be started is made all
-        the same: its ``status`` and ``problem`` say so."""
+        """Makes an agent and starts it. ``parameters``: a JSON object as text; ``secrets``: variable to name of a
+        secret. One that cannot be started is made all the same: its ``status`` and ``problem`` say so."""
         from runner.v1.agent_service_pb2 import CreateAgentRequest
 
         request = CreateAgentRequest(
@@ -46,6 +47,7 @@ class AgentCalls:
             model=model,
             parameters=parameters,
             environment=environment,
+            secrets=secrets,
             required_labels=required_labels,
             request_id=request_id or str(uuid4()),
         )

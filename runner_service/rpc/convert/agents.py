@@ -41,6 +41,7 @@ def new_agent(request: agent_service_pb2.CreateAgentRequest) -> NewAgent:
         model=request.model,
         parameters=request.parameters,
         environment=dict(request.environment),
+        secrets=dict(request.secrets),
         required_labels=dict(request.required_labels),
         request_id=request.request_id,
     )

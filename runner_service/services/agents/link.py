@@ -100,8 +100,8 @@ class AgentLink:
                 try:
                     self._finish(await self._read())
                     return
-                except (AgentNotFound, JobNotFound):
-                    return  # removed, or gone for its age
+                except JobNotFound:
+                    return  # gone for its age
                 except Exception:
                     log.exception(
                         "cannot read the output of agent %s, trying again",
@@ -163,9 +163,15 @@ class AgentLink:
                 requests += answered
                 tokens += line.tokens
                 noted = output.behind
-        if noted is not None and await self._store.record(
-            self.agent_id, noted, notes, requests=requests, tokens=tokens
-        ):
+        if noted is not None:
+            await self._record(noted, notes, requests, tokens)
+
+    async def _record(self, noted: LogPosition, notes: Sequence[AgentNote], requests: int, tokens: int) -> None:
+        try:
+            fresh = await self._store.record(self.agent_id, noted, notes, requests=requests, tokens=tokens)
+        except AgentNotFound:
+            return  # it was removed: nobody counts any more, but who waits for it is to hear of its end
+        if fresh:
             self._signals.publish((job_topic(self.agent_id), EVENTS))
 
     def _hand_on(self, line: AgentLine) -> None:

@@ -56,6 +56,8 @@ class NewAgent:
     parameters: str = "{}"
     """A JSON object as text: laid over the image's, member by member."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that get the value of a secret of the service: variable to name of the secret."""
     required_labels: Mapping[str, str] = field(default_factory=dict)
     origin: str = "native"
     request_id: str = ""
@@ -96,7 +98,7 @@ class Agents:
         )
         if len(agent.name) > MAX_NAME:
             raise InvalidArgument(field="name", problem=f"at most {MAX_NAME} characters are taken")
-        job, fingerprint, limit = self._jobs.draft(_job(request, agent), by=by)
+        job, fingerprint, limit = await self._jobs.draft(_job(request, agent), by=by)
         if problem:
             outcome = Outcome(kind=OutcomeKind.REFUSED, detail="IMAGE", message=problem)
             job = replace(job, state=JobState.FAILED, outcome=outcome)
@@ -176,7 +178,7 @@ class Agents:
 def _job(request: NewAgent, agent: Agent) -> NewJob:
     manifest = agent.manifest
     environment = {
-        **manifest.environment,
+        **{name: value for name, value in manifest.environment.items() if name not in request.secrets},
         **request.environment,
         "RUNNER_AGENT_NAME": agent.name,
         "RUNNER_AGENT_MODEL": agent.model,
@@ -192,6 +194,7 @@ def _job(request: NewAgent, agent: Agent) -> NewJob:
         stdin=Stdin.PIPE,
         steps=(Step(name=agent.name, argv=argv),),
         environment=environment,
+        secrets=request.secrets,
         timeout_seconds=MAX_TIMEOUT_SECONDS,
         required_labels=request.required_labels,
         tags={"agent": agent.name, "image": agent.image},

@@ -10,7 +10,7 @@ import click
 
 from runner_client.cli.report import USAGE, CommandLineError
 from runner_client.cli.session import Session, command, group
-from runner_client.cli.values import pairs
+from runner_client.cli.values import pairs, secret_pairs
 
 if TYPE_CHECKING:
     from runner.v1.agent_pb2 import Agent
@@ -32,6 +32,13 @@ def list_agents(session: Session, watch: bool) -> int:
 @click.option("--name", default="", help="For people.")
 @click.option("--model", default="", help="The language model that it is to use.")
 @click.option("-e", "--env", "environment", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Set a variable.")
+@click.option(
+    "--secret",
+    multiple=True,
+    callback=secret_pairs,
+    metavar="VAR[=NAME]",
+    help="Set a variable to a secret of the server, repeatable.",
+)
 @click.option("-p", "--parameters", default="", metavar="JSON", help="Laid over the image's parameters.")
 @click.option("--label", "labels", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Need such a runner.")
 @click.option("--chat", is_flag=True, help="Talk with it at once.")
@@ -41,6 +48,7 @@ def run(
     name: str,
     model: str,
     environment: dict[str, str],
+    secret: dict[str, str],
     parameters: str,
     labels: dict[str, str],
     chat: bool,
@@ -53,6 +61,7 @@ def run(
         "model": model,
         "parameters": parameters,
         "environment": environment,
+        "secrets": secret,
         "required_labels": labels,
     }
     return session.run(_run(session, image, options, chat))
