@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -15,6 +17,9 @@ from runner_service.store.journal import pieces_of
 from runner_service.store.queue_results import touch
 from runner_service.store.schema import lab_files, lab_output, lab_readers, lab_records, lab_results
 from runner_service.store.statements import Connection, Query, among, integer, number, string
+
+AT_ONCE = 500
+"""Fragments read in one query: what is large is not read to its end for nothing."""
 
 _OF = and_(lab_output.c.job_id == string("job_id"), lab_output.c.kind == string("kind"))
 ADD = Query(insert(lab_output))
@@ -34,6 +39,8 @@ _FRAGMENTS = (
     select(lab_output.c.fragment, lab_output.c.phase, lab_output.c.at, lab_output.c.data)
     .where(_OF, lab_output.c.fragment >= integer("start"), lab_output.c.at >= string("since"))
     .order_by(lab_output.c.fragment, lab_output.c.arrival)
+    .limit(integer("limit"))
+    .offset(integer("offset"))
 )
 FRAGMENTS = Query(_FRAGMENTS)
 FRAGMENTS_OF_PHASE = Query(_FRAGMENTS.where(lab_output.c.phase == string("phase")))
@@ -124,11 +131,22 @@ def _log(conn: Connection, job_id: str, text: str) -> str:
 
 
 def fragments(
-    conn: Connection, job_id: str, kind: OutputKind, phase: str | None, start: int, since: str
+    conn: Connection, job_id: str, kind: OutputKind, phase: str | None, start: int, since: str, max_bytes: int
 ) -> list[Fragment]:
-    values = {"job_id": job_id, "kind": kind.value, "start": start, "since": since}
-    rows = conn.all(FRAGMENTS, values) if phase is None else conn.all(FRAGMENTS_OF_PHASE, {**values, "phase": phase})
-    return [Fragment(number=row[0], phase=row[1], at=row[2], data=row[3]) for row in rows]
+    values: dict[str, Any] = {"job_id": job_id, "kind": kind.value, "start": start, "since": since, "limit": AT_ONCE}
+    query = FRAGMENTS
+    if phase is not None:
+        query, values["phase"] = FRAGMENTS_OF_PHASE, phase
+    found: list[Fragment] = []
+    while True:
+        rows = conn.all(query, {**values, "offset": len(found)})
+        for row in rows:
+            max_bytes -= len(row[3])
+            if max_bytes < 0 and found:
+                return found
+            found.append(Fragment(number=row[0], phase=row[1], at=row[2], data=row[3]))
+        if len(rows) < AT_ONCE:
+            return found
 
 
 def unread(conn: Connection, job_id: str, kind: OutputKind, reader: str, max_bytes: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,13 +37,14 @@ CLIENTS = [
 class LabServer:
     """A server on a free port of this machine, with clients of every role."""
 
-    def __init__(self, directory: Path, **testflinger: Any) -> None:
+    def __init__(self, directory: Path, *, security: Mapping[str, Any] | None = None, **testflinger: Any) -> None:
         self._settings = Settings.model_validate(
             {
                 "data_dir": directory / "data",
                 "server": {"http": ["127.0.0.1:0"], "grpc": "127.0.0.1:0"},
                 "executor": {"local_runner": False, "max_queued_jobs": 20_000},
                 "testflinger": {"clients": CLIENTS, **testflinger},
+                "security": dict(security or {}),
             }
         )
         self._ready = threading.Event()

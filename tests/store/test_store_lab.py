@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from queue_house import pop, push
@@ -26,13 +27,18 @@ async def append(store: SqlStore, job_id: str, *pieces: Fragment, kind: OutputKi
     return [(await store.lab_records.append(job_id, kind, piece, limit_bytes=MUCH)).new for piece in pieces]
 
 
+async def fragments(store: SqlStore, job_id: str, kind: OutputKind, **options: Any) -> list[Fragment]:
+    found = await store.lab_records.fragments(job_id, kind, **{"max_bytes": MUCH, **options})
+    return list(found)
+
+
 async def test_a_fragment_is_stored_once_and_late_ones_come_in_order(store: SqlStore) -> None:
     job_id = new_id()
     two, zero, one = fragment(2, "c"), fragment(0, "a"), fragment(1, "b", phase="provision")
     assert await append(store, job_id, two, zero, two, one, zero) == [True, True, False, True, False]
-    assert await store.lab_records.fragments(job_id, OUTPUT) == [zero, one, two]
-    assert await store.lab_records.fragments(job_id, OUTPUT, phase="test", start=1) == [two]
-    assert await store.lab_records.fragments(job_id, SERIAL) == []
+    assert await fragments(store, job_id, OUTPUT) == [zero, one, two]
+    assert await fragments(store, job_id, OUTPUT, phase="test", start=1) == [two]
+    assert await fragments(store, job_id, SERIAL) == []
 
 
 async def test_the_same_number_in_another_phase_or_kind_is_another_fragment(store: SqlStore) -> None:
@@ -44,7 +50,7 @@ async def test_the_same_number_in_another_phase_or_kind_is_another_fragment(stor
 async def test_text_without_a_number_takes_the_next_one(store: SqlStore) -> None:
     job_id = new_id()
     await append(store, job_id, fragment(4, "x"), fragment(-1, "y"), fragment(-1, "z", phase="reserve"))
-    found = await store.lab_records.fragments(job_id, OUTPUT)
+    found = await fragments(store, job_id, OUTPUT)
     assert [(piece.number, piece.data, piece.phase) for piece in found] == [
         (4, "x", "test"),
         (5, "y", "test"),
@@ -52,11 +58,18 @@ async def test_text_without_a_number_takes_the_next_one(store: SqlStore) -> None
     ]
 
 
+async def test_fragments_are_read_in_pieces_of_about_a_size(store: SqlStore) -> None:
+    job_id = new_id()
+    await append(store, job_id, *(fragment(number, "x" * 10) for number in range(6)))
+    assert len(await fragments(store, job_id, OUTPUT, max_bytes=35)) == 3
+    assert len(await fragments(store, job_id, OUTPUT, start=3, max_bytes=5)) == 1
+
+
 async def test_fragments_since_a_time(store: SqlStore) -> None:
     job_id = new_id()
     early, late = fragment(0, "a"), fragment(1, "b", at="2026-01-01T00:00:05Z")
     await append(store, job_id, early, late)
-    assert await store.lab_records.fragments(job_id, OUTPUT, since="2026-01-01T00:00:05Z") == [late]
+    assert await fragments(store, job_id, OUTPUT, since="2026-01-01T00:00:05Z") == [late]
 
 
 async def test_each_reader_gets_everything_once_late_fragments_too(store: SqlStore) -> None:
@@ -79,7 +92,7 @@ async def test_many_at_once_lose_nothing(store: SqlStore) -> None:
     job_id = new_id()
     await asyncio.gather(*(append(store, job_id, fragment(number, f"{number} ")) for number in range(40)))
     await asyncio.gather(*(append(store, job_id, fragment(-1, "!")) for _ in range(10)))
-    found = await store.lab_records.fragments(job_id, OUTPUT)
+    found = await fragments(store, job_id, OUTPUT)
     assert [piece.number for piece in found] == list(range(50))
     assert len(await store.lab_records.unread(job_id, OUTPUT, reader="me", max_bytes=MUCH)) == 50
 
@@ -89,7 +102,7 @@ async def test_output_is_capped(store: SqlStore) -> None:
     await store.lab_records.append(job_id, OUTPUT, fragment(0, "x" * 10), limit_bytes=12)
     with pytest.raises(OutputTooLarge):
         await store.lab_records.append(job_id, OUTPUT, fragment(1, "xyz"), limit_bytes=12)
-    assert len(await store.lab_records.fragments(job_id, OUTPUT)) == 1
+    assert len(await fragments(store, job_id, OUTPUT)) == 1
 
 
 async def test_output_of_a_running_job_is_in_its_log_too(store: SqlStore) -> None:
@@ -129,8 +142,8 @@ async def test_what_nobody_posts_to_any_more_goes_with_its_files(store: SqlStore
     await append(store, young, fragment(0, "a"))
     assert await store.lab_records.expire(touched_before=clock.now(), limit=9) == (1, ["lab/aa/x"])
     assert await store.queues.results(old) == {}
-    assert await store.lab_records.fragments(old, OUTPUT) == []
-    assert len(await store.lab_records.fragments(young, OUTPUT)) == 1
+    assert await fragments(store, old, OUTPUT) == []
+    assert len(await fragments(store, young, OUTPUT)) == 1
 
 
 async def test_agents_are_made_by_what_they_post_and_keep_the_rest(store: SqlStore, clock: MovingClock) -> None:

@@ -31,9 +31,17 @@ class LabRecordStore(Protocol):
         ...
 
     async def fragments(
-        self, job_id: str, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
+        self,
+        job_id: str,
+        kind: OutputKind,
+        *,
+        phase: str | None = None,
+        start: int = 0,
+        since: str = "",
+        max_bytes: int,
     ) -> Sequence[Fragment]:
-        """In order of their numbers, from ``start`` on, stamped ``since`` or later."""
+        """In order of their numbers, from ``start`` on, stamped ``since`` or later; about ``max_bytes`` of them, at
+        least one if there is any."""
         ...
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str, max_bytes: int) -> Sequence[str]:

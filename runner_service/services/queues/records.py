@@ -17,7 +17,7 @@ from runner_service.services.logs.tails import LogTails
 from runner_service.services.queues.ours import OwnAttempts, is_ours
 
 READ_BYTES = 16 * 1024 * 1024
-"""Of output that a reader gets at one time."""
+"""Of output that a reader gets at one time; the rest comes when it asks on. A result shows no more."""
 CHUNK_BYTES = 256 * 1024
 """Of an archive, handed out at one time."""
 AT_ONCE = 100
@@ -63,7 +63,7 @@ class LabRecords:
             posted = {name: value for name, value in posted.items() if name != "job_state"}
         for kind, ending in ((OutputKind.OUTPUT, "output"), (OutputKind.SERIAL, "serial")):
             phases: dict[str, list[str]] = {}
-            for fragment in await self._store.fragments(job_id, kind):
+            for fragment in await self._store.fragments(job_id, kind, max_bytes=READ_BYTES):
                 phases.setdefault(fragment.phase, []).append(fragment.data)
             found |= {f"{phase}_{ending}": text_of("".join(pieces)) for phase, pieces in phases.items()}
         return {**found, **posted}
@@ -86,7 +86,7 @@ class LabRecords:
         job = await self._job(job_id) if kind is OutputKind.OUTPUT else None
         if job is not None and is_ours(job):
             return await self._ours.fragments(job, phase=phase, start=start, since=since)
-        return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since)
+        return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since, max_bytes=READ_BYTES)
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str) -> str:
         """What this reader was not given yet; each piece on a line of its own where the former has not ended it."""

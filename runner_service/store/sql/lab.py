@@ -22,9 +22,16 @@ class SqlLabRecords:
         return await self._engine.write(lab_records.append, job_id, kind, fragment, limit_bytes)
 
     async def fragments(
-        self, job_id: str, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
+        self,
+        job_id: str,
+        kind: OutputKind,
+        *,
+        phase: str | None = None,
+        start: int = 0,
+        since: str = "",
+        max_bytes: int,
     ) -> Sequence[Fragment]:
-        return await self._engine.read(lab_records.fragments, job_id, kind, phase, start, since)
+        return await self._engine.read(lab_records.fragments, job_id, kind, phase, start, since, max_bytes)
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str, max_bytes: int) -> Sequence[str]:
         return await self._engine.write(lab_records.unread, job_id, kind, reader, max_bytes)
