@@ -35,12 +35,21 @@ class Catalog:
         self.services: list[Service] = []
         self._settings = settings
         self._codecs: dict[Style, tuple[Encoder, Decoder]] = {}
+        self.sockets_only: dict[str, Endpoint] = {}
+        """WebSockets by their path, where that is one path alone and a plain GET would fall to a less exact route."""
         for name in services:
             try:
                 descriptor = cast(Any, self.pool).FindServiceByName(name)
             except KeyError:
                 raise AnnotationError(f"no descriptor for the service {name}: import its stubs first") from None
             self._add_service(descriptor)
+        self.sockets_only = {
+            path: endpoint
+            for endpoint in self.endpoints
+            if list(endpoint.rules.stream_modes) == [options.STREAM_MODE_WEBSOCKET]
+            and "{" not in (path := endpoint.template.text)
+            and self.routes.find("GET", path) is not None
+        }
 
     def _add_service(self, descriptor: ServiceDescriptor) -> None:
         style = Style.of(descriptor.GetOptions().Extensions[options.service])

@@ -23,7 +23,7 @@ from gateway.routes import Entry, Match, RouteTable
 from gateway.site import Site
 from gateway.stream_reply import StreamReply
 from gateway.streams import Send
-from gateway.unrouted import not_found, unrouted
+from gateway.unrouted import not_found, unrouted, upgrade_required
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,10 @@ class Exchange:
                 await self._responder.error(crash(self._request_id))
 
     async def _answer(self) -> None:
+        socket = self._site.catalog.sockets_only.get(self._request.raw_path)
+        if socket is not None and self._request.method == "GET":
+            self._responder.endpoint = socket
+            raise upgrade_required()
         match = self._find()
         if match is None:
             await self._responder.reply(unrouted(self._site, self._request, self._responder))

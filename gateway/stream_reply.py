@@ -35,7 +35,8 @@ class StreamReply:
         assert endpoint.framings is not None
         mode = endpoint.framings.modes[0]
         try:
-            mode = negotiate(self._request.header("accept"), endpoint.framings.modes)
+            accept = None if endpoint.rules.any_accept else self._request.header("accept")
+            mode = negotiate(accept, endpoint.framings.modes)
         except Failure as failure:
             call.refusal = call.refusal or failure
         settings, backend = self._site.settings, self._site.backend

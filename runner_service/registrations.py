@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.dialects.common.v1 import health_service_pb2_grpc, page_service_pb2_grpc
 from runner.dialects.kubeagents.v1 import agent_service_pb2_grpc as kubeagents_pb2_grpc
+from runner.dialects.rustci.v1 import runner_service_pb2_grpc as rustci_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
@@ -37,6 +38,7 @@ from runner_service.config import Settings
 from runner_service.dialects.common import HealthServicer
 from runner_service.dialects.kubeagents import KubeAgentServicer
 from runner_service.dialects.pages import PageServicer
+from runner_service.dialects.rustci import RustCiRunnerServicer
 from runner_service.dialects.sct import SctCommandServicer
 from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
 from runner_service.dialects.testflinger import (
@@ -164,7 +166,14 @@ def _runners(services: RunnerServices) -> RunnerServicer:
 
 def dialects(services: Services) -> list[Registration]:
     """The façades, a function each."""
-    return [*_common(services), *_sct(services), *_kubeagents(services), *_sentinel(services), *_testflinger(services)]
+    return [
+        *_common(services),
+        *_sct(services),
+        *_kubeagents(services),
+        *_rustci(services),
+        *_sentinel(services),
+        *_testflinger(services),
+    ]
 
 
 def _common(services: Services) -> list[Registration]:
@@ -177,6 +186,11 @@ def _common(services: Services) -> list[Registration]:
 def _kubeagents(services: Services) -> list[Registration]:
     servicer = KubeAgentServicer(services.agent_reports)
     return [_adds(kubeagents_pb2_grpc.add_AgentServiceServicer_to_server, servicer)]
+
+
+def _rustci(services: Services) -> list[Registration]:
+    servicer = RustCiRunnerServicer(runners=services.runners, jobs=services.jobs)
+    return [_adds(rustci_pb2_grpc.add_RunnerServiceServicer_to_server, servicer)]
 
 
 def _sct(services: Services) -> list[Registration]:

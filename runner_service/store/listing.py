@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, text
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.ids import is_id
@@ -23,6 +23,8 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "cancelling": jobs.c.cancel.is_not(None),
     "not_cancelling": jobs.c.cancel.is_(None),
     "runner_id": jobs.c.runner_id == string("runner_id"),
+    # The first names the index jobs_bound for a planner that knows no parameters.
+    "bound_to": and_(literal_column("jobs.bound_to") != text("''"), jobs.c.bound_to == string("bound_to")),
     "created_since": jobs.c.created_at >= integer("created_since"),
     "created_before": jobs.c.created_at < integer("created_before"),
 }
@@ -62,7 +64,7 @@ def query_for(conn: Connection, filter: JobFilter, *, after: bool) -> tuple[Quer
     """The page's query, the count's, and the values of the filter."""
     values: dict[str, Any] = {}
     conditions = set()
-    for name in ("origin", "runner_id", "created_since", "created_before"):
+    for name in ("origin", "runner_id", "bound_to", "created_since", "created_before"):
         value = getattr(filter, name)
         if value is not None:
             conditions.add(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rustci_server import UNLIMITED, RustCi
 from sct_server import Sct, SctServer
 from sentinel_client import CONFIG as SENTINEL_CONFIG
 from sentinel_client import Sentinel
@@ -80,3 +81,19 @@ def plain(lab: LabServer) -> Iterator[httpx.Client]:
     """Somebody without credentials, as in the documented lines."""
     with lab.http() as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def rustci_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SctServer]:
+    """Without rate limits. Leave no job running."""
+    server = SctServer(tmp_path_factory.mktemp("rustci"), UNLIMITED)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rustci(rustci_server: SctServer) -> Iterator[RustCi]:
+    client = RustCi(rustci_server)
+    yield client
+    client.http.close()

@@ -20,6 +20,8 @@ class JobFilter:
     """True: only those with an accepted cancel, whatever their state; False: only those without."""
     runner_id: str | None = None
     """Of the newest attempt."""
+    bound_to: str | None = None
+    """The runner that it was submitted to."""
     created_since: Micros | None = None
     """Inclusive."""
     created_before: Micros | None = None

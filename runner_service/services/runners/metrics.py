@@ -9,6 +9,7 @@ from runner_service.domain.metrics import KEPT_SECONDS, MINUTE, Bucket, Metrics,
 from runner_service.domain.runners import Runner
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import RunnerStore, SampleStore
+from runner_service.services.runners.monitor import Monitor
 
 MOST_SECONDS = 30 * 86_400
 MOST_POINTS = 50_000
@@ -17,9 +18,10 @@ MOST_POINTS = 50_000
 class RunnerMetrics:
     """Reads what the monitor wrote."""
 
-    def __init__(self, *, runners: RunnerStore, samples: SampleStore, clock: Clock) -> None:
+    def __init__(self, *, runners: RunnerStore, samples: SampleStore, monitor: Monitor, clock: Clock) -> None:
         self._runners = runners
         self._samples = samples
+        self._monitor = monitor
         self._clock = clock
 
     async def query(self, runner_id: str, *, period: int = 86_400, resolution: int = 300) -> Metrics:
@@ -34,6 +36,7 @@ class RunnerMetrics:
         if resolution % MINUTE or not 0 < resolution <= max(KEPT_SECONDS):
             raise InvalidArgument(field="resolution", problem="give whole minutes, at most an hour")
         runner = await self._runners.get(runner_id)
+        await self._monitor.flush()
         micros = self._clock.now()
         now = micros // 1_000_000
         parts = plan(since=now - period, until=now + 1, resolution=resolution, now=now)

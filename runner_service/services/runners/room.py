@@ -46,11 +46,12 @@ class RunnerServices:
         """Over the parts of an open store."""
         registry = Runners(store=runners, clock=clock, signals=signals)
         control = RunnerControl(store=runners, jobs=jobs, signals=signals)
+        monitor = Monitor(runners=runners, samples=samples, signals=signals, clock=clock)
         return cls(
             registry=registry,
             control=control,
             status=RunnerStatus(store=runners, signals=signals, clock=clock),
-            metrics=RunnerMetrics(runners=runners, samples=samples, clock=clock),
+            metrics=RunnerMetrics(runners=runners, samples=samples, monitor=monitor, clock=clock),
             feeds=RunnerFeeds(
                 runners=runners,
                 feed=feed,
@@ -60,5 +61,5 @@ class RunnerServices:
                 clock=clock,
             ),
             batch=RunnerBatch(runners=registry, control=control),
-            monitor=Monitor(runners=runners, samples=samples, signals=signals, clock=clock),
+            monitor=monitor,
         )
