@@ -198,13 +198,28 @@ class Verdict(StrEnum):
     LOG_MISSING = "LOG_MISSING"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Along:
+    """What a worker has and wants besides its reports."""
+
+    runner_id: str
+    session_id: str
+    sync_number: int
+    """The newest Sync that it has sent. Nothing is confirmed before that was taken: then every list that is judged from
+    now on was made by a worker that had what is confirmed here."""
+    held: tuple[Listed, ...] = ()
+    """Offered, and to be confirmed."""
+    want: Want | None = None
+    """What it would take in the place of what it reports."""
+
+
 class Reported(NamedTuple):
     """What reports brought."""
 
     verdicts: Sequence[Verdict]
     moved: Sequence[Moved]
-    given: Sequence[Assignment] = ()
-    """What was claimed along with them."""
+    orders: Sequence[Order] = ()
+    """RUN, CANCEL or FORGET for what was to be confirmed, and OFFERs of what was claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,12 +37,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Any) -> pb.ReportAttemptsResponse:
         _check_own(request.runner_id)
         reports = [convert.report(report, runner_id=request.runner_id) for report in request.reports]
-        verdicts = await self._dispatch.report(reports)
-        return pb.ReportAttemptsResponse(
-            verdicts=[
-                convert.verdict(report.attempt_id, verdict) for report, verdict in zip(reports, verdicts, strict=True)
-            ]
-        )
+        answer = await self._dispatch.report(reports, convert.along(request), confidential=is_confidential(context))
+        return convert.report_response(reports, answer, self._dispatch.times)
 
     async def AppendLogs(
         self, requests: AsyncIterator[pb.AppendLogsRequest], context: Any

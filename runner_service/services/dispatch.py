@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from runner_service.domain.dispatch import (
     NO_CONTROL,
     Action,
+    Along,
     Assignment,
     Beat,
     BeatAnswer,
@@ -21,6 +22,7 @@ from runner_service.domain.dispatch import (
     Order,
     Phase,
     Report,
+    Reported,
     Verdict,
     Want,
     control_of,
@@ -67,6 +69,16 @@ class SyncAnswer:
     control: Control = NO_CONTROL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAnswer:
+    """What reports bring back."""
+
+    verdicts: Sequence[Verdict]
+    orders: Sequence[Order]
+    secrets: Mapping[str, Mapping[str, bytes]]
+    """By attempt: values of variables, for what starts now."""
+
+
 @dataclass(slots=True)
 class _Call:
     """A Sync under way."""
@@ -74,7 +86,7 @@ class _Call:
     beat: Beat
     waiter: Waiter
     live: set[str]
-    """Attempts in its list that hold a slot."""
+    """Attempts that hold a slot: of its list, and what came along with reports since."""
     runner: Runner | None = None
     """As its beat left it."""
     superseded: bool = False
@@ -82,8 +94,8 @@ class _Call:
     """Attempts whose report was accepted meanwhile: the report's own answer told the worker to forget them."""
     freed: bool = False
     """Reports have made room since the call last looked."""
-    given: list[Assignment] = field(default_factory=list)
-    """What reports have claimed for the worker since."""
+    given: Sequence[Assignment] = ()
+    """What was claimed for it."""
 
 
 class Listener(Protocol):
@@ -148,7 +160,10 @@ class Dispatch:
             call = self._calls[beat.runner_id] = _Call(beat, waiter, live)
             try:
                 answer = await self._park(call, arrived)
-                return await self._with_secrets(answer, beat) if confidential else answer
+                if confidential:
+                    held = {one.attempt_id for one in beat.listed if one.phase is Phase.HELD}
+                    answer = replace(answer, secrets=await self._secrets_of(answer.orders, held))
+                return answer
             finally:
                 if self._calls.get(beat.runner_id) is call:
                     del self._calls[beat.runner_id]
@@ -174,7 +189,7 @@ class Dispatch:
                 orders = [order for order in orders if order.attempt_id not in call.reported]
                 left = deadline - self._monotonic()
                 news = control.is_news(beat) or any(order.news_at(phases.get(order.attempt_id)) for order in orders)
-                if left <= 0 or news or self._followed_news(beat):
+                if left <= 0 or news or self._followed_news(call):
                     break
                 call.freed = False
                 want = want_of(answer.runner, beat.labels, _free(call, answer.runner.capacity, orders))
@@ -184,36 +199,39 @@ class Dispatch:
             if changed:
                 continue
             # So that whoever waits is told when a later beat shows that the worker did not take it.
-            followed = self._told_followed[beat.runner_id] = self._followed(beat)
+            followed = self._told_followed[beat.runner_id] = self._followed(call)
             return SyncAnswer(
                 # The worker counts its lease from here. Counting from the renewal, not from the answer, keeps its count
                 # ahead of the store's without a second write.
                 parked_seconds=renewed - arrived,
-                orders=_with_given(call, orders),
+                orders=[
+                    *(order for order in orders if order.attempt_id not in call.reported),
+                    *map(_offer, call.given),
+                ],
                 followed=followed,
                 control=control,
             )
 
-    async def _with_secrets(self, answer: SyncAnswer, beat: Beat) -> SyncAnswer:
-        """The answer, with what those are given that it lets start."""
-        held = {one.attempt_id for one in beat.listed if one.phase is Phase.HELD}
+    async def _secrets_of(self, orders: Sequence[Order], held: Collection[str]) -> Mapping[str, Mapping[str, bytes]]:
+        """What those are given that start now."""
         secrets: dict[str, Mapping[str, bytes]] = {}
-        for order in answer.orders:
+        for order in orders:
             wanted = order.job.spec.secrets if order.job is not None else {}
             if wanted and order.action is Action.RUN and order.attempt_id in held and self._secrets is not None:
                 values = await self._secrets.reveal(set(wanted.values()))
                 secrets[order.attempt_id] = {
                     variable: values[name] for variable, name in wanted.items() if name in values
                 }
-        return replace(answer, secrets=secrets) if secrets else answer
+        return secrets
 
-    def _followed(self, beat: Beat) -> Sequence[str]:
-        return [one.attempt_id for one in beat.listed if self._signals.followed(log_topic(one.attempt_id))]
+    def _followed(self, call: _Call) -> Sequence[str]:
+        known = call.live.union(one.attempt_id for one in call.beat.listed)
+        return [attempt_id for attempt_id in known if self._signals.followed(log_topic(attempt_id))]
 
-    def _followed_news(self, beat: Beat) -> bool:
+    def _followed_news(self, call: _Call) -> bool:
         """Somebody began to follow a log of which the worker still thinks that nobody does."""
-        told = self._told_followed.get(beat.runner_id, ())
-        return any(attempt_id not in told for attempt_id in self._followed(beat))
+        told = self._told_followed.get(call.beat.runner_id, ())
+        return any(attempt_id not in told for attempt_id in self._followed(call))
 
     async def _wait(self, call: _Call, want: Want, left: float) -> bool:
         """Waits for work, room, a change or the end of the park. Tells whether something changed that only the store
@@ -225,7 +243,7 @@ class Dispatch:
         try:
             changed = await call.waiter.wait(left)
             if wanted is not None and wanted.done() and not wanted.cancelled():
-                call.given += wanted.result()
+                call.given = wanted.result()
                 return False
             return changed or not (call.given or call.freed)
         finally:
@@ -251,34 +269,38 @@ class Dispatch:
             topics.append(EVENTS)
         self._signals.publish(dict.fromkeys(topics))
 
-    async def report(self, reports: Sequence[Report]) -> Sequence[Verdict]:
-        """Takes reports of ended attempts of one runner; see `DispatchStore.report`. What is claimed in their place
-        goes out with the runner's parked Sync."""
-        runner_id = reports[0].runner_id if reports else ""
-        call = self._calls.get(runner_id)
-        want: Want | None = None
-        if call is not None and not (self._stopping or self._claimer.stopped):
+    async def report(
+        self, reports: Sequence[Report], along: Along | None = None, *, confidential: bool = False
+    ) -> ReportAnswer:
+        """Takes reports of ended attempts of one runner, and what comes along; see `DispatchStore.report`. Jobs are
+        claimed only while a Sync of the worker is parked, which has said what it can do."""
+        call = None if along is None else self._calls.get(along.runner_id)
+        if along is not None and call is not None and not (self._stopping or self._claimer.stopped):
             room = call.live.intersection(report.attempt_id for report in reports) - call.reported
-            want = want_of(call.runner, call.beat.labels, len(room)) if room and call.runner is not None else None
-        answer = await self._store.report(reports, want=want)
+            if room and call.runner is not None:
+                along = replace(along, want=want_of(call.runner, call.beat.labels, len(room)))
+        answer = await self._store.report(reports, along=along)
         for report in reports:
             self._tails.settle(report.attempt_id)
         self._tell(answer.moved, reports)
-        if call is not None:
-            over = {
-                report.attempt_id
-                for report, verdict in zip(reports, answer.verdicts, strict=True)
-                if verdict is not Verdict.LOG_MISSING
-            }
-            call.reported |= over
-            call.freed = True
-            call.given += answer.given
-            if self._calls.get(runner_id) is call:
-                call.waiter.wake()
-            elif answer.given:
-                # It was answered meanwhile: the next one finds them in the store.
-                self._signals.publish((runner_topic(runner_id),))
-        return answer.verdicts
+        self._settle(along.runner_id if along is not None else "", reports, answer)
+        held = () if along is None else [one.attempt_id for one in along.held]
+        secrets = await self._secrets_of(answer.orders, held) if confidential else {}
+        return ReportAnswer(verdicts=answer.verdicts, orders=answer.orders, secrets=secrets)
+
+    def _settle(self, runner_id: str, reports: Sequence[Report], answer: Reported) -> None:
+        """Has the parked Sync know what its worker knows by the answer to its reports."""
+        call = self._calls.get(reports[0].runner_id if reports else runner_id)
+        if call is None:
+            return
+        call.reported.update(
+            report.attempt_id
+            for report, verdict in zip(reports, answer.verdicts, strict=True)
+            if verdict is not Verdict.LOG_MISSING
+        )
+        call.live.update(order.attempt_id for order in answer.orders if order.action is not Action.FORGET)
+        call.freed = True
+        call.waiter.wake()
 
     async def sweep(self) -> None:
         """Takes back what was never confirmed and ends what was lost, for ever."""
@@ -305,17 +327,9 @@ class Dispatch:
 def _free(call: _Call, capacity: int, orders: Sequence[Order]) -> int:
     """Room for more. Without orders for what does as it should: what is listed holds a slot unless something says that
     it does not any more."""
-    offered = sum(order.action is Action.OFFER for order in orders)
+    offered = sum(order.action is Action.OFFER and order.attempt_id not in call.live for order in orders)
     forgotten = {order.attempt_id for order in orders if order.action is Action.FORGET}
-    return capacity - len(call.live - call.reported - forgotten) - offered - len(call.given)
-
-
-def _with_given(call: _Call, orders: Sequence[Order]) -> Sequence[Order]:
-    """The orders without what was reported since, and the offers of what was claimed since, each once: a beat that came
-    after such a claim has its offer already."""
-    still = [order for order in orders if order.attempt_id not in call.reported]
-    known = {order.attempt_id for order in still}
-    return [*still, *(_offer(one) for one in call.given if one.attempt.attempt_id not in known)]
+    return capacity - len(call.live - call.reported - forgotten) - offered
 
 
 def _offer(assignment: Assignment) -> Order:

@@ -73,10 +73,13 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     runner = runners.get(conn, said.runner_id, lock=True)
     if said.session_id < runner.session_id:
         raise StaleWorker(runner_id=said.runner_id)
-    if said.session_id == runner.session_id and said.sync_number < runners.sync_of(conn, said.runner_id)[0]:
-        raise StaleSync
-    now = conn.now()
     new_session = said.session_id != runner.session_id
+    taken = 0 if new_session else runners.sync_of(conn, said.runner_id)[0]
+    if said.sync_number < taken:
+        raise StaleSync
+    # Once is enough: what the list did not show then and is RUNNING now was confirmed with a report since.
+    judges = new_session or said.sync_number > taken
+    now = conn.now()
     same_spool = bool(said.spool_id) and (said.boot_id, said.spool_id) == (runner.boot_id, runner.spool_id)
     heard = replace(
         runner,
@@ -96,9 +99,9 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     ledger = Ledger(conn, now)
     listed = {one.attempt_id: one for one in said.listed}
     rows = conn.all(ACTIVE, {"runner_id": said.runner_id})
-    quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]))}
+    quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]), judges)}
     for attempt_id in quiet:
-        del listed[attempt_id]
+        listed.pop(attempt_id, None)
     active = Counter(bound_to or said.runner_id for bound_to in quiet.values())
     orders, moved = [], []
     for execution in executions_of(conn, locked(conn, [row[0] for row in rows if row[0] not in quiet])):
@@ -114,10 +117,14 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
                 job = confirm(ledger, job, attempt)
                 moved.append(Moved(job, attempt.attempt_id))
             active[job.bound_to or said.runner_id] += 1
-            orders.append(_order(Action.RUN if job.cancel is None else Action.CANCEL, job, attempt))
+            orders.append(order_of(job, attempt))
+        elif one is None and not (assigned or judges):
+            active[job.bound_to or said.runner_id] += 1
+            if job.cancel is not None:
+                orders.append(order_of(job, attempt))
         elif assigned and (takes_work if own else said.slots):
             active[job.bound_to or said.runner_id] += 1
-            orders.append(_order(Action.OFFER, job, attempt))
+            orders.append(offer_of(job, attempt))
         else:
             if assigned:
                 job = release(ledger, job, "drained")
@@ -136,7 +143,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
         # give it away too.
         count = room(conn, said.runner_id)
         (given,) = claim(conn, [want_of(after, said.labels, count)])
-        orders += [_order(Action.OFFER, one.job, one.attempt) for one in given]
+        orders += [offer_of(one.job, one.attempt) for one in given]
         moved += [Moved(one.job, one.attempt.attempt_id) for one in given]
         active.update(one.job.bound_to or said.runner_id for one in given)
     crashpoints.reached("beat.before_commit")
@@ -158,17 +165,24 @@ def _has_news(said: Beat, orders: Sequence[Order]) -> bool:
     return any(order.news_at(phases.get(order.attempt_id)) for order in orders)
 
 
-def _is_quiet(row: Row, one: Listed | None) -> bool:
+def _is_quiet(row: Row, one: Listed | None, judges: bool) -> bool:
     """Nothing is to be said of an active attempt: it runs, or is being ended as it should be."""
     _, fence, state, cancelled, _ = row
-    if one is None or one.fence != fence or state != AttemptState.RUNNING.value:
+    if state != AttemptState.RUNNING.value or (one is not None and one.fence != fence):
         return False
+    if one is None:
+        return not (judges or cancelled)
     return one.phase in (Phase.ENDING, Phase.ENDED) if cancelled else one.phase is not Phase.HELD
 
 
-def _order(action: Action, job: Job, attempt: Attempt) -> Order:
-    cancel = job.cancel if action is Action.CANCEL else None
-    return Order(action=action, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job, cancel=cancel)
+def offer_of(job: Job, attempt: Attempt) -> Order:
+    return Order(action=Action.OFFER, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job)
+
+
+def order_of(job: Job, attempt: Attempt) -> Order:
+    """What is wanted of an attempt that is confirmed."""
+    action = Action.RUN if job.cancel is None else Action.CANCEL
+    return Order(action=action, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job, cancel=job.cancel)
 
 
 def confirm(ledger: Ledger, job: Job, attempt: Attempt) -> Job:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 
 from runner_service.domain import crashpoints
-from runner_service.domain.dispatch import Assignment, Moved, Report, Reported, Verdict, Want
+from runner_service.domain.dispatch import Moved, Report, Verdict
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import (
     Attempt,
@@ -25,7 +25,6 @@ from runner_service.domain.jobs import (
 )
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.store import bodies, runner_feed
-from runner_service.store.claims import claim, room
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
 from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
@@ -112,41 +111,6 @@ def locked(conn: Connection, attempt_ids: Collection[str]) -> Sequence[Row]:
 
 PreparedReport = tuple[Report, Sequence[Piece]]
 """A report with its journal cut into rows."""
-
-
-class Call(NamedTuple):
-    """The reports of one caller, and what it wants in their place."""
-
-    reports: Sequence[PreparedReport]
-    want: Want | None
-
-
-def report_all(conn: Connection, calls: Sequence[Call]) -> list[Reported]:
-    """The reports of several callers at once; one answer for each."""
-    answers = iter(report(conn, [one for call in calls for one in call.reports]))
-    ended = [[next(answers) for _ in call.reports] for call in calls]
-    given = iter(_claim_again(conn, [call.want for call in calls if call.want is not None]))
-    return [
-        Reported(
-            [verdict for verdict, _ in answer],
-            [moved for _, moved in answer if moved is not None],
-            () if call.want is None else next(given),
-        )
-        for call, answer in zip(calls, ended, strict=True)
-    ]
-
-
-def _claim_again(conn: Connection, wants: Sequence[Want]) -> list[list[Assignment]]:
-    """Claims for runners whose reports made room, never more than they have by the store's own count."""
-    bounded = []
-    left: dict[str, int] = {}
-    for want in wants:
-        if want.runner_id not in left:
-            left[want.runner_id] = room(conn, want.runner_id)
-        count = max(0, min(want.count, left[want.runner_id]))
-        left[want.runner_id] -= count
-        bounded.append(replace(want, count=count))
-    return claim(conn, bounded)
 
 
 def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Verdict, Moved | None]]:

@@ -50,6 +50,8 @@ class Held:
     """Seconds it may go on after the lease has ended."""
     listed: bool = False
     """A Sync has told the server of it, which thereby counts as confirmed whether or not the reply came."""
+    came_along: bool = False
+    """It was offered with the answer to a report; while it is HELD, the next report has it confirmed."""
     starting: bool = False
     """The executor has not said yet whether it accepts it."""
     kill: tuple[KillCause, str] | None = None

@@ -69,6 +69,8 @@ class Link:
         self.target = target
         self.tls = tls
         self.session_id = ""
+        self.sync_number = 0
+        """Of the newest Sync that was sent."""
         self.runner_id = ""
         self._times = times
         self._random = random

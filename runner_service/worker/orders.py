@@ -57,6 +57,7 @@ class Orders:
     shipper: Shipper
     reporter: Reporter
     link: Link
+    monotonic: Callable[[], float]
     accepting: bool = True
     """False: offers are passed over, and what is offered already is not started."""
     tainted: bool = False
@@ -80,22 +81,45 @@ class Orders:
             if known.input_received is not None:
                 self._feed(held, known.input_received, known.input_written)
 
-    async def apply(
-        self,
-        reply: dispatch.SyncResponse,
-        listed: Collection[str],
-        lease_end: float | None,
-        monotonic: Callable[[], float],
-    ) -> bool:
+    async def apply(self, reply: dispatch.SyncResponse, listed: Collection[str], lease_end: float | None) -> bool:
         """Carries out a reply to a request that ``listed`` so much. True when it brought anything new."""
+        news, starts = self._carry_out(reply.orders, lease_end, came_along=False)
+        followed = frozenset(reply.followed_attempt_ids)
+        for attempt_id in followed.union(listed):
+            # The reply speaks of what its Sync listed: an attempt started since then may well be followed.
+            if (held := self.attempts.get(attempt_id)) is not None:
+                held.shipment.follow(attempt_id in followed)
+        if lease_end is not None:
+            await self._renew(lease_end)
+        self._begin(starts)
+        return news
+
+    def along(self) -> list[Held] | None:
+        """What the next report has to have confirmed; None: nothing may come along with it, because this worker takes
+        no work now, or is not sure that it still holds a lease."""
+        if not self.accepting or self.tainted or self.leases.lease_end <= self.monotonic():
+            return None
+        return [held for held in self.attempts if held.came_along and held.phase is Phase.HELD]
+
+    async def take(self, orders: Collection[dispatch.Order]) -> None:
+        """Carries out what came along with the answer to a report."""
+        _, starts = self._carry_out(orders, self.leases.lease_end, came_along=True)
+        if starts:
+            await self._renew(self.leases.lease_end)  # So that the executor has a deadline before it has a job.
+        self._begin(starts)
+
+    def _carry_out(
+        self, orders: Collection[dispatch.Order], lease_end: float | None, *, came_along: bool
+    ) -> tuple[bool, list[Held]]:
+        """Moves attempts as they are ordered to; what has to be started is left to `_begin`."""
         news = False
         starts: list[Held] = []
-        for order in reply.orders:
+        for order in orders:
             held = self.attempts.get(order.attempt_id)
             if held is None:
                 # RUN of what is not held is a reply from before its report was taken: never start it again.
                 if order.action == dispatch.Order.ACTION_OFFER and self.accepting:
-                    self._offered(order)
+                    self._offered(order, came_along=came_along)
                     news = True
                 continue
             if order.HasField("self_stop"):
@@ -103,7 +127,7 @@ class Orders:
             if order.action == dispatch.Order.ACTION_RUN:
                 # A reply that took so long that its job would have to be dead by now starts nothing: somebody else may
                 # have the job.
-                late = lease_end is not None and held.phase is Phase.HELD and monotonic() >= lease_end + held.self_stop
+                late = lease_end is not None and self.monotonic() >= lease_end + held.self_stop
                 if held.phase is Phase.HELD and order.fence == held.fence and self.accepting and not late:
                     crashpoints.reached("worker.ordered")
                     held.phase, held.starting = Phase.STARTED, True
@@ -114,18 +138,13 @@ class Orders:
                 news |= self.end(held, KillCause.CANCEL, order.reason)
             elif order.action == dispatch.Order.ACTION_FORGET:
                 news |= self.discard(held)
-        followed = frozenset(reply.followed_attempt_ids)
-        for attempt_id in listed:
-            # The reply speaks of what its Sync listed: an attempt started since then may well be followed.
-            if (held := self.attempts.get(attempt_id)) is not None:
-                held.shipment.follow(attempt_id in followed)
-        if lease_end is not None:
-            await self._renew(lease_end)
+        return news or bool(starts), starts
+
+    def _begin(self, starts: Collection[Held]) -> None:
         for held in starts:
             if held.spec is not None and held.spec.start_timeout_seconds:
                 self.spawn(self._watch_start(held, held.spec.start_timeout_seconds))
             self.spawn(self._start(held))
-        return news or bool(starts)
 
     def end(self, held: Held, cause: KillCause, detail: str = "") -> bool:
         """Ends an attempt; its end is reported. False when that is under way or done."""
@@ -192,7 +211,7 @@ class Orders:
         else:
             held.shipment.ship_whole()
 
-    def _offered(self, order: dispatch.Order) -> None:
+    def _offered(self, order: dispatch.Order, *, came_along: bool) -> None:
         spec = spec_of(order.spec)
         self.attempts.add(
             Held(
@@ -203,6 +222,7 @@ class Orders:
                 spec=spec,
                 environment=job_environment(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
                 self_stop=seconds_of(order.self_stop),
+                came_along=came_along,
             )
         )
         crashpoints.reached("worker.offered")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
 
 import grpc.aio
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner.v1.dispatch_service_pb2 import HeldAttempt
 from runner_service.domain.logs import JournalCorrupt
 from runner_service.worker.attempts import Held
 from runner_service.worker.executors.base import AttemptUnknown
@@ -20,23 +21,41 @@ from runner_service.worker.wire import outcome_to_wire, records_to_wire, seal_to
 
 log = logging.getLogger(__name__)
 
+_HELD = HeldAttempt.PHASE_HELD
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.5
+"""Seconds, between asking again for what could not be confirmed yet."""
+
 Answer: TypeAlias = "dispatch.ReportVerdict.Answer.ValueType"
 
 
 class Reporter:
     """Sends each ended attempt until the server has given a verdict on it."""
 
-    def __init__(self, link: Link, *, verdict: Callable[[Held, Answer], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        verdict: Callable[[Held, Answer], None],
+        along: Callable[[], list[Held] | None],
+        take: Callable[[Collection[dispatch.Order]], Awaitable[None]],
+    ) -> None:
         """
         Args:
             verdict: Called once per report that was answered. On LOG_MISSING the attempt is to be added again later.
+            along: Says what is to be confirmed along with the reports, None when nothing may come along.
+            take: Carries out the orders that came along.
         """
         self._link = link
         self._verdict = verdict
+        self._along = along
+        self._take = take
         self._pending: dict[str, Held] = {}
         self._wake = asyncio.Event()
         self._most = REPORT_BATCH
         self._backoff = link.backoff()
+        self._unanswered = 0
+        """Calls in a row in which something could not be confirmed yet."""
 
     def add(self, held: Held) -> None:
         """Reports an attempt that has ended and whose rest of the log fits the report."""
@@ -52,18 +71,25 @@ class Reporter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._pending:
+            while self._pending or self._along():
                 await self._report()
 
     async def _report(self) -> None:
         batch, reports = await self._collect()
+        along = self._along()
         request = dispatch.ReportAttemptsRequest(
-            runner_id=self._link.runner_id, session_id=self._link.session_id, reports=reports
+            runner_id=self._link.runner_id,
+            session_id=self._link.session_id,
+            reports=reports,
+            held=[HeldAttempt(attempt_id=held.attempt_id, fence=held.fence, phase=_HELD) for held in along or ()],
+            sync_number=0 if along is None else self._link.sync_number,
         )
+        for held in along or ():
+            held.listed = True
         try:
             reply = await self._link.report(request)
         except grpc.aio.AioRpcError as error:
-            if failure_of(error) is Failure.BAD_REQUEST:
+            if batch and failure_of(error) is Failure.BAD_REQUEST:
                 self._refused(batch, error)
                 return
             log.debug("A report failed and will be repeated: %s", error.code(), extra={"action": "report_failed"})
@@ -78,8 +104,16 @@ class Reporter:
             if answer != dispatch.ReportVerdict.ANSWER_UNSPECIFIED and held.attempt_id in self._pending:
                 del self._pending[held.attempt_id]
                 self._verdict(held, answer)
-        if not any(answers.values()):
+        if batch and not any(answers.values()):
             await asyncio.sleep(self._backoff.next())
+        await self._take(reply.orders)
+        ordered = {order.attempt_id for order in reply.orders}
+        if all(held.attempt_id in ordered for held in along or ()):
+            self._unanswered = 0
+        else:
+            # The server has not taken the last Sync yet, which is on its way.
+            self._unanswered += 1
+            await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._unanswered, 10)))
 
     async def _collect(self) -> tuple[list[Held], list[dispatch.AttemptReport]]:
         """The oldest ends that fit one call."""

@@ -170,7 +170,7 @@ class SyncLoop:
             self._lease = seconds_of(reply.lease)
             # From before the server began to count, so that this count ends before the server's.
             lease_end = sent + parked + self._lease
-        news = await self._orders.apply(reply, self._listed, lease_end, self._monotonic)
+        news = await self._orders.apply(reply, self._listed, lease_end)
         news |= await self._heed(reply.control)
         if reply.HasField("retry_after"):
             await asyncio.sleep(seconds_of(reply.retry_after))
@@ -202,6 +202,7 @@ class SyncLoop:
 
     def _request(self) -> dispatch.SyncRequest:
         self._number += 1
+        self._link.sync_number = self._number
         takes_work = self._orders.accepting and not self._orders.tainted
         return dispatch.SyncRequest(
             runner_id=self._link.runner_id,

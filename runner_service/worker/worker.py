@@ -150,7 +150,12 @@ class Worker:
             shipped=lambda attempt_id: orders.shipped(attempt_id),
             stale=lambda attempt_id: orders.stale(attempt_id),
         )
-        reporter = Reporter(link, verdict=lambda held, answer: orders.verdict(held, answer))
+        reporter = Reporter(
+            link,
+            verdict=lambda held, answer: orders.verdict(held, answer),
+            along=lambda: orders.along(),
+            take=lambda came: orders.take(came),
+        )
         orders = Orders(
             attempts=self._attempts,
             executor=self._executor,
@@ -159,6 +164,7 @@ class Worker:
             shipper=shipper,
             reporter=reporter,
             link=link,
+            monotonic=self._monotonic,
         )
         return orders
 

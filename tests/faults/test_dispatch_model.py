@@ -42,6 +42,7 @@ from store_postgres import NoPostgres, postgres
 
 from runner_service.domain.dispatch import (
     Action,
+    Along,
     Beat,
     DispatchTimes,
     Listed,
@@ -103,6 +104,8 @@ class Machine:
     """Offered, not started: the worker's memory alone."""
     late: tuple[float, list[Order]] | None = None
     """A reply under way: when its request was sent, and what it says."""
+    lease_end: float = float("-inf")
+    """As the worker counts it."""
     beats: list[Beat] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
 
@@ -258,7 +261,7 @@ class World(RuleBasedStateMachine):
         assert machine.late is not None
         sent, orders = machine.late
         machine.late = None
-        lease_end = sent + TIMES.lease
+        lease_end = machine.lease_end = sent + TIMES.lease
         for execution in machine.executions.values():
             execution.stops_at = lease_end + execution.self_stop
         for order in orders:
@@ -315,29 +318,56 @@ class World(RuleBasedStateMachine):
         """A process ends by itself."""
         data.draw(some.sampled_from(list(self._living()))).outcome = Outcome(kind=OutcomeKind.EXITED, exit_code=code)
 
-    @rule(at=some.integers(0, 1), lost=some.booleans(), claims=some.booleans())
-    def report(self, at: int, lost: bool, claims: bool) -> None:
+    @rule(at=some.integers(0, 1))
+    def look_again(self, at: int) -> None:
+        """A Sync that is parked looks at the store once more; its reply has not been sent."""
         machine = self.machines[at]
-        for one in [one for one in machine.executions.values() if one.outcome is not None]:
-            assert one.outcome is not None
-            report = Report(
+        if machine.late is not None:
+            answer = self.do(self.store.dispatch.beat(machine.beats[-1]))
+            machine.late = (self.now, list(answer.orders))
+
+    @rule(at=some.integers(0, 1), lost=some.booleans(), claims=some.booleans(), unsynced=some.booleans())
+    def report(self, at: int, lost: bool, claims: bool, unsynced: bool) -> None:
+        """Ends are reported, and what is held is confirmed along with them; perhaps after a Sync that is still on its
+        way to the server, and arrives behind the report."""
+        machine = self.machines[at]
+        ended = [one for one in machine.executions.values() if one.outcome is not None]
+        reports = [
+            Report(
                 runner_id=machine.runner_id,
                 attempt_id=one.attempt_id,
                 fence=one.fence,
                 outcome=one.outcome,
                 seal=seal_of(),
             )
-            machine.reports.append(report)
-            want = Want(runner_id=machine.runner_id, labels={}, count=1) if claims else None
-            reported = self.do(self.store.dispatch.report([report], want=want))
-            assert reported.verdicts[0] is not Verdict.LOG_MISSING
-            if not lost:
+            for one in ended
+            if one.outcome is not None
+        ]
+        machine.reports += reports
+        underway = self._said(machine, claims=False) if unsynced and self._talks(machine) else None
+        along = None
+        if machine.lease_end > self.now:
+            along = Along(
+                runner_id=machine.runner_id,
+                session_id=machine.session_id,
+                sync_number=machine.number,
+                held=tuple(one for one in machine.listed if one.phase is Phase.HELD),
+                want=Want(runner_id=machine.runner_id, labels={}, count=len(reports)) if claims else None,
+            )
+        sent, lease_end = self.now, machine.lease_end
+        reported = self.do(self.store.dispatch.report(reports, along=along))
+        assert Verdict.LOG_MISSING not in reported.verdicts
+        if not lost:
+            for one in ended:
                 del machine.executions[one.attempt_id]
-                for given in reported.given:
-                    attempt = given.attempt
-                    machine.held[attempt.attempt_id] = Order(
-                        action=Action.OFFER, attempt_id=attempt.attempt_id, fence=attempt.fence, job=given.job
-                    )
+            for order in reported.orders:
+                self._obey(machine, order, lease_end)
+        if underway is not None:
+            machine.late = (sent, list(self.do(self.store.dispatch.beat(underway)).orders))
+
+    def _talks(self, machine: Machine) -> bool:
+        """A Sync under way is all there is: a worker has one at a time."""
+        return machine.late is None
 
     @precondition(lambda self: any(machine.reports for machine in self.machines))
     @rule(data=some.data(), fence=some.sampled_from([0, 0, -1, 1]))
@@ -364,6 +394,7 @@ class World(RuleBasedStateMachine):
         machine = self.machines[at]
         machine.held.clear()
         machine.late, machine.session_id, machine.number = None, new_id(), 0
+        machine.lease_end = float("-inf")
 
     @rule(at=some.integers(0, 1))
     def crash_supervisor(self, at: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from store_house import MovingClock
 
 from runner_service.blobs.directory import DirectoryBlobs
-from runner_service.domain.dispatch import Action, Beat, DispatchTimes, Listed, Order, Phase, Report, Verdict
+from runner_service.domain.dispatch import Action, Along, Beat, DispatchTimes, Listed, Order, Phase, Report, Verdict
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobKind, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
@@ -170,10 +170,33 @@ class Worker:
         records = [LogRecord(first + number, 1_000, stream, text) for number, text in enumerate(texts)]
         await self.house.ingest.append(attempt_id, self.held[attempt_id][0], records)
 
+    async def exchange(self, *ended: str, held: Sequence[Order] = ()) -> Sequence[Order]:
+        """Reports what ended well, and has what is held confirmed; what comes along."""
+        reports = [
+            Report(
+                runner_id=self.runner.runner_id,
+                attempt_id=attempt_id,
+                fence=self.held.pop(attempt_id)[0],
+                outcome=DONE,
+            )
+            for attempt_id in ended
+        ]
+        along = Along(
+            runner_id=self.runner.runner_id,
+            session_id=self.session_id,
+            sync_number=self.number,
+            held=tuple(Listed(attempt_id=one.attempt_id, fence=one.fence, phase=Phase.HELD) for one in held),
+        )
+        answer = await self.house.dispatch.report(reports, along)
+        for order in answer.orders:
+            phase = Phase.HELD if order.action is Action.OFFER else Phase.STARTED
+            self.held[order.attempt_id] = (order.fence, phase)
+        return answer.orders
+
     async def report(self, attempt_id: str, outcome: Outcome = DONE, *, seal: LogSeal | None = None) -> Verdict:
         fence, _ = self.held[attempt_id]
         report = Report(runner_id=self.runner.runner_id, attempt_id=attempt_id, fence=fence, outcome=outcome, seal=seal)
-        (verdict,) = await self.house.dispatch.report([report])
+        (verdict,) = (await self.house.dispatch.report([report])).verdicts
         return verdict
 
     async def finish(self, attempt_id: str, outcome: Outcome = DONE, *, seal: LogSeal | None = None) -> None:

@@ -154,7 +154,7 @@ async def test_a_cancel_of_what_is_not_confirmed_takes_it_back(house: House) -> 
     assert await _actions(worker) == [Action.FORGET]
 
 
-async def test_a_report_wakes_the_parked_sync_for_more_work(house: House) -> None:
+async def test_a_report_alone_wakes_the_parked_sync_for_more_work(house: House) -> None:
     worker = await house.worker(slots=1)
     first, second = await house.job(), await house.job()
     attempt_id = await worker.start()
@@ -164,6 +164,31 @@ async def test_a_report_wakes_the_parked_sync_for_more_work(house: House) -> Non
     answer = await asyncio.wait_for(call, SOON)
     assert [(order.action, order.job.job_id) for order in answer.orders if order.job] == [(Action.OFFER, second.job_id)]
     assert (await house.jobs.get(first.job_id)).state is JobState.SUCCEEDED
+
+
+async def test_reports_bring_the_next_jobs_and_confirm_them_while_the_sync_is_parked(house: House) -> None:
+    worker = await house.worker(slots=2)
+    worker.changes_only = True
+    jobs = [await house.job() for _ in range(4)]
+    first, second = [order.attempt_id for order in await worker.sync()]
+    assert await _actions(worker) == [Action.RUN, Action.RUN]
+    call = worker.call()
+    assert await parked(call)
+    (third,) = await worker.exchange(first)
+    assert (third.action, third.job and third.job.job_id) == (Action.OFFER, jobs[2].job_id)
+    (run,) = await worker.exchange(held=[third])
+    assert (run.action, run.attempt_id) == (Action.RUN, third.attempt_id)
+    assert (await house.jobs.get(jobs[2].job_id)).state is JobState.RUNNING
+    (fourth,) = await worker.exchange(second)
+    assert fourth.job and fourth.job.job_id == jobs[3].job_id
+    fifth = await house.job()
+    assert await parked(call), "both slots are taken by what its list does not show"
+    # It is told of what it took since, too.
+    await house.jobs.cancel(jobs[2].job_id, by="ann")
+    answer = await asyncio.wait_for(call, SOON)
+    orders = {order.attempt_id: order.action for order in answer.orders}
+    assert orders[third.attempt_id] is Action.CANCEL
+    assert (await house.jobs.get(fifth.job_id)).state is JobState.QUEUED
 
 
 async def test_a_command_can_be_waited_for_as_it_is_made(house: House) -> None:

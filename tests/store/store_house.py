@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
-from runner_service.domain.dispatch import Action, Assignment, Beat, Listed, Order, Report, Verdict, Want
+from runner_service.domain.dispatch import Action, Along, Assignment, Beat, Listed, Order, Phase, Report, Verdict, Want
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, Job, JobKind, JobSpec, JobState, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream, encode_all
@@ -111,6 +111,16 @@ class Worker:
             else:
                 self.listed[order.attempt_id] = order.fence
         return {order.attempt_id: order for order in orders}
+
+    def along(self, *held: Attempt, count: int = 0) -> Along:
+        """What goes along with reports that are sent now."""
+        return Along(
+            runner_id=self.runner_id,
+            session_id=self.session_id,
+            sync_number=self.number,
+            held=tuple(Listed(attempt_id=one.attempt_id, fence=one.fence, phase=Phase.HELD) for one in held),
+            want=Want(runner_id=self.runner_id, labels=self.labels, count=count),
+        )
 
     async def report(self, attempt: Attempt, outcome: Outcome = DONE, **fields: Any) -> Verdict:
         fields.setdefault("seal", seal_of())

@@ -18,7 +18,7 @@ from store_house import (
     seal_of,
 )
 
-from runner_service.domain.dispatch import Report, Reported, Verdict, Want
+from runner_service.domain.dispatch import Action, Report, Reported, Verdict
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, AttemptState, JobState, LossPolicy
 from runner_service.domain.outcomes import Outcome, OutcomeKind, Usage
@@ -158,14 +158,18 @@ async def test_a_report_claims_as_many_jobs_as_it_made_room_for(store: SqlStore)
             for attempt in attempts
         ]
         # More is wanted than there is room for: the store's count decides.
-        return await store.dispatch.report(reports, want=Want(runner_id=worker.runner_id, labels={}, count=9))
+        return await store.dispatch.report(reports, along=worker.along(count=9))
 
     answer = await report(first)
-    assert [(moved.job.job_id, moved.job.state) for moved in answer.moved] == [(jobs[0].job_id, JobState.SUCCEEDED)]
-    assert [one.job.job_id for one in answer.given] == [jobs[2].job_id]
+    assert [(moved.job.job_id, moved.job.state) for moved in answer.moved] == [
+        (jobs[0].job_id, JobState.SUCCEEDED),
+        (jobs[2].job_id, JobState.ASSIGNED),
+    ]
+    assert [(order.action, order.job) for order in answer.orders] == [(Action.OFFER, answer.moved[1].job)]
+    assert answer.moved[1].job.job_id == jobs[2].job_id
     again = await report(first)
-    assert (list(again.verdicts), list(again.moved), list(again.given)) == ([Verdict.ACCEPTED], [], [])
-    assert [one.job.job_id for one in (await report(second)).given] == [jobs[3].job_id]
+    assert (list(again.verdicts), list(again.moved), list(again.orders)) == ([Verdict.ACCEPTED], [], [])
+    assert [moved.job.job_id for moved in (await report(second)).moved] == [jobs[1].job_id, jobs[3].job_id]
 
 
 async def test_failures_are_retried_until_the_attempts_are_used(store: SqlStore, clock: MovingClock) -> None:

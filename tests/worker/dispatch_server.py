@@ -88,6 +88,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.reports: list[pb.ReportAttemptsRequest] = []
         self.batches: list[pb.AppendLogsRequest] = []
         self.registrations: list[runner_service_pb2.RegisterRunnerRequest] = []
+        self.brings_along = False
+        """Answers to reports confirm what was offered, and offer more."""
         self.followed: set[str] = set()
         self.faults: dict[str, list[tuple[int, str]]] = defaultdict(list)
         """By method: failures after the call was processed, as (code, reason); consumed one by one."""
@@ -236,20 +238,12 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         orders, news = [], False
         for attempt in mine:
             held = listed.get(attempt.attempt_id)
-            order = pb.Order(
-                attempt_id=attempt.attempt_id,
-                fence=attempt.fence,
-                job_id=f"job-{attempt.attempt_id}",
-                spec=attempt.spec,
-                self_stop=seconds(attempt.self_stop),
-            )
-            if attempt.state == "ASSIGNED":
-                order.action, news = pb.Order.ACTION_OFFER, True
-            elif attempt.cancel is not None:
-                order.action, order.reason = pb.Order.ACTION_CANCEL, attempt.cancel
+            order = self._order(attempt)
+            if order.action == pb.Order.ACTION_OFFER:
+                news = True
+            elif order.action == pb.Order.ACTION_CANCEL:
                 news |= held is not None and held.phase in (pb.HeldAttempt.PHASE_HELD, pb.HeldAttempt.PHASE_STARTED)
             else:
-                order.action = pb.Order.ACTION_RUN
                 news |= held is not None and held.phase == pb.HeldAttempt.PHASE_HELD
             orders.append(order)
         for attempt_id, held in listed.items():
@@ -259,6 +253,19 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
                 news = True
         return orders, news
 
+    def _order(self, attempt: Attempt) -> pb.Order:
+        order = pb.Order(
+            action=pb.Order.ACTION_OFFER if attempt.state == "ASSIGNED" else pb.Order.ACTION_RUN,
+            attempt_id=attempt.attempt_id,
+            fence=attempt.fence,
+            job_id=f"job-{attempt.attempt_id}",
+            spec=attempt.spec,
+            self_stop=seconds(attempt.self_stop),
+        )
+        if attempt.state != "ASSIGNED" and attempt.cancel is not None:
+            order.action, order.reason = pb.Order.ACTION_CANCEL, attempt.cancel
+        return order
+
     async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Context) -> pb.ReportAttemptsResponse:
         await self._authenticate(context, request.runner_id)
         await self._refuse(context, "ReportAttempts")
@@ -267,9 +274,27 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             pb.ReportVerdict(attempt_id=report.attempt_id, answer=self._take(request.runner_id, report))
             for report in request.reports
         ]
+        orders = self._come_along(request) if self.brings_along else []
         self.wake()
         await self._fault(context, "ReportAttempts")
-        return pb.ReportAttemptsResponse(verdicts=verdicts)
+        return pb.ReportAttemptsResponse(verdicts=verdicts, orders=orders)
+
+    def _come_along(self, request: pb.ReportAttemptsRequest) -> list[pb.Order]:
+        session, number = self.sessions.get(request.runner_id, ("", 0))
+        if not request.sync_number or request.session_id != session or request.sync_number > number:
+            return []
+        mine = [a for a in self.attempts.values() if a.runner_id == request.runner_id and a.state != "FINISHED"]
+        held = {one.attempt_id for one in request.held}
+        for attempt in mine:
+            if attempt.attempt_id in held and attempt.state == "ASSIGNED":
+                attempt.state = "RUNNING"
+        told = [self._order(attempt) for attempt in mine if attempt.attempt_id in held]
+        for attempt in self.attempts.values():
+            if attempt.state == "QUEUED" and len(mine) < self.syncs[-1].slots:
+                attempt.state, attempt.runner_id = "ASSIGNED", request.runner_id
+                mine.append(attempt)
+                told.append(self._order(attempt))
+        return told
 
     def _take(self, runner_id: str, report: pb.AttemptReport) -> pb.ReportVerdict.Answer.ValueType:
         attempt = self.attempts.get(report.attempt_id)

@@ -60,6 +60,32 @@ async def test_lost_replies_start_nothing_twice(house: House, code: str) -> None
     assert all(attempt.data == b"x" and attempt.complete for attempt in attempts)
 
 
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED"])
+async def test_what_comes_along_with_reports_is_started_once_whatever_is_lost(house: House, code: str) -> None:
+    number = code_pb2.Code.Value(code)
+    house.server.brings_along = True
+    house.server.faults["Sync"] = [(number, "LOST_REPLY")] * 2
+    house.server.faults["ReportAttempts"] = [(number, "LOST_REPLY")] * 4
+    attempts = [house.server.submit("fake", "stdout=x", "exit=3") for _ in range(30)]
+    house.worker()
+    await house.finished(*attempts)
+    await house.gone()
+    assert sorted(house.machine.starts) == sorted(attempt.attempt_id for attempt in attempts)
+    assert {attempt.outcome.exit_code for attempt in attempts if attempt.outcome} == {3}
+    assert any(request.held for request in house.server.reports), "something was confirmed with a report"
+
+
+async def test_a_worker_that_stops_lets_nothing_come_along(house: House) -> None:
+    house.server.brings_along = True
+    first = house.server.submit("fake", "hold")
+    worker = house.worker(slots=1)
+    await house.listed(first, STARTED)
+    second = house.server.submit("fake")
+    worker.stop()
+    await house.finished(first)
+    assert second.attempt_id not in house.machine.starts
+
+
 async def test_a_report_is_repeated_until_it_is_answered(house: House) -> None:
     house.server.refusals["ReportAttempts"] = [(code_pb2.UNAVAILABLE, "NOT_NOW")] * 3
     attempt = house.server.submit("fake")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Reported, Want
+from runner_service.domain.dispatch import Along, Assignment, Beat, BeatAnswer, Report, Reported, Want
 
 
 class DispatchStore(Protocol):
@@ -26,7 +26,8 @@ class DispatchStore(Protocol):
         cancel is accepted. With ``claims``, when some order is news to the worker, jobs are claimed for its free slots
         in the same transaction, and their OFFERs come along.
 
-        A RUNNING attempt that is not listed is known to be gone, because the list is complete: it ends LOST with
+        A RUNNING attempt that is not listed is known to be gone, because the list is complete as of the first beat with
+        this ``sync_number`` (one that repeats it passes over what was confirmed since, see `report`): it ends LOST with
         detail ``runner_forgot`` through the same path as a report (so a job may be retried). But with the first beat of
         a session that has the boot id and the spool id of the session before, it is known never to have started: it
         goes back to the queue at no cost, as if it had never been assigned.
@@ -50,15 +51,16 @@ class DispatchStore(Protocol):
         gone and not counted. Returns the job ids."""
         ...
 
-    async def report(self, reports: Sequence[Report], *, want: Want | None = None) -> Reported:
+    async def report(self, reports: Sequence[Report], *, along: Along | None = None) -> Reported:
         """Ends attempts, each independently but in one transaction; one verdict per report, in order.
 
         Appends ``report.journal`` to the log first and seals it with ``report.seal`` if given. Then the attempt is
         FINISHED and its job moves to what `final_outcome` and `may_retry` say, or back to QUEUED with ``not_before``.
         Idempotent by (attempt, fence): repeated, the verdict is ACCEPTED again and nothing changes.
 
-        With ``want`` jobs are claimed in the same transaction for the runner that reports, at most as many as it then
-        has free slots by the store's own count, in which every attempt holds one until it is reported.
+        With ``along``, in the same transaction: what it holds is confirmed as a beat would, if the runner's session is
+        that of ``along`` and its Sync of that number was taken; and jobs are claimed for the runner, at most as many as
+        it then has free slots by the store's own count, in which every attempt holds one until it is reported.
 
         Verdicts: ACCEPTED; STALE (unknown attempt, other fence or runner, or ended by somebody else as LOST);
         LOG_MISSING (the log is not complete up to the seal: ship the rest and report again), in which case nothing of

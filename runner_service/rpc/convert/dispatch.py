@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runner.v1 import dispatch_service_pb2 as pb
 from runner_service.domain.dispatch import (
     Action,
+    Along,
     Beat,
     DispatchTimes,
     Listed,
@@ -21,7 +22,7 @@ from runner_service.domain.logs import encode_all
 from runner_service.domain.runner_health import Check
 from runner_service.domain.runners import Load
 from runner_service.rpc.convert import jobs, logs, outcomes, times
-from runner_service.services.dispatch import SyncAnswer
+from runner_service.services.dispatch import ReportAnswer, SyncAnswer
 
 _ACTIONS = {action: pb.Order.Action.Value(f"ACTION_{action.name}") for action in Action}
 _PHASES = {int(phase): phase for phase in Phase}
@@ -103,6 +104,30 @@ def _order(order: Order, dispatch_times: DispatchTimes, secrets: Mapping[str, Ma
     return message
 
 
+def along(request: pb.ReportAttemptsRequest) -> Along | None:
+    """None when the worker wants nothing besides."""
+    if not request.sync_number:
+        return None
+    return Along(
+        runner_id=request.runner_id,
+        session_id=request.session_id,
+        sync_number=request.sync_number,
+        held=tuple(Listed(attempt_id=held.attempt_id, fence=held.fence, phase=Phase.HELD) for held in request.held),
+    )
+
+
+def report_response(
+    reports: Sequence[Report], answer: ReportAnswer, dispatch_times: DispatchTimes
+) -> pb.ReportAttemptsResponse:
+    return pb.ReportAttemptsResponse(
+        verdicts=[
+            pb.ReportVerdict(attempt_id=report.attempt_id, answer=_VERDICTS[verdict])
+            for report, verdict in zip(reports, answer.verdicts, strict=True)
+        ],
+        orders=[_order(order, dispatch_times, answer.secrets) for order in answer.orders],
+    )
+
+
 def report(value: pb.AttemptReport, *, runner_id: str) -> Report:
     records = logs.records_from(value.records)
     return Report(
@@ -115,7 +140,3 @@ def report(value: pb.AttemptReport, *, runner_id: str) -> Report:
         journal=encode_all(records),
         seal=logs.seal(value.seal) if value.HasField("seal") else None,
     )
-
-
-def verdict(attempt_id: str, value: Verdict) -> pb.ReportVerdict:
-    return pb.ReportVerdict(attempt_id=attempt_id, answer=_VERDICTS[value])

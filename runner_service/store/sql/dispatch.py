@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner_service.domain import crashpoints
-from runner_service.domain.dispatch import Assignment, Beat, BeatAnswer, Report, Reported, Want
-from runner_service.store import claims, dispatch, journal, reports
+from runner_service.domain.dispatch import Along, Assignment, Beat, BeatAnswer, Report, Reported, Want
+from runner_service.store import claims, dispatch, journal
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
-from runner_service.store.reports import Call
+from runner_service.store.exchanges import Exchange, exchange_all
 
 
 class SqlDispatch:
@@ -18,7 +18,7 @@ class SqlDispatch:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._claims = Combiner(engine, claims.claim_all, limit=256)
-        self._reports = Combiner(engine, reports.report_all, limit=64)
+        self._reports = Combiner(engine, exchange_all, limit=64)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
         answer = await self._engine.write(dispatch.beat, beat)
@@ -36,9 +36,9 @@ class SqlDispatch:
     async def release_unconfirmed(self, *, older_than_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.release_unconfirmed, older_than_seconds)
 
-    async def report(self, reports: Sequence[Report], *, want: Want | None = None) -> Reported:
+    async def report(self, reports: Sequence[Report], *, along: Along | None = None) -> Reported:
         prepared = [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
-        reported = await self._reports.submit(Call(prepared, want))
+        reported = await self._reports.submit(Exchange(prepared, along))
         crashpoints.reached("report.after_commit")
         return reported
 

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from runner_service.worker.supervisor import wire
@@ -16,6 +17,9 @@ MAX_BACKLOG_BYTES = 16 << 20
 """Not yet taken by a worker: beyond it the worker is gone for all practical purposes, and is cut off."""
 COALESCE_BYTES = 1 << 16
 """With more than this under way, growth of output is told later, and then once."""
+
+STARTS_AT_ONCE = 4
+"""Each holds this process up until the job's program is loaded; ends that are not told meanwhile leave slots empty."""
 
 Answer = Callable[[Message], Message]
 
@@ -112,6 +116,9 @@ class Connection:
         self._socket = sock
         self._incoming = bytearray()
         self._outgoing = bytearray()
+        self._requests: deque[Message] = deque()
+        self._working = False
+        """`_work` goes on with the next turn."""
         self._waiting = False
         self._open = True
         listener.loop.add(sock.fileno(), select.EPOLLIN, self._on_ready)
@@ -143,6 +150,7 @@ class Connection:
     def close(self) -> None:
         if self._open:
             self._open = False
+            self._requests.clear()
             self._listener.loop.remove(self._socket.fileno())
             self._socket.close()
             self._listener.gone(self)
@@ -171,13 +179,27 @@ class Connection:
         except wire.WireError:
             self.close()
             return
-        for request in requests:
-            if request.get("op") != "hello" and not self._listener.is_worker(self):
+        self._requests += requests
+        if not self._working:
+            self._work()
+
+    def _work(self) -> None:
+        """Answers what was asked for, in order, with a look at everything else after some starts."""
+        self._working = False
+        starts = STARTS_AT_ONCE
+        while self._requests and starts:
+            request = self._requests.popleft()
+            operation = request.get("op")
+            if operation != "hello" and not self._listener.is_worker(self):
                 self.close()
                 return
+            starts -= operation == "start"
             reply = self._listener.answer(request)
             reply["re"] = request.get("id")
             self.send(reply)
-            if request.get("op") == "hello":
+            if operation == "hello":
                 self._listener.greeted(self)
+        if self._requests:
+            self._working = True
+            self._listener.loop.call_later(0, self._work)
         self.flush()
