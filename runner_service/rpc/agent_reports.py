@@ -53,6 +53,8 @@ class AgentReportServicer(agent_report_service_pb2_grpc.AgentReportServiceServic
     async def WatchAgentReports(
         self, request: pb.WatchAgentReportsRequest, context: Any
     ) -> AsyncIterator[pb.WatchAgentReportsResponse]:
-        after = paging.event_number(request.last_event_id) if request.last_event_id else request.after
+        after = request.after if request.HasField("after") else None
+        if request.last_event_id:
+            after = paging.event_number(request.last_event_id)
         async for report in self._reports.watch(agent_id=request.agent_id, after=after):
             yield pb.WatchAgentReportsResponse(report=convert.report(report))

@@ -114,16 +114,22 @@ class AgentReports:
         await self._store.agent(agent_id)
         return await self._store.history(agent_id, topic=topic or None, limit=limit)
 
-    async def watch(self, *, agent_id: str = "", after: int = 0) -> AsyncIterator[AgentReport]:
-        """Yields reports behind ``after`` as they come, of one agent or of all; with 0 from now on. Never ends. An
-        agent that has not reported yet may be waited for."""
+    async def watch(self, *, agent_id: str = "", after: int | None = None) -> AsyncIterator[AgentReport]:
+        """Yields reports behind ``after`` as they come, of one agent or of all; with ``None`` from now on. Never ends.
+        An agent that has not reported yet may be waited for."""
         with self._signals.subscribe(AGENT_REPORTS) as waiter:
-            after = after or await self._store.last_sequence()
+            if after is None:
+                after = await self._store.last_sequence()
             while True:
+                # Asked first: what comes in between is found the next time.
+                newest = await self._store.last_sequence()
                 reports = await self._store.reports(after=after, limit=AT_ONCE, agent_id=agent_id)
                 for report in reports:
                     yield report
                     after = report.sequence
+                if len(reports) < AT_ONCE:
+                    # So that reports of other agents are not looked through again.
+                    after = max(after, newest)
                 if not reports:
                     await waiter.wait(_POLL_SECONDS)
 

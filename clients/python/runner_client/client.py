@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
+    from runner_client.agent_reports import AgentReportCalls
     from runner_client.agents import AgentCalls
     from runner_client.artifacts import ArtifactCalls
     from runner_client.auth import AuthCalls
@@ -338,6 +339,13 @@ class AsyncClient:
         from runner_client.agents import AgentCalls
 
         return AgentCalls(self._channel, self._caller)
+
+    @cached_property
+    def agent_reports(self) -> AgentReportCalls:
+        """Agents that report."""
+        from runner_client.agent_reports import AgentReportCalls
+
+        return AgentReportCalls(self._channel, self._caller)
 
     @cached_property
     def images(self) -> ImageCalls:

@@ -48,7 +48,7 @@ class RegistryUnavailable(Unavailable):
 
 
 class ReportedAgentNotFound(NotFound):
-    """No agent with the id {agent_id} has reported here. `runner agents list` shows those that have."""
+    """No agent with the id {agent_id} has reported here. `runner agents reported` shows those that have."""
 
     reason = "REPORTED_AGENT_NOT_FOUND"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner_client.cli.report import USAGE, CommandLineError
+from runner_client.cli.reported import reported
 from runner_client.cli.session import Session, command, group
 from runner_client.cli.values import pairs, secret_pairs
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 HEADS = ("AGENT ID", "NAME", "STATUS", "IMAGE", "MODEL", "REQUESTS", "TOKENS", "MEMORY", "PROBLEM")
 
-command_line = group("agents", help="Managed agents: made from images, run on runners, talked with.")
+command_line = group(
+    "agents", help="Managed agents: made from images, run on runners, talked with; and those that report."
+)
 
 
 @command("list")
@@ -99,7 +102,7 @@ def chat(session: Session, agent_id: str, message: str | None) -> int:
     return session.run(converse(session, agent_id, message))
 
 
-for each in (list_agents, run, show, remove, logs, chat):
+for each in (list_agents, run, show, remove, logs, chat, reported):
     command_line.add_command(each)
 
 
