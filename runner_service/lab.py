@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,8 +14,7 @@ from runner_service.ports.store import LabAgentStore, LabRecordStore, QueueStore
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogReader, LogTails
 from runner_service.services.queues import LabAgents, LabRecords, LabTimes, OwnAttempts, Queues
-
-log = logging.getLogger(__name__)
+from runner_service.services.sweeping import sweep_for_ever
 
 _DAY = 86_400
 
@@ -45,19 +42,19 @@ class Lab:
     clock: Clock
     keep_seconds: float
     sweep_seconds: float
+    lease_sweep_seconds: float = 5.0
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs beside the calls."""
-        return [self.queues.sweep(), self._forget()]
+        return [
+            sweep_for_ever("leases of agents", self.queues.expire, seconds=self.lease_sweep_seconds),
+            sweep_for_ever("what labs posted", self.forget, seconds=self.sweep_seconds),
+        ]
 
-    async def _forget(self) -> None:
-        while True:
-            await asyncio.sleep(self.sweep_seconds)
-            try:
-                await self.records.expire(keep_seconds=self.keep_seconds)
-                await self.agents.expire(keep_seconds=self.keep_seconds)
-            except Exception:
-                log.exception("cannot forget what is old, trying again", extra={"action": "lab_retention_failed"})
+    async def forget(self) -> None:
+        """Deletes what was posted for ids, and of agents, that nobody has heard of for long."""
+        await self.records.expire(keep_seconds=self.keep_seconds)
+        await self.agents.expire(keep_seconds=self.keep_seconds)
 
 
 def make_lab(
@@ -83,6 +80,7 @@ def make_lab(
             global_timeout=lab.default_timeout_seconds,
             grace=lab.lease_grace_seconds,
             requeue_lost=lab.requeue_lost_jobs,
+            queue=settings.retention.jobs_days * _DAY,
         ),
         commands=lab.commands,
         queue_limit=settings.executor.max_queued_jobs,
@@ -105,4 +103,5 @@ def make_lab(
         clock=clock,
         keep_seconds=settings.retention.jobs_days * _DAY,
         sweep_seconds=settings.retention.sweep_seconds,
+        lease_sweep_seconds=lab.lease_sweep_seconds,
     )

@@ -61,6 +61,8 @@ class Testflinger(Section):
     """Of jobs without `global_timeout`."""
     lease_grace_seconds: float = Field(default=600, gt=0)
     """An agent that says nothing for its job's time and this is lost."""
+    lease_sweep_seconds: float = Field(default=5.0, gt=0)
+    """Between looks for agents that are lost."""
     requeue_lost_jobs: bool = False
     """A job whose agent is lost waits for another one, up to three in all, instead of ending."""
     max_output_bytes: int = Field(default=256 * 1024 * 1024, gt=0)

@@ -146,11 +146,10 @@ def test_6_search_finds_waiting_running_and_complete_jobs(http: Callable[[], htt
 
 
 def test_7_the_job_of_a_dead_agent_ends_and_the_agent_shows_as_offline(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    monkeypatch.setattr("runner_service.services.queues.queues.SWEEP_SECONDS", 0.05)
-    directory = tmp_path_factory.mktemp("dead")
-    with LabServer(directory, default_timeout_seconds=0.05, lease_grace_seconds=0.1) as lab, lab.http() as client:
+    times = {"default_timeout_seconds": 0.05, "lease_grace_seconds": 0.1, "lease_sweep_seconds": 0.05}
+    with LabServer(tmp_path_factory.mktemp("dead"), **times) as lab, lab.http() as client:
         old, person = OldAgent(client, "mortal", ("q",)), OldCli(client)
         old.announce()
         job_id = person.submit("q")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ from runner_service.services.queues.permissions import Permissions, check_push
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 5.0
 WAITS_KEPT = 1000
 """Of each queue: how many of the latest jobs its wait times speak of."""
 
@@ -51,6 +49,8 @@ class LabTimes:
     """Of jobs that name none."""
     grace: float = 600.0
     """Beyond a job's own time, before its agent counts as lost."""
+    queue: float = 0.0
+    """How long a job waits for an agent, before it ends; 0: for ever."""
     requeue_lost: bool = False
     """A job whose agent is lost waits for another one, instead of ending."""
 
@@ -119,6 +119,7 @@ class Queues:
             steps=steps_of(wanted, self._commands),
             environment=environment_of(wanted, job_id),
             timeout_seconds=run,
+            queue_timeout_seconds=self._times.queue,
             required_labels=requirement(wanted.queue, wanted.exclude_agents),
             loss_policy=LossPolicy.WAIT,
         )
@@ -245,17 +246,8 @@ class Queues:
         await self._store.set_attachments(job_id, Attachments.COMPLETE)
         self._signals.publish((QUEUE, job_topic(job_id)))
 
-    async def sweep(self) -> None:
-        """Ends, or lets wait again, what lost agents had, for ever."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self.expire()
-            except Exception:
-                log.exception("cannot sweep leases of agents, trying again", extra={"action": "sweep_failed"})
-
     async def expire(self) -> None:
-        """One look at the leases of agents."""
+        """Ends, or lets wait again, what lost agents had."""
         for lost in await self._store.expire(requeue=self._times.requeue_lost):
             job_id = lost.job.job_id
             log.warning(
