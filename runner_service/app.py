@@ -194,7 +194,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             agents=agents,
             chats=chats,
             agent_events=AgentEvents(store=store.agents, jobs=store.jobs, signals=signals, clock=clock),
-            agent_logs=AgentLogs(store=store.agents, jobs=store.jobs, reader=reader),
+            agent_logs=AgentLogs(store=store.agents, logs=store.logs, reader=reader),
             health=health,
             access=access,
             webhooks=webhooks,

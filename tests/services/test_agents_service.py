@@ -31,6 +31,7 @@ from runner_service.services.agents import (
     NewAgent,
 )
 from runner_service.services.agents import chat as chat_module
+from runner_service.services.agents import logs as logs_module
 from runner_service.services.images import Images, PackedFile
 
 KILLED = Outcome(kind=OutcomeKind.SIGNALED, signal=9)
@@ -76,7 +77,7 @@ class Place:
                     silence_seconds=self.silence,
                 ),
                 events=AgentEvents(store=store.agents, jobs=store.jobs, signals=signals, clock=self.house.clock),
-                logs=AgentLogs(store=store.agents, jobs=store.jobs, reader=self.house.reader),
+                logs=AgentLogs(store=store.agents, logs=store.logs, reader=self.house.reader),
             )
         )
         return self.replicas[-1]
@@ -375,7 +376,7 @@ async def test_logs_hold_what_was_written_and_what_happened_in_order_of_time(pla
     )
     await program.end(KILLED)
     entries = await replica.logs.read(view.agent.agent_id, limit=100)
-    assert [(entry.level, entry.message) for entry in entries if "process" not in entry.message] == [
+    assert [(entry.level, entry.message) for entry in entries] == [
         ("info", "plain words"),
         ("warning", "hot"),
         ("info", "Agent created from puppet"),
@@ -385,6 +386,20 @@ async def test_logs_hold_what_was_written_and_what_happened_in_order_of_time(pla
     assert len(await replica.logs.read(view.agent.agent_id, limit=2)) == 2
     later = await replica.logs.read(view.agent.agent_id, limit=9, since=place.house.clock.now())
     assert later[0].message == "Agent created from puppet"
+
+
+async def test_of_a_long_log_the_end_is_shown_from_a_whole_line_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs_module, "TAIL_BYTES", 100)
+    replica = place.replica()
+    view, program = await start(place, replica)
+    for number in range(50):
+        await program.write(f"line {number} be".encode(), b"gins and ends\n")
+    entries = await replica.logs.read(view.agent.agent_id, limit=100)
+    written = [entry.message for entry in entries if entry.message.startswith("line")]
+    assert 1 < len(written) < 10 and written[-1] == "line 49 begins and ends"
+    assert all(message.endswith(" begins and ends") for message in written)
 
 
 async def test_a_client_that_does_not_read_is_let_go(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

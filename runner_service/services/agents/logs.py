@@ -5,19 +5,20 @@ from __future__ import annotations
 import heapq
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from runner_service.domain.agent_lines import LineKind, read_line
-from runner_service.domain.agents import AGENT_EVENT, AgentView, explain, read_note
-from runner_service.domain.jobs import JobEvent, JobState, Micros
-from runner_service.domain.logs import LogPosition, LogRecord, LogStream
-from runner_service.ports.store import AgentStore, JobStore
-from runner_service.services.agents.output import LineSplitter
+from runner_service.domain.agent_lines import AgentLine, LineKind, read_line, read_tool_ref
+from runner_service.domain.agents import AgentStatus, AgentView, explain
+from runner_service.domain.errors import AttemptNotFound
+from runner_service.domain.jobs import Job, Micros
+from runner_service.domain.logs import LogPosition, LogRecord, LogStream, write_cursor
+from runner_service.ports.store import AgentStore, LogStore
+from runner_service.services.agents.output import LineSplitter, OutputLine
 from runner_service.services.logs import LogBatch, LogReader
 
-EVENTS_AT_ONCE = 500
+TAIL_BYTES = 1024 * 1024
+"""Of output that is looked through, whatever its size: nobody waits long for the end of a log."""
 _LEVEL = re.compile(r"\W{0,2}(debug|info|warn|warning|error|critical|fatal)\b", re.IGNORECASE)
 _LEVELS = {"warn": "warning", "critical": "error", "fatal": "error"}
 
@@ -32,75 +33,109 @@ class LogEntry:
     message: str
 
 
-class _Placed(NamedTuple):
-    at: Micros
-    order: int
-    entry: LogEntry
-
-
 class AgentLogs:
     """Reads the logs of agents."""
 
-    def __init__(self, *, store: AgentStore, jobs: JobStore, reader: LogReader) -> None:
+    def __init__(self, *, store: AgentStore, logs: LogStore, reader: LogReader) -> None:
         self._store = store
-        self._jobs = jobs
+        self._logs = logs
         self._reader = reader
 
     async def read(self, agent_id: str, *, limit: int, since: Micros = 0) -> list[LogEntry]:
-        """The last ``limit`` entries at or after ``since``, oldest first. Raises `AgentNotFound`."""
+        """The last ``limit`` entries at or after ``since``, oldest first, as far as they are in the last `TAIL_BYTES`
+        of its output. Raises `AgentNotFound`."""
         view = await self._store.get(agent_id)
+        lived = [entry for entry in _life(view) if entry.at >= since]
         written: deque[LogEntry] = deque(maxlen=limit)
-        splitters = {
-            LogStream.STDOUT: LineSplitter(LogPosition("")),
-            LogStream.STDERR: LineSplitter(LogPosition("")),
-        }
-        async for batch in self._reader.read(agent_id, streams=splitters):
+        start = await self._start(view.job)
+        splitters = {stream: _Lines(start) for stream in (LogStream.STDOUT, LogStream.STDERR)}
+        cursor = write_cursor(start) if start.sequence else ""
+        async for batch in self._reader.read(agent_id, cursor=cursor, streams=splitters):
             if isinstance(batch, LogBatch):
                 for record in batch.records:
-                    written.extend(
-                        entry for entry in _written(splitters, batch.attempt_id, record) if entry.at >= since
-                    )
-        told = [entry for entry in await self._told(view) if entry.at >= since]
-        merged = heapq.merge(_placed(told), _placed(written))
-        return [place.entry for place in merged][-limit:] if limit else []
+                    found = _written(splitters, batch.attempt_id, record)
+                    written.extend(entry for entry in found if entry.at >= since)
+        # Both are in order of time; of one time, what happened comes before what was written.
+        merged = heapq.merge(lived, sorted(written, key=_at), key=_at)
+        return list(merged)[-limit:] if limit else []
 
-    async def _told(self, view: AgentView) -> list[LogEntry]:
-        """What the events say."""
-        entries: list[LogEntry] = []
-        after = 0
-        while events := await self._jobs.events(after=after, limit=EVENTS_AT_ONCE, job_id=view.agent.agent_id):
-            entries += [entry for event in events for entry in _entries(event, view)]
-            after = events[-1].sequence
-        return entries
-
-
-def _placed(entries: Iterable[LogEntry]) -> list[_Placed]:
-    """In order of time, and within one time as they came."""
-    return sorted(_Placed(entry.at, order, entry) for order, entry in enumerate(entries))
+    async def _start(self, job: Job) -> LogPosition:
+        """From where on the newest attempt's output is about `TAIL_BYTES`; its beginning, where it is less."""
+        if not job.attempt_id:
+            return LogPosition("")
+        try:
+            status = await self._logs.status(job.attempt_id)
+        except AttemptNotFound:
+            return LogPosition("")
+        size = status.stdout_bytes + status.stderr_bytes
+        back = status.next_sequence * TAIL_BYTES // size if size > TAIL_BYTES else status.next_sequence
+        return LogPosition(job.attempt_id, status.next_sequence - back)
 
 
-def _written(splitters: dict[LogStream, LineSplitter], attempt_id: str, record: LogRecord) -> Iterable[LogEntry]:
+class _Lines:
+    """The lines of one stream from ``start`` on. What it begins with in the middle of a line is passed over."""
+
+    def __init__(self, start: LogPosition) -> None:
+        self._splitter = LineSplitter(start)
+        self._begun = start.sequence == 0
+
+    def feed(self, attempt_id: str, record: LogRecord) -> Iterator[OutputLine]:
+        for line in self._splitter.feed(attempt_id, record):
+            if self._begun:
+                yield line
+            self._begun = True
+
+
+def _at(entry: LogEntry) -> Micros:
+    return entry.at
+
+
+def _life(view: AgentView) -> Iterator[LogEntry]:
+    """What became of the process."""
+    job = view.job
+    yield LogEntry(at=job.created_at, level="info", message=f"Agent created from {view.agent.image}")
+    if job.started_at is not None:
+        yield LogEntry(at=job.started_at, level="info", message="Agent started")
+    if job.finished_at is not None:
+        failed = view.status is AgentStatus.ERROR
+        word, level = ("failed", "error") if failed else ("ended", "info")
+        yield LogEntry(at=job.finished_at, level=level, message=f"Agent {word}: {explain(job.outcome)}")
+
+
+def _written(splitters: Mapping[LogStream, _Lines], attempt_id: str, record: LogRecord) -> Iterator[LogEntry]:
     if record.stream is LogStream.GAP:
         for splitter in splitters.values():
             list(splitter.feed(attempt_id, record))
-        yield LogEntry(
-            at=record.time_ns // 1000, level="warning", message=f"{record.gap_bytes} bytes of output are missing here"
-        )
+        message = f"{record.gap_bytes} bytes of output are missing here"
+        yield LogEntry(at=record.time_ns // 1000, level="warning", message=message)
         return
-    splitter = splitters[record.stream]
-    # To the splitter both are output: it cuts one stream.
-    for line in splitter.feed(attempt_id, record._replace(stream=LogStream.STDOUT)):
-        text = line.data.decode(errors="replace").rstrip()
+    # To a splitter both are output: it cuts one stream.
+    for line in splitters[record.stream].feed(attempt_id, record._replace(stream=LogStream.STDOUT)):
         at = line.time_ns // 1000
         if record.stream is LogStream.STDERR:
-            if text:
+            if text := line.data.decode(errors="replace").rstrip():
                 yield LogEntry(at=at, level=level_of(text), message=text)
-            continue
-        said = read_line(line.data)
-        if said is not None and said.kind is LineKind.LOG:
-            yield LogEntry(at=at, level=said.level, message=said.content)
-        elif said is not None and said.kind is LineKind.NONSENSE:
-            yield LogEntry(at=at, level="info", message=said.content)
+        elif (said := read_line(line.data)) is not None and (told := _told(said)) is not None:
+            yield LogEntry(at=at, level=told[0], message=told[1])
+
+
+def _told(line: AgentLine) -> tuple[str, str] | None:
+    """Level and text of a line of the protocol; ``None`` for the pieces of answers, which are not for the log."""
+    match line.kind:
+        case LineKind.LOG:
+            return line.level, line.content
+        case LineKind.ERROR:
+            return "error", line.content
+        case LineKind.NONSENSE:
+            return "info", line.content
+        case LineKind.END:
+            return "debug", "Answered a message"
+        case LineKind.TOOL_RESULT:
+            return "debug", f"Used tool: {read_tool_ref(line.subject).tool}"
+        case LineKind.EVENT:
+            return "debug", line.content or line.event_type
+        case LineKind.CHUNK | LineKind.USAGE:
+            return None
 
 
 def level_of(text: str) -> str:
@@ -108,21 +143,3 @@ def level_of(text: str) -> str:
     found = _LEVEL.match(text)
     word = found[1].lower() if found else "info"
     return _LEVELS.get(word, word)
-
-
-def _entries(event: JobEvent, view: AgentView) -> Iterator[LogEntry]:
-    if event.kind.startswith(AGENT_EVENT):
-        note = read_note(event.kind, event.detail)
-        if note.kind == "error":
-            yield LogEntry(at=event.at, level="error", message=str(note.data.get("error", note.content)))
-        else:
-            yield LogEntry(at=event.at, level="debug", message=note.content or note.kind)
-        return
-    if event.kind == "created":
-        yield LogEntry(at=event.at, level="info", message=f"Agent created from {view.agent.image}")
-    elif event.kind == "running":
-        yield LogEntry(at=event.at, level="info", message="Agent started")
-    if event.state in (JobState.SUCCEEDED, JobState.CANCELLED):
-        yield LogEntry(at=event.at, level="info", message=f"Agent ended: {explain(view.job.outcome)}")
-    elif event.state.terminal:
-        yield LogEntry(at=event.at, level="error", message=f"Agent failed: {explain(view.job.outcome)}")
