@@ -35,7 +35,7 @@ IMAGE = Query(_IMAGE.where(images.c.image_id == string("image_id")))
 ADD_IMAGE = Query(insert(images))
 DROP_IMAGE = Query(delete(images).where(images.c.image_id == string("image_id")))
 FOUND = Query(_TAGGED.where(*_HERE))
-# A range of ids: a pattern would not use the index.
+# A range of ids, among the names of a realm: there are some hundreds at most.
 PREFIXED = Query(
     _IN_REALM.where(image_tags.c.image_id >= string("first"), image_tags.c.image_id < string("behind"))
     .order_by(image_tags.c.image_id, image_tags.c.name, image_tags.c.tag)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import sqlalchemy
 from store_house import DONE, PLENTY, MovingClock, make_job, make_worker
 
 from runner_service.domain.agents import Agent, AgentNote, AgentStatus, AgentView
@@ -14,7 +15,8 @@ from runner_service.domain.ids import new_id
 from runner_service.domain.images import ImageManifest, Tool
 from runner_service.domain.jobs import Job, JobKind, JobState
 from runner_service.domain.logs import LogPosition
-from runner_service.store import SqlStore
+from runner_service.store import SqlStore, agents, images, open_store
+from runner_service.store.statements import Connection, Query
 
 NOTE = AgentNote(kind="message_processed", content="It answered", data={"message_id": "m1"})
 
@@ -133,3 +135,43 @@ async def test_an_agent_goes_with_its_job(store: SqlStore, clock: MovingClock) -
     assert (await store.jobs.expire(finished_before=clock.now(), limit=9)).jobs == 1
     with pytest.raises(AgentNotFound):
         await store.agents.get(agent_id)
+
+
+async def test_lists_walk_their_indexes_and_sort_nothing(sqlite_url: str) -> None:
+    async with open_store(sqlite_url) as store:
+        for _ in range(20):
+            await make(store)
+
+        def explain(conn: Connection) -> dict[str, str]:
+            values = {
+                "limit": 9,
+                "created_at": 1,
+                "after": "",
+                "states": "[]",
+                "realm": "local",
+                "first": "a",
+                "behind": "b",
+            }
+            queries = {
+                "newest": agents.LISTS[False, False],
+                "page": agents.LISTS[False, True],
+                "of states": agents.LISTS[True, True],
+                "images": images.LISTED,
+            }
+            plans = {}
+            for name, query in queries.items():
+                text = "EXPLAIN QUERY PLAN " + query.text(conn.dialect).replace(":", "\\:")
+                rows = conn.all(Query(sqlalchemy.text(text)), {**values, "pattern": "%", "offset": 0})
+                plans[name] = "; ".join(row[3] for row in rows)
+            return plans
+
+        plans = await store.engine.read(explain)
+    expected = {
+        "newest": "USING INDEX agents_newest",
+        "page": "USING INDEX agents_newest (created_at<?)",
+        "of states": "USING INDEX agents_newest (created_at<?)",
+        "images": "SEARCH image_tags USING PRIMARY KEY (realm=?)",
+    }
+    for name, part in expected.items():
+        assert part in plans[name], (name, plans[name])
+        assert "TEMP B-TREE" not in plans[name], (name, plans[name])
