@@ -111,7 +111,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             max_bytes=settings.artifacts.max_bytes,
             keep_seconds=settings.retention.artifacts_days * 86_400,
         )
-        jobs = Jobs(store=store.jobs, signals=signals, endings=endings, defaults=_defaults(settings), secrets=secrets)
+        jobs = Jobs(
+            store=store.jobs,
+            signals=signals,
+            endings=endings,
+            defaults=_defaults(settings),
+            secrets=secrets,
+            artifacts=artifacts,
+        )
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         runners = RunnerServices.over(

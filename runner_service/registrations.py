@@ -125,7 +125,7 @@ def native(services: Services) -> list[Registration]:
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
         _adds(
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
-            DispatchServicer(services.dispatch, services.ingest, services.inputs),
+            DispatchServicer(services.dispatch, services.ingest, services.inputs, services.artifacts),
         ),
         _adds(
             auth_service_pb2_grpc.add_AuthServiceServicer_to_server,

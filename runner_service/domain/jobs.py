@@ -149,6 +149,16 @@ class RetryRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobInput:
+    """A file that a job gets."""
+
+    artifact_id: str
+    path: str
+    """Relative to the job's own directory."""
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """What a runner needs to know to execute a job. Does not change after the job is made."""
 
@@ -179,6 +189,10 @@ class JobSpec:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float = 600.0
+    inputs: tuple[JobInput, ...] = ()
+    """What stands in the attempt's own directory when it starts."""
+    outputs: tuple[str, ...] = ()
+    """Patterns of what is kept of it afterwards."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables that get the value of a secret: variable → the secret's name."""
     stdin: Stdin = Stdin.NULL

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from runner_service.domain.artifacts import check_path
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     NO_LIMITS,
+    JobInput,
     JobKind,
     JobSpec,
     Limits,
@@ -31,6 +33,8 @@ MAX_ARGUMENT_BYTES = 1 << 20
 """Of arguments and environment of one job, NULs included: below what the kernel takes."""
 MAX_TIMEOUT_SECONDS = 366 * 24 * 3600.0
 MAX_LOG_BYTES = 1 << 30
+MAX_INPUTS = 1_000
+MAX_OUTPUTS = 100
 MAX_TERMINAL = 65_535
 """Rows or columns."""
 MAX_RETRY_RULES = 32
@@ -76,6 +80,8 @@ class NewJob:
     idempotent: bool = False
     loss_policy: LossPolicy = LossPolicy.WAIT
     loss_wait_seconds: float | None = None
+    inputs: tuple[JobInput, ...] = ()
+    outputs: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     stdin: Stdin = Stdin.NULL
     terminal_rows: int = 24
@@ -124,6 +130,8 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
         loss_wait_seconds=(
             defaults.loss_wait_seconds if request.loss_wait_seconds is None else request.loss_wait_seconds
         ),
+        inputs=request.inputs,
+        outputs=request.outputs,
         secrets=request.secrets,
         stdin=request.stdin,
         terminal_rows=request.terminal_rows,
@@ -168,6 +176,7 @@ def _check(request: NewJob) -> None:
     _check_range("loss.wait", request.loss_wait_seconds or 0, 0, MAX_TIMEOUT_SECONDS)
     if request.loss_policy is LossPolicy.RETRY and not request.idempotent:
         raise InvalidArgument(field="loss.idempotent", problem="RETRY needs a job that is declared idempotent")
+    _check_files(request)
     if len(request.secrets) > MAX_TAGS:
         raise InvalidArgument(field="secrets", problem=f"at most {MAX_TAGS} are taken")
     for variable, secret in request.secrets.items():
@@ -208,6 +217,20 @@ def _check_retry_rules(rules: tuple[RetryRule, ...]) -> None:
             raise InvalidArgument(field="retry.rules.exit_codes", problem="only EXITED has exit codes")
         if rule.signals and rule.kind is not OutcomeKind.SIGNALED:
             raise InvalidArgument(field="retry.rules.signals", problem="only SIGNALED has signals")
+
+
+def _check_files(request: NewJob) -> None:
+    for title, files, most in (("inputs", request.inputs, MAX_INPUTS), ("outputs", request.outputs, MAX_OUTPUTS)):
+        if files and request.working_directory:
+            raise InvalidArgument(field=title, problem="files go with the job's own directory, not with a given one")
+        if len(files) > most:
+            raise InvalidArgument(field=title, problem=f"at most {most} are taken")
+    for index, one in enumerate(request.inputs):
+        check_path(one.path, field=f"inputs[{index}].path")
+    if len({one.path for one in request.inputs}) < len(request.inputs):
+        raise InvalidArgument(field="inputs", problem="two have the same path")
+    for index, pattern in enumerate(request.outputs):
+        check_path(pattern.removesuffix("/"), field=f"outputs[{index}]")
 
 
 def _check_step(index: int, step: Step, kind: JobKind) -> int:

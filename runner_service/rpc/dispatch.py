@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 from runner.v1 import dispatch_service_pb2 as pb
@@ -10,9 +11,11 @@ from runner.v1 import dispatch_service_pb2_grpc
 from runner_service.domain.errors import InvalidArgument, PermissionDenied
 from runner_service.domain.logs import LogRecord
 from runner_service.rpc.access import current_principal, is_local
+from runner_service.rpc.convert import artifacts as convert_artifacts
 from runner_service.rpc.convert import dispatch as convert
 from runner_service.rpc.convert import inputs as convert_inputs
 from runner_service.rpc.convert import logs as convert_logs
+from runner_service.services.artifacts import Artifacts, NewUpload
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.inputs import Inputs
 from runner_service.services.logs import LogIngest
@@ -21,10 +24,11 @@ from runner_service.services.logs import LogIngest
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, dispatch: Dispatch, logs: LogIngest, inputs: Inputs) -> None:
+    def __init__(self, dispatch: Dispatch, logs: LogIngest, inputs: Inputs, artifacts: Artifacts) -> None:
         self._dispatch = dispatch
         self._logs = logs
         self._inputs = inputs
+        self._artifacts = artifacts
 
     async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
         _check_own(request.runner_id)
@@ -69,6 +73,27 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             yield pb.StreamInputsResponse(
                 offset=records[0].offset, records=[convert_inputs.record(one.record) for one in records]
             )
+
+    async def FetchInput(self, request: pb.FetchInputRequest, context: Any) -> AsyncIterator[pb.FetchInputResponse]:
+        _check_own(request.runner_id)
+        pieces = self._artifacts.fetch_input(request.attempt_id, request.fence, request.artifact_id, request.offset)
+        async for artifact, data in pieces:
+            yield pb.FetchInputResponse(data=data, size=artifact.size, sha256=artifact.sha256)
+
+    async def UploadOutput(
+        self, requests: AsyncIterator[pb.UploadOutputRequest], context: Any
+    ) -> pb.UploadOutputResponse:
+        first = await anext(aiter(requests), pb.UploadOutputRequest())
+        _check_own(first.runner_id)
+        # One file of one attempt is one upload, however often it is begun.
+        upload = NewUpload(
+            name=first.name,
+            request_id=sha256(f"{first.attempt_id}/{first.name}".encode()).hexdigest(),
+            by=current_principal.get().name,
+        )
+        data = convert_artifacts.data_of(first, requests)
+        artifact = await self._artifacts.upload_output(first.attempt_id, first.fence, upload, data)
+        return pb.UploadOutputResponse(sha256=artifact.sha256)
 
     async def SealLogs(self, request: pb.SealLogsRequest, context: Any) -> pb.SealLogsResponse:
         _check_own(request.runner_id)

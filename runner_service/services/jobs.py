@@ -12,6 +12,7 @@ from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import JobDefaults, NewJob, make_spec
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, feed_topic, job_topic, runner_topic
 from runner_service.ports.store import JobFilter, JobPage, JobStore
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.endings import Ending, Endings
 from runner_service.services.secrets import Secrets
 
@@ -31,12 +32,14 @@ class Jobs:
         endings: Endings,
         defaults: JobDefaults,
         secrets: Secrets | None = None,
+        artifacts: Artifacts | None = None,
     ) -> None:
         self._store = store
         self._endings = endings
         self._signals = signals
         self._defaults = defaults
         self._secrets = secrets
+        self._artifacts = artifacts
         self._accepting = True
 
     def stop_accepting(self) -> None:
@@ -89,6 +92,8 @@ class Jobs:
         spec = make_spec(request, self._defaults)
         if spec.secrets and self._secrets is not None:
             await self._secrets.check(spec.secrets)
+        if spec.inputs and self._artifacts is not None:
+            await self._artifacts.check({one.artifact_id for one in spec.inputs})
         expired = spec.timeout_seconds < 0
         job = Job(
             job_id=new_id(),

@@ -13,6 +13,7 @@ from runner_service.domain.jobs import (
     AttemptState,
     Cancel,
     Job,
+    JobInput,
     JobKind,
     JobSpec,
     JobState,
@@ -76,6 +77,8 @@ def encode_body(job: Job) -> str:
             spec[name] = dict(spec[name])
     if "limits" in spec:
         spec["limits"] = _changed(job.spec.limits, _LIMITS)
+    if "inputs" in spec:
+        spec["inputs"] = [[one.artifact_id, one.path, one.executable] for one in job.spec.inputs]
     if "retry_rules" in spec:
         spec["retry_rules"] = [{"kind": rule.kind, **_changed(rule, _RULE)} for rule in job.spec.retry_rules]
     body: dict[str, Any] = {"spec": spec}
@@ -101,6 +104,13 @@ def decode_body(text: str) -> Body:
         spec["spool_policy"] = SpoolPolicy(spec["spool_policy"])
     if "limits" in spec:
         spec["limits"] = Limits(**spec["limits"])
+    if "inputs" in spec:
+        spec["inputs"] = tuple(
+            JobInput(artifact_id=artifact_id, path=path, executable=executable)
+            for artifact_id, path, executable in spec["inputs"]
+        )
+    if "outputs" in spec:
+        spec["outputs"] = tuple(spec["outputs"])
     if "retry_rules" in spec:
         spec["retry_rules"] = tuple(map(_rule_of, spec["retry_rules"]))
     return Body(

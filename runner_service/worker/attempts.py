@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -60,6 +60,8 @@ class Held:
     """Its first process exists, or it has ended without one."""
     discard: bool = False
     """Nobody wants its end reported: it is forgotten once it is dead."""
+    outputs: Sequence[str] = ()
+    """Patterns of the files that are kept once it has ended."""
     feed: InputFeed | None = None
     """While it runs and takes input."""
     feeding: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -133,6 +133,18 @@ class Link:
     def stream_inputs(self) -> InputsCall:
         """Opens an input stream, as soon as there is a connection."""
         return self._dispatch.StreamInputs(metadata=self._metadata, wait_for_ready=True)
+
+    def fetch_input(
+        self, request: dispatch.FetchInputRequest
+    ) -> grpc.aio.UnaryStreamCall[dispatch.FetchInputRequest, dispatch.FetchInputResponse]:
+        """Opens the stream of an input, as soon as there is a connection."""
+        return self._dispatch.FetchInput(request, metadata=self._metadata, wait_for_ready=True)
+
+    async def upload_output(
+        self, requests: AsyncIterator[dispatch.UploadOutputRequest]
+    ) -> dispatch.UploadOutputResponse:
+        """Raises AioRpcError."""
+        return await self._dispatch.UploadOutput(requests, metadata=self._metadata, wait_for_ready=True)
 
 
 async def pause(seconds: float, until: asyncio.Event | None = None) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner_service.domain import crashpoints
-from runner_service.domain.jobs import Stdin
+from runner_service.domain.jobs import JobInput, Stdin
 from runner_service.domain.logs import LogSeal
 from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason, TimeBudget
 from runner_service.worker.attempts import Attempts, Held, Phase
@@ -29,6 +30,7 @@ from runner_service.worker.executors.base import (
     Started,
 )
 from runner_service.worker.executors.environment import job_environment
+from runner_service.worker.files import Files, FilesFailed, Unwanted
 from runner_service.worker.inputs import InputFeed
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
@@ -58,6 +60,7 @@ class Orders:
     reporter: Reporter
     link: Link
     monotonic: Callable[[], float]
+    files: Files
     accepting: bool = True
     """False: offers are passed over, and what is offered already is not started."""
     tainted: bool = False
@@ -72,6 +75,7 @@ class Orders:
             fence=known.fence,
             phase=Phase.STARTED,
             shipment=self.shipper.open(known.attempt_id, known.fence, Mark(known.log_base_sequence, known.log_base)),
+            outputs=known.outputs,
         )
         self.attempts.add(held)
         if known.state is ExecutionState.ENDED and known.outcome is not None and known.seal is not None:
@@ -195,7 +199,13 @@ class Orders:
 
     def shipped(self, attempt_id: str) -> None:
         """The log of an ended attempt has arrived, but for what its report takes along."""
-        if (held := self.attempts.get(attempt_id)) is not None:
+        if (held := self.attempts.get(attempt_id)) is None:
+            return
+        patterns, held.outputs = held.outputs, ()
+        directory = self.executor.directory(attempt_id) if patterns else ""
+        if directory:
+            self.spawn(self._keep_outputs(held, directory, patterns))
+        else:
             self.reporter.add(held)
 
     def verdict(self, held: Held, answer: Answer) -> None:
@@ -256,6 +266,9 @@ class Orders:
             refused = Outcome(kind=OutcomeKind.REFUSED, detail=RefusedReason.SECRET_MISSING, message=message)
             self._end(held, refused, _EMPTY_LOG, 0)
             return
+        held.outputs = held.spec.outputs
+        if held.spec.inputs and not await self._fetch_inputs(held, held.spec.inputs):
+            return
         problem: Exception | None = None
         for seconds in _START_PAUSES:
             try:
@@ -286,6 +299,39 @@ class Orders:
         await self.leases.cover(held)
         if held.kill is not None:
             await self._kill(held.attempt_id, *held.kill)
+
+    async def _fetch_inputs(self, held: Held, inputs: Sequence[JobInput]) -> bool:
+        """False when it has ended by that."""
+        try:
+            directory = Path(await self.executor.prepare(held.attempt_id))
+            await self.files.fetch(
+                held.attempt_id, held.fence, inputs, directory, wanted=lambda: held.phase is Phase.STARTED
+            )
+        except Unwanted:
+            outcome = _never_ran(held.kill)
+        except (FilesFailed, OSError) as error:
+            outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="inputs", message=str(error))
+        else:
+            return True
+        held.starting, held.spec, held.environment, held.secrets = False, None, {}, {}
+        self._end(held, outcome, _EMPTY_LOG, 0)
+        return False
+
+    async def _keep_outputs(self, held: Held, directory: str, patterns: Sequence[str]) -> None:
+        """Before its end is reported, for then the server takes nothing of it any more."""
+        try:
+            await self.files.keep(held.attempt_id, held.fence, Path(directory), patterns)
+        except Unwanted:
+            self.discard(held)
+            return
+        except FilesFailed as error:
+            log.error("%s", error, extra={"action": "outputs_lost", "attempt_id": held.attempt_id})
+            if held.outcome is not None and held.outcome.succeeded:
+                held.outcome = replace(
+                    held.outcome, kind=OutcomeKind.INFRASTRUCTURE, exit_code=None, detail="outputs", message=str(error)
+                )
+        if self.attempts.get(held.attempt_id) is held and not held.discard:
+            self.reporter.add(held)
 
     def _feed(self, held: Held, received: int = 0, written: int = 0) -> None:
         held.feed = InputFeed(

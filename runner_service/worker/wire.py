@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2
 from runner_service.domain import inputs
 from runner_service.domain.inputs import InputKind, InputRecord
-from runner_service.domain.jobs import JobSpec, Limits, SpoolPolicy, Stdin, Step
+from runner_service.domain.jobs import JobInput, JobSpec, Limits, SpoolPolicy, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, Usage
 
@@ -46,6 +46,10 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         timeout_seconds=seconds_of(spec.timeout) if spec.HasField("timeout") else default.timeout_seconds,
         kill_grace_seconds=seconds_of(spec.kill_grace) if spec.HasField("kill_grace") else default.kill_grace_seconds,
         log_limit_bytes=spec.log_limit_bytes or default.log_limit_bytes,
+        inputs=tuple(
+            JobInput(artifact_id=one.artifact_id, path=one.path, executable=one.executable) for one in spec.inputs
+        ),
+        outputs=tuple(spec.outputs),
         secrets=dict(spec.secrets),
         stdin=_STDINS.get(spec.stdin, Stdin.NULL),
         terminal_rows=spec.terminal.rows or default.terminal_rows,

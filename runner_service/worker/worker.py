@@ -17,7 +17,8 @@ from pathlib import Path
 from runner_client.channel import Tls
 from runner_service.worker.attempts import Attempts
 from runner_service.worker.executors.base import Executor, ExecutorError, ExecutorUnavailable, KillCause
-from runner_service.worker.identity import WorkerLock, next_session_id
+from runner_service.worker.files import Files
+from runner_service.worker.identity import WorkerLock, load_identity, next_session_id
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
 from runner_service.worker.machine import boot_id, machine_labels
@@ -103,6 +104,9 @@ class Worker:
             link = await stack.enter_async_context(
                 Link(self._target, times=self._times, random=self._random, tls=self._tls)
             )
+            identity = load_identity(self._directory)
+            if identity is not None and identity.holds_at(self._target):
+                link.use(identity)  # What is adopted speaks to the server at once, before the first Sync does.
             try:
                 known = await self._executor.adopt()
             except ExecutorUnavailable as error:
@@ -165,6 +169,7 @@ class Worker:
             reporter=reporter,
             link=link,
             monotonic=self._monotonic,
+            files=Files(link),
         )
         return orders
 

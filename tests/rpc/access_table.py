@@ -43,7 +43,7 @@ SecretService
 """
 _CLOSED = """
 DispatchService
-  worker: Sync ReportAttempts AppendLogs AppendLogsOnce StreamInputs SealLogs
+  worker: Sync ReportAttempts AppendLogs AppendLogsOnce StreamInputs FetchInput UploadOutput SealLogs
 """
 
 

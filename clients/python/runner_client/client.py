@@ -16,7 +16,7 @@ from runner_client.requests import duration_of, new_request_id, run_command
 if TYPE_CHECKING:
     from runner.v1.command_pb2 import Command
     from runner.v1.command_service_pb2_grpc import CommandServiceAsyncStub
-    from runner.v1.job_pb2 import Attempt, Job, JobEvent, JobSpec
+    from runner.v1.job_pb2 import Attempt, Job, JobEvent, JobInput, JobSpec
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
@@ -75,6 +75,8 @@ class AsyncClient:
         tags: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
+        inputs: Iterable[JobInput] = (),
+        outputs: Iterable[str] = (),
         request_id: str | None = None,
         interactive: bool = False,
         terminal: tuple[int, int] | None = None,
@@ -97,6 +99,8 @@ class AsyncClient:
             tags=tags,
             required_labels=required_labels,
             secrets=secrets,
+            inputs=inputs,
+            outputs=outputs,
             request_id=request_id,
             wait=duration_of(wait) if wait else None,
         )
@@ -114,6 +118,8 @@ class AsyncClient:
         tags: Mapping[str, str] | None = None,
         required_labels: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
+        inputs: Iterable[JobInput] = (),
+        outputs: Iterable[str] = (),
         request_id: str | None = None,
     ) -> ExecSession:
         """Runs a command with its standard input connected, or attaches to the one that ``request_id`` made before.
@@ -134,6 +140,8 @@ class AsyncClient:
             tags=tags,
             required_labels=required_labels,
             secrets=secrets,
+            inputs=inputs,
+            outputs=outputs,
             request_id=request_id,
         )
         return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(start=start))

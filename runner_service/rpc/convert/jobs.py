@@ -13,6 +13,7 @@ from runner_service.domain.jobs import (
     AttemptState,
     Job,
     JobEvent,
+    JobInput,
     JobKind,
     JobSpec,
     JobState,
@@ -85,6 +86,11 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
             wait=times.duration(value.loss_wait_seconds),
             idempotent=value.idempotent,
         ),
+        inputs=[
+            job_pb2.JobInput(artifact_id=one.artifact_id, path=one.path, executable=one.executable)
+            for one in value.inputs
+        ],
+        outputs=value.outputs,
         secrets=value.secrets,
         stdin=STDINS[value.stdin],
         terminal=(
@@ -123,6 +129,12 @@ def _step(step: Step) -> job_pb2.Step:
     return job_pb2.Step(name=step.name, script=step.script)
 
 
+def inputs(values: Sequence[job_pb2.JobInput]) -> tuple[JobInput, ...]:
+    return tuple(
+        JobInput(artifact_id=value.artifact_id, path=value.path, executable=value.executable) for value in values
+    )
+
+
 def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
     """What a CreateJob asks for. Raises `InvalidArgument`."""
     asked = request.spec
@@ -150,6 +162,8 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         loss_wait_seconds=(
             times.check_not_negative("spec.loss.wait", asked.loss.wait) if asked.loss.HasField("wait") else None
         ),
+        inputs=inputs(asked.inputs),
+        outputs=tuple(asked.outputs),
         secrets=dict(asked.secrets),
         stdin=STDINS_BACK.get(asked.stdin, Stdin.NULL),
         terminal_rows=asked.terminal.rows or 24,

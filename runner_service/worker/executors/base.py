@@ -76,6 +76,8 @@ class KnownAttempt:
     """The place behind the input that it has; None when it takes none."""
     input_written: int = 0
     """The place behind what its processes were given."""
+    outputs: Sequence[str] = ()
+    """As its ``spec.outputs`` had them."""
     outcome: Outcome | None = None
     """When ENDED."""
     seal: LogSeal | None = None
@@ -145,6 +147,17 @@ class Executor(Protocol):
         Raises:
             ExecutorUnavailable: It can be neither reached nor started.
         """
+
+    async def prepare(self, attempt_id: str) -> str:
+        """Makes an empty directory, which becomes the attempt's own when it is started after that. Again, it is
+        emptied. It is forgotten with the attempt, also with one that is never started.
+
+        Raises:
+            OSError: There is no room.
+        """
+
+    def directory(self, attempt_id: str) -> str:
+        """Where the own directory of an attempt is, from its start until it is forgotten; empty when there is none."""
 
     async def start(
         self,

@@ -21,6 +21,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shlex
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -91,6 +93,7 @@ class FakeMachine:
         self.worker: FakeExecutor | None = None
         self.deadline: Monotonic | None = None
         self.spool_id = new_id()
+        self.directories: dict[str, str] = {}
 
     def release(self, attempt_id: str) -> None:
         """Lets an attempt go on behind its ``hold``."""
@@ -216,6 +219,7 @@ class FakeExecutor:
 
     def __init__(self, directory: str = "", *, machine: FakeMachine | None = None) -> None:
         self.machine = machine or FakeMachine()
+        self._directory = directory
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def put(self, event: Event | None) -> None:
@@ -244,6 +248,13 @@ class FakeExecutor:
             )
             for attempt_id, attempt in self.machine.attempts.items()
         ]
+
+    async def prepare(self, attempt_id: str) -> str:
+        self.machine.directories[attempt_id] = directory = tempfile.mkdtemp(dir=self._directory or None)
+        return directory
+
+    def directory(self, attempt_id: str) -> str:
+        return self.machine.directories.get(attempt_id, "")
 
     async def start(
         self,
@@ -319,6 +330,8 @@ class FakeExecutor:
 
     async def forget(self, attempt_id: str) -> None:
         attempt = self._connected().attempts.get(attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            shutil.rmtree(self.machine.directories.pop(attempt_id, ""), ignore_errors=True)
         if attempt is not None and attempt.outcome is not None:
             del self.machine.attempts[attempt_id]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -53,6 +54,8 @@ class NativeExecutor:
         """Accepted or adopted, and not forgotten."""
         self._over: set[str] = set()
         """Of them, those whose end was told, by an event or by `adopt`."""
+        self._prepared: set[str] = set()
+        """Of whom there is, or was, a directory before the start."""
         self._journals: dict[str, int] = {}
         self._spool_id = ""
         self._watch: asyncio.Task[None] | None = None
@@ -67,6 +70,8 @@ class NativeExecutor:
     async def adopt(self) -> Sequence[KnownAttempt]:
         if self._watch is None:
             known = await self._connect()
+            # What an earlier worker had prepared and never started.
+            await asyncio.to_thread(shutil.rmtree, self._layout.inputs, ignore_errors=True)
             self._watch = asyncio.create_task(self._keep_connected(), name="supervisor-watch")
         else:
             known = await (await self._connected()).hello()
@@ -74,6 +79,21 @@ class NativeExecutor:
         self._known.update(one.attempt_id for one in known)
         self._over.update(one.attempt_id for one in known if one.state == wire.ENDED)
         return [_known_attempt(one) for one in known]
+
+    async def prepare(self, attempt_id: str) -> str:
+        path = self._layout.staging(attempt_id)
+
+        def make() -> None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.makedirs(path, 0o700)  # noqa: PTH103
+
+        await asyncio.to_thread(make)
+        self._prepared.add(attempt_id)
+        return path
+
+    def directory(self, attempt_id: str) -> str:
+        path = self._layout.working_directory(attempt_id)
+        return path if os.path.isdir(path) else ""  # noqa: PTH112
 
     async def start(
         self,
@@ -87,7 +107,7 @@ class NativeExecutor:
         supervisor = await self._connected()
         self._known.add(attempt_id)
         try:
-            await supervisor.start(attempt_id, fence, plan(spec, environment, secrets))
+            await supervisor.start(attempt_id, fence, plan(spec, environment, secrets, staged=self._staged(attempt_id)))
         except SupervisorGone:
             raise ExecutorUnavailable("the supervisor died") from None
         except SupervisorRefused as error:
@@ -134,6 +154,9 @@ class NativeExecutor:
             return
         self._known.discard(attempt_id)
         self._over.discard(attempt_id)
+        if attempt_id in self._prepared:
+            self._prepared.discard(attempt_id)
+            await asyncio.to_thread(shutil.rmtree, self._layout.staging(attempt_id), ignore_errors=True)
         fd = self._journals.pop(attempt_id, -1)
         if fd >= 0:
             os.close(fd)
@@ -170,6 +193,9 @@ class NativeExecutor:
         if self._client is None:
             raise ExecutorUnavailable("adopt comes first and close last, and a newer worker takes all")
         return self._client
+
+    def _staged(self, attempt_id: str) -> str:
+        return self._layout.staging(attempt_id) if attempt_id in self._prepared else ""
 
     async def _ask(self, request: Callable[[Client], Awaitable[None]]) -> None:
         """For requests that have no point any more when the supervisor dies meanwhile: its attempts are over then."""
@@ -263,12 +289,14 @@ class NativeExecutor:
         return fd
 
 
-def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str]) -> Plan:
+def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str) -> Plan:
     """What the supervisor is to do for a job."""
     return Plan(
         steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
         environment={**environment, **secrets},
         secrets=list(secrets.values()),
+        staged=staged,
+        outputs=list(spec.outputs),
         working_directory=spec.working_directory,
         timeout_seconds=spec.timeout_seconds,
         kill_grace_seconds=spec.kill_grace_seconds,
@@ -293,6 +321,7 @@ def _known_attempt(known: Known) -> KnownAttempt:
         log_base_sequence=known.base_sequence,
         input_received=None if known.input_received < 0 else known.input_received,
         input_written=known.input_written,
+        outputs=known.outputs,
         outcome=None if known.outcome is None else client.outcome(known.outcome),
         seal=None if known.seal is None else client.seal(known.seal),
     )

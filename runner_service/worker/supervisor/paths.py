@@ -9,6 +9,7 @@
     DIR/index                    what it knows of its attempts, see `index`
     DIR/spool/ATTEMPT.journal    the log of one: frames of `domain.logs`; there from the first output on
     DIR/work/ATTEMPT/            working directory of an attempt that names none
+    DIR/inputs/ATTEMPT/          what its working directory begins with, from its worker, before it starts
     DIR/trash/                   what is being deleted
 """
 
@@ -66,7 +67,7 @@ def valid_attempt_id(attempt_id: str) -> bool:
 class Layout:
     """The paths under one directory."""
 
-    __slots__ = ("cgroup_note", "directory", "index", "lock", "log", "spool", "trash", "work")
+    __slots__ = ("cgroup_note", "directory", "index", "inputs", "lock", "log", "spool", "trash", "work")
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)  # noqa: PTH100
@@ -76,11 +77,18 @@ class Layout:
         self.log = f"{self.directory}/supervisor.log"
         self.spool = f"{self.directory}/spool"
         self.work = f"{self.directory}/work"
+        self.inputs = f"{self.directory}/inputs"
         self.trash = f"{self.directory}/trash"
 
     def make(self) -> None:
-        for path in (self.directory, self.spool, self.work, self.trash):
+        for path in (self.directory, self.spool, self.work, self.inputs, self.trash):
             private_directory(path)
+
+    def staging(self, attempt_id: str) -> str:
+        return f"{self.inputs}/{attempt_id}"
+
+    def working_directory(self, attempt_id: str) -> str:
+        return f"{self.work}/{attempt_id}"
 
     def journal(self, attempt_id: str) -> str:
         return f"{self.spool}/{attempt_id}.journal"

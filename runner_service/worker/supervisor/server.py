@@ -161,7 +161,7 @@ class Supervisor:
         if self._stopping:
             raise Refusal(wire.STOPPING, "the supervisor is stopping")
         try:
-            directory = plan.working_directory or self._spools.working_directory(attempt_id)
+            directory = plan.working_directory or self._spools.working_directory(attempt_id, plan.staged)
             journal = self._spools.create(attempt_id, fence, plan.log_limit_bytes)
         except OSError as error:
             self._start_failed(attempt_id, fence, error)
@@ -304,6 +304,7 @@ class Supervisor:
             attempt.attempt_id, attempt.fence, attempt.state, attempt.journal.size, attempt.started_us, attempt.pid,
             attempt.outcome, attempt.seal if attempt.outcome is not None else None,
             attempt.journal.base.offset, attempt.journal.base.records, attempt.input_received, attempt.input_written,
+            attempt.plan.outputs,
         )  # fmt: skip
 
 

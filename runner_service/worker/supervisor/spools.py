@@ -38,9 +38,9 @@ class Spools:
         self._index.start(attempt_id, fence)
         return Journal(self._layout.journal(attempt_id), log_limit)
 
-    def working_directory(self, attempt_id: str) -> str:
-        """A fresh one."""
-        return self._work.take(attempt_id)
+    def working_directory(self, attempt_id: str, staged: str) -> str:
+        """A fresh one, or the one that was staged for it."""
+        return self._work.take(attempt_id, staged)
 
     def base(self, attempt_id: str, base: Base) -> None:
         """Remembers that the journal below ``base`` may be gone."""

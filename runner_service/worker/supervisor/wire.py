@@ -73,6 +73,10 @@ class Plan(NamedTuple):
     """NULL, PIPE or PTY."""
     secrets: list[str] = []  # noqa: RUF012  Of a NamedTuple, and never changed.
     """What must not stand in the journal; the environment has them too."""
+    staged: str = ""
+    """A directory that becomes its working directory. Empty: a fresh one."""
+    outputs: list[str] = []  # noqa: RUF012
+    """For the worker, which may be another one when it ends."""
     terminal: tuple[int, int] = (24, 80)
     """Rows and columns that the terminal of a PTY begins with."""
     idle_seconds: float = 0.0
@@ -104,6 +108,8 @@ class Known(NamedTuple):
     """The place behind the input that it has; -1 when it takes none."""
     input_written: int = 0
     """The place behind what the processes were given."""
+    outputs: list[str] = []  # noqa: RUF012
+    """As the plan had them."""
 
 
 class WireError(Exception):

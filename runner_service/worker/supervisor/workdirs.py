@@ -23,10 +23,12 @@ class WorkDirectories:
         self._spare: list[str] = []
         self._count = 0
 
-    def take(self, attempt_id: str) -> str:
-        """An empty directory for an attempt."""
-        path = f"{self._layout.work}/{attempt_id}"
-        if self._spare:
+    def take(self, attempt_id: str, staged: str = "") -> str:
+        """A directory for an attempt: an empty one, or the one that was staged for it."""
+        path = self._layout.working_directory(attempt_id)
+        if staged:
+            os.rename(staged, path)  # noqa: PTH104
+        elif self._spare:
             os.rename(self._spare.pop(), path)  # noqa: PTH104
         else:
             os.mkdir(path, 0o700)  # noqa: PTH102

@@ -54,27 +54,16 @@ async def _copy(session: Session, source: str, target: str) -> int:
 
 
 async def _upload(session: Session, path: Path, name: str) -> int:
+    from runner_client.cli.files import upload
     from runner_client.cli.output import as_json, print_json, print_line
 
-    try:
-        with path.open("rb") as file:
-            request_id = _request_id(path, name)
-            async with session.client() as client:
-                artifact = await client.artifacts.upload(file, name or path.name, request_id=request_id)
-    except OSError as error:
-        raise CommandLineError(f"cannot read {path}: {error.strerror}") from None
+    async with session.client() as client:
+        artifact = await upload(client, path, name)
     if session.json:
         print_json(as_json(artifact))
     else:
         print_line(artifact.artifact_id)
     return 0
-
-
-def _request_id(path: Path, name: str) -> str:
-    """The same for the same file: a second copy of it goes on with its upload, also from another process."""
-    stamp = path.stat()
-    key = f"{path.resolve()} {stamp.st_size} {stamp.st_mtime_ns} {name}"
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 async def _download_of_job(client: AsyncClient, text: str, name: str, target: str) -> int:

@@ -30,6 +30,14 @@ from runner_client.cli.values import Duration, pairs, secret_pairs
     metavar="VAR[=NAME]",
     help="Set a variable to a secret of the server, repeatable.",
 )
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FILE[:PATH]",
+    help="Have it find this file of ours, or an artifact:ID, in its directory, repeatable.",
+)
+@click.option("--output", "outputs", multiple=True, metavar="PATTERN", help="Keep what it leaves so named, repeatable.")
 @click.option("-i", "--interactive", is_flag=True, help="Pass our standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal, and show that in ours. Mostly as -it.")
 @click.option("--id", "name", default="", metavar="NAME", help="To attach by; again with the same: attach to it.")
@@ -46,6 +54,8 @@ def command_line(
     tag: dict[str, str],
     priority: int,
     secret: dict[str, str],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
     interactive: bool,
     tty: bool,
     name: str,
@@ -73,6 +83,8 @@ def command_line(
             priority=priority,
             request_id=name or None,
             secrets=secret,
+            inputs=inputs,
+            outputs=outputs,
             interactive=interactive,
             tty=tty,
             detach=detach,
@@ -84,6 +96,7 @@ def command_line(
 async def _execute(
     session: Session, argv: tuple[str, ...], *, interactive: bool, tty: bool, detach: bool, **options: Any
 ) -> int:
+    from runner_client.cli.files import uploaded
     from runner_client.cli.following import Interrupts, follow_to_end, output_for
     from runner_client.cli.output import as_json, print_json, print_line
 
@@ -101,6 +114,7 @@ async def _execute(
     if interactive or tty:
         options |= {"interactive": True, "terminal": terminal}
     async with session.client() as client:
+        options["inputs"] = await uploaded(client, options["inputs"])
         with Interrupts(client) as interrupts:
             job = await client.run(argv, **options)
             interrupts.found(job.job_id)
@@ -117,10 +131,12 @@ async def _execute(
 async def _interact(
     session: Session, argv: tuple[str, ...], *, terminal: tuple[int, int] | None, keyboard: bool, **options: Any
 ) -> int:
+    from runner_client.cli.files import uploaded
     from runner_client.cli.following import Interrupts
     from runner_client.cli.interactive import Interaction
 
     async with session.client() as client:
+        options["inputs"] = await uploaded(client, options["inputs"])
         connection = client.exec(argv, terminal=terminal, **options)
         interaction = Interaction(
             client, connection, terminal=terminal is not None, keyboard=keyboard, as_json=session.json

@@ -8,6 +8,8 @@
         run: make test          # text for /bin/sh -c
       - argv: [./report, --all] # run without a shell
     environment: {CI: "1"}
+    inputs: [{artifact: 01a2…, path: data/in.csv}]   # files in its directory, from `runner cp`
+    outputs: [report.html, "logs/**"]                # files in it that are kept
     secrets: {TOKEN: deploy-token}   # a variable, and the secret of the server that it gets
     working_directory: /srv/build
     timeout: 30m
@@ -29,7 +31,7 @@ from typing import Any, TypeVar
 import yaml
 from google.protobuf.duration_pb2 import Duration
 
-from runner.v1.job_pb2 import Argv, JobSpec, Limits, RetryPolicy, RetryRule, Step
+from runner.v1.job_pb2 import Argv, JobInput, JobSpec, Limits, RetryPolicy, RetryRule, Step
 from runner.v1.outcome_pb2 import Outcome
 from runner_client.cli.values import parse_duration
 
@@ -93,6 +95,8 @@ def parse_job_file(text: str) -> JobFile:
     readers: dict[str, Callable[[Any], None]] = {
         "steps": lambda value: job.spec.steps.extend(_step(item) for item in _list(value)),
         "environment": lambda value: job.spec.environment.update(_words(value)),
+        "inputs": lambda value: job.spec.inputs.extend(_input(item) for item in _list(value)),
+        "outputs": lambda value: job.spec.outputs.extend(_word(item) for item in _list(value)),
         "secrets": lambda value: job.spec.secrets.update(_words(value)),
         "working_directory": lambda value: setattr(job.spec, "working_directory", _word(value)),
         "timeout": lambda value: job.spec.timeout.CopyFrom(_duration(value)),
@@ -165,6 +169,26 @@ def _step(item: Any) -> Step:
         line = min(item.lines.values(), default=None) if isinstance(item, _Mapping) else None
         raise JobFileError("a step has either `run` or `argv`", line=line)
     return step
+
+
+def _input(item: Any) -> JobInput:
+    if not isinstance(item, dict):
+        raise ValueError("an input is a mapping with `artifact` and `path`")
+    found = JobInput()
+    readers: dict[str, Callable[[Any], None]] = {
+        "artifact": lambda value: setattr(found, "artifact_id", _word(value)),
+        "path": lambda value: setattr(found, "path", _word(value)),
+        "executable": lambda value: setattr(found, "executable", _flag(value)),
+    }
+    _read(item, readers)
+    return found
+
+
+def _flag(value: Any) -> bool:
+    word = _word(value).lower()
+    if word not in ("true", "false", "yes", "no"):
+        raise ValueError("write true or false")
+    return word in ("true", "yes")
 
 
 def _retry(value: Any) -> RetryPolicy:
