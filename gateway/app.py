@@ -20,6 +20,7 @@ from gateway.forwarded import Proxies
 from gateway.http_reply import HttpReply
 from gateway.observing import Watch, observed
 from gateway.openapi import document
+from gateway.openapi.pages import page
 from gateway.options import GatewayOptions
 from gateway.site import Site
 from gateway.streams import Send
@@ -64,6 +65,8 @@ class Gateway:
         self._proxies = Proxies(settings.trusted_proxies)
         if settings.openapi_path is not None:
             self._site.documents[settings.openapi_path] = functools.cache(self._openapi_reply)
+            if settings.docs_path is not None:
+                self._site.documents.update(page(settings.docs_path, settings.openapi_path))
         self._site.documents.update(settings.documents)
 
     def openapi(self) -> dict[str, Any]:

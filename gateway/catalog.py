@@ -84,6 +84,6 @@ class Catalog:
             if endpoint.http_method != "GET":
                 raise ValueError("a WebSocket begins with a GET")
             self.websocket_routes.add("GET", entry)
-        if list(rules.stream_modes) != [options.STREAM_MODE_WEBSOCKET]:
+        if not endpoint.websocket_only:
             self.routes.add(endpoint.http_method, entry)
         self.endpoints.append(endpoint)

@@ -48,6 +48,8 @@ class Endpoint:
     client_streaming: bool
     simple: bool
     """Without a body, the request is at hand at once."""
+    websocket_only: bool
+    """Plain requests are answered 426."""
     takes_forms: bool
     """multipart/form-data."""
     query_metadata: tuple[options.QueryMetadata, ...]
@@ -106,6 +108,7 @@ def make_endpoint(
         route=f"{binding.http_method} {binding.path}",
         client_streaming=method.client_streaming,
         simple=not method.client_streaming and not rules.HasField("multipart"),
+        websocket_only=list(rules.stream_modes) == [options.STREAM_MODE_WEBSOCKET],
         takes_forms=rules.HasField("multipart"),
         query_metadata=tuple(rules.query_metadata),
         plain_status=0

@@ -57,6 +57,8 @@ class GatewayOptions:
     """Media type of those errors."""
     openapi_path: str | None = "/openapi.json"
     """Where the OpenAPI document is served; None: nowhere."""
+    docs_path: str | None = "/docs"
+    """Where a page shows that document; None: nowhere."""
     rpc_routes: bool = False
     """Also serve every unary RPC of the captured services at ``POST /package.Service/Method``."""
     cors_origins: tuple[str, ...] = ()

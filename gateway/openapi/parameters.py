@@ -45,7 +45,7 @@ def parameters(endpoint: Endpoint, names: list[str], schemas: Schemas) -> list[d
     """All parameters of an operation; ``names`` are those of its path."""
     listed = [*_path(endpoint, names, schemas), *_supplied(endpoint, schemas)]
     seen = {(each["in"], each["name"]) for each in listed}
-    for each in _query(endpoint, schemas):
+    for each in [*query_fields(endpoint, schemas), *_stand_ins(endpoint)]:
         if ("query", each["name"]) not in seen:
             seen.add(("query", each["name"]))
             listed.append(each)
@@ -80,9 +80,16 @@ def _supplied(endpoint: Endpoint, schemas: Schemas) -> Iterator[dict[str, Any]]:
             yield {"name": rules.from_header or rules.from_cookie, "in": place, **_described(made)}
 
 
-def _query(endpoint: Endpoint, schemas: Schemas) -> Iterator[dict[str, Any]]:
+def _stand_ins(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    for each in endpoint.query_metadata:
+        comment = f"Stands for the header {each.metadata}, for clients that can't set one."
+        yield {"name": each.query, "in": "query", "schema": {"type": "string"}, "description": comment}
+
+
+def query_fields(endpoint: Endpoint, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    """The fields of a request that a query (or a form) may fill."""
     body = endpoint.binder.body_fields
-    if body == ():
+    if body == () and not endpoint.websocket_only:
         return
     taken = {variable.path for variable in endpoint.template.variables}
     if body:
