@@ -17,6 +17,18 @@ class AnnotationError(ValueError):
     """An RPC whose annotations can't be served; the text names the RPC and the reason."""
 
 
+def rpc_rules(method: MethodDescriptor) -> options.MethodRules:
+    """What of an RPC's rules holds for its RPC route: who may call it and how it fails, not how HTTP dresses it."""
+    said = method_rules(method)
+    return options.MethodRules(
+        access=said.access,
+        role=said.role,
+        rate_class=said.rate_class,
+        errors=said.errors,
+        max_body_bytes=said.max_body_bytes,
+    )
+
+
 class Binding(NamedTuple):
     """One way to reach an RPC over HTTP."""
 
@@ -24,6 +36,7 @@ class Binding(NamedTuple):
     path: str
     body: str
     response_body: str
+    is_rpc_route: bool = False
 
 
 def method_rules(method: MethodDescriptor) -> options.MethodRules:
@@ -42,7 +55,7 @@ def bindings(method: MethodDescriptor, *, rpc_route: bool) -> Iterator[Binding]:
                 raise AnnotationError(f"{method.full_name}: additional_bindings inside additional_bindings")
             yield _binding(additional)
     if rpc_route and not method.client_streaming and not method.server_streaming:
-        yield Binding("POST", f"/{method.containing_service.full_name}/{method.name}", "*", "")
+        yield Binding("POST", f"/{method.containing_service.full_name}/{method.name}", "*", "", is_rpc_route=True)
 
 
 def _binding(rule: http_pb2.HttpRule) -> Binding:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from gateway.annotations import Binding, method_rules
+from gateway.annotations import Binding, method_rules, rpc_rules
 from gateway.binding import Binder
 from gateway.envelope import ErrorRule
 from gateway.fields import resolve_path
@@ -64,7 +64,7 @@ def make_endpoint(
 
     ``also_known`` are query parameters that need not be fields.
     """
-    rules = method_rules(method)
+    rules = rpc_rules(method) if binding.is_rpc_route else method_rules(method)
     template = parse_template(binding.path)
     output, response_body = method.output_type, binding.response_body
     fields = resolve_path(output, tuple(response_body.split("."))) if response_body else ()
