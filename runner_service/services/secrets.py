@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.secrets import Secret, check_name, check_value
 from runner_service.ports.store import SecretStore
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,14 @@ class Secrets:
     def __init__(self, *, store: SecretStore, key: bytes) -> None:
         """``key``: of `KEY_BYTES`. Whoever has it and the database has the values."""
         self._store = store
-        self._cipher = AESGCM(key)
+        self._key = key
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        # Here, because it costs 9 MB and a tenth of a second, and many a server keeps no secrets.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self._key)
 
     async def set(self, name: str, value: bytes, *, by: str = "") -> Secret:
         """Stores a value. Raises `InvalidArgument` for a name or value that cannot be."""
@@ -57,6 +66,8 @@ class Secrets:
 
     async def reveal(self, names: Collection[str]) -> Mapping[str, bytes]:
         """The values of those that are there and can be read."""
+        from cryptography.exceptions import InvalidTag
+
         values = {}
         for name, sealed in (await self._store.get(names)).items():
             try:
