@@ -126,6 +126,13 @@ class Link:
             request, metadata=self._metadata, timeout=self._times.call_timeout, wait_for_ready=True
         )
 
+    async def ask_for_log(self, attempt_id: str, fence: int) -> dispatch.AppendLogsOnceResponse:
+        """How the log of an attempt stands; appends nothing. Raises AioRpcError."""
+        request = dispatch.AppendLogsOnceRequest(runner_id=self.runner_id, attempt_id=attempt_id, fence=fence)
+        return await self._dispatch.AppendLogsOnce(
+            request, metadata=self._metadata, timeout=self._times.call_timeout, wait_for_ready=True
+        )
+
     def append_logs(self) -> AppendCall:
         """Opens a log stream, as soon as there is a connection."""
         return self._dispatch.AppendLogs(metadata=self._metadata, wait_for_ready=True)

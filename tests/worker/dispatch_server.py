@@ -99,6 +99,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         """Streams are cut after so many batches, one entry per stream; the last is committed, not acknowledged."""
         self.cut_with = (code_pb2.UNAVAILABLE, "CUT")
         """How they are cut."""
+        self.stale_with = (code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+        """How a stream of a stale attempt is refused."""
         self.append_gate: asyncio.Event | None = None
         self.misses: dict[str, int] = {}
         """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
@@ -331,7 +333,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
                 await self._authenticate(context, request.runner_id)
                 attempt = self.attempts.get(request.attempt_id)
                 if attempt is None or attempt.fence != request.fence or attempt.runner_id != request.runner_id:
-                    await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+                    await fail(context, *self.stale_with)
                     return
                 attempt.streams += 1
             if attempt.state == "FINISHED":
@@ -347,6 +349,14 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             yield pb.AppendLogsResponse(
                 next_sequence=len(attempt.records), followed=attempt.attempt_id in self.followed
             )
+
+    async def AppendLogsOnce(self, request: pb.AppendLogsOnceRequest, context: Context) -> pb.AppendLogsOnceResponse:
+        await self._authenticate(context, request.runner_id)
+        attempt = self.attempts.get(request.attempt_id)
+        if attempt is None or attempt.fence != request.fence or attempt.state == "FINISHED":
+            await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
+        attempt.append(list(request.records))
+        return pb.AppendLogsOnceResponse(next_sequence=len(attempt.records))
 
     async def StreamInputs(  # type: ignore[override]
         self, requests: AsyncIterator[pb.StreamInputsRequest], context: Context

@@ -1,0 +1,90 @@
+"""Two servers on one PostgreSQL, each with a runner of its own: one service, whichever of them one asks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from e2e_following import STDOUT, Followed, by_grpc
+from e2e_jobs import script, wait_for
+from e2e_server import ServerProcess
+from e2e_until import until
+
+from runner.v1.job_pb2 import Job
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "store"))
+
+from store_postgres import NoPostgres, postgres
+
+JOBS = 40
+
+pytestmark = pytest.mark.slow  # two servers, and a PostgreSQL of their own
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(postgres())
+        except NoPostgres as error:
+            pytest.skip(str(error))
+        made = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            server = ServerProcess(tmp_path / name)
+            server.settings["store"] = {"url": database.url("postgres")}
+            stack.callback(server.close)
+            made.append(server)
+        for server in made:
+            server.start()
+        yield made
+
+
+async def test_every_job_runs_once_and_is_seen_by_both(servers: list[ServerProcess], tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    first, second = servers
+    async with first.client() as a, second.client() as b:
+
+        async def one(number: int) -> Job:
+            here, there = (a, b) if number % 2 else (b, a)
+            job = await here.create_job(script(f"echo {number} >> {ran}; echo out-{number}; sleep 0.2"))
+            followed = await by_grpc(there, job.job_id, Followed())
+            assert followed.bytes_of(STDOUT) == f"out-{number}\n".encode()
+            assert followed.end["complete"] is True
+            return await here.wait(job.job_id)
+
+        ended = await asyncio.gather(*map(one, range(JOBS)))
+        assert {job.state for job in ended} == {Job.STATE_SUCCEEDED}
+        assert {job.attempts for job in ended} == {1}
+        assert sorted(map(int, ran.read_text().split())) == list(range(JOBS))
+        assert len({job.runner_id for job in ended}) == 2, "both runners had work to do"
+        for client in (a, b):
+            assert len([job async for job in client.list_jobs()]) == JOBS
+
+
+async def test_a_server_that_is_killed_costs_no_job(servers: list[ServerProcess], tmp_path: Path) -> None:
+    ran, gate = tmp_path / "ran", tmp_path / "gate"
+    first, second = servers
+    async with first.client() as a, second.client() as b:
+        text = "echo {0} >> {1}; {2}; echo out-{0}"
+        made = [await a.create_job(script(text.format(number, ran, wait_for(gate)))) for number in range(16)]
+        # All slots of both are taken.
+        await until(lambda: ran.exists() and len(ran.read_text().split()) == 16, what="the start of all jobs")
+        first.kill()
+        gate.touch()
+        mine = [(await b.get_job(job.job_id)).runner_id for job in made]
+        assert len(set(mine)) == 2
+        # The other one goes on alone: with its own jobs, with new ones, and with a cancel of what it does not run.
+        assert (await b.run(["true"], wait=20)).state == Job.STATE_SUCCEEDED
+        first.start()
+        for number, job in enumerate(made):
+            followed = await by_grpc(b, job.job_id, Followed())
+            assert followed.bytes_of(STDOUT) == f"out-{number}\n".encode()
+            assert followed.end["complete"] is True
+        ended = [await b.wait(job.job_id) for job in made]
+        assert {(job.state, job.attempts) for job in ended} == {(Job.STATE_SUCCEEDED, 1)}
+        assert sorted(map(int, ran.read_text().split())) == list(range(16))
