@@ -157,6 +157,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             blobs=blobs,
             jobs=jobs,
             reader=reader,
+            artifacts=artifacts,
             signals=signals,
             tails=tails,
             clock=clock,

@@ -11,6 +11,7 @@ from runner_service.ports.blobs import Blobs
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals
 from runner_service.ports.store import LabAgentStore, LabRecordStore, QueueStore, RunnerStore
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogReader, LogTails
 from runner_service.services.queues import LabAgents, LabRecords, LabTimes, OwnAttempts, Queues
@@ -64,6 +65,7 @@ def make_lab(
     blobs: Blobs,
     jobs: Jobs,
     reader: LogReader,
+    artifacts: Artifacts,
     signals: Signals,
     tails: LogTails,
     clock: Clock,
@@ -90,6 +92,7 @@ def make_lab(
         queues=store.queues,
         blobs=blobs,
         ours=OwnAttempts(reader),
+        artifacts=artifacts,
         signals=signals,
         tails=tails,
         clock=clock,

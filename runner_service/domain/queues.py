@@ -115,6 +115,11 @@ class QueueJob:
         return word_of(self.job.state, self.job.cancel is not None, self.phase)
 
     @property
+    def attachments_id(self) -> str:
+        """The artifact that its attached files are, or will be; empty: it has none."""
+        return next((one.artifact_id for one in self.job.spec.inputs if one.path == ATTACHMENTS_PATH), "")
+
+    @property
     def ended(self) -> bool:
         """Nothing that an agent says changes its state any more."""
         return self.word in ENDING_WORDS
@@ -217,11 +222,16 @@ class Fragment:
     data: str
 
 
+ATTACHMENTS_PATH = "attachments.tar.gz"
+"""Where a job's attached files stand in its directory, as they were uploaded: the job's first input."""
+OUTPUTS = "artifacts"
+"""The directory that is kept of what a job leaves."""
+
+
 class FileKind(StrEnum):
     """Which archive of a job."""
 
     ARTIFACT = "artifact"
-    ATTACHMENTS = "attachments"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ class NewUpload:
     offset: int = 0
     """Where the data that comes begins."""
     by: str = ""
+    artifact_id: str = ""
+    """Made before the upload, for who has to name it first; empty: a new one."""
 
 
 class Artifacts:
@@ -71,7 +73,10 @@ class Artifacts:
             ArtifactCorrupt: It is not what was announced; what came is deleted.
             StorageFull: There is no room; what came is kept for when there is.
         """
-        return await self._upload(upload, data, Artifact(artifact_id=new_id(), name=upload.name, created_by=upload.by))
+        artifact_id = upload.artifact_id or new_id()
+        return await self._upload(
+            upload, data, Artifact(artifact_id=artifact_id, name=upload.name, created_by=upload.by)
+        )
 
     async def upload_output(
         self, attempt_id: str, fence: int, upload: NewUpload, data: AsyncIterator[bytes]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,29 @@ async def test_our_runner_takes_jobs_of_its_queue_and_shows_phases_codes_and_out
     assert first.startswith("set up ") and first.endswith("reserved for 1800\n")
     assert (await lab.http.get(f"/v1/result/{job_id}/output")).status_code == 204
     assert (await client.get_job(job_id)).state == Job.STATE_SUCCEEDED
+
+
+async def test_our_runner_unpacks_attachments_and_keeps_what_the_job_leaves(lab: Lab, tmp_path: Path) -> None:
+    script = "mkdir artifacts artifacts/sub; cat attachments/test/input > artifacts/sub/output; exit 3"
+    job_id = await lab.submit(test_data={"test_cmds": script, "attachments": [{"agent": "input"}]})
+    data = b"\x00\xff" * 50_000
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("test/input")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    files = {"file": ("file", packed.getvalue())}
+    assert (await lab.http.post(f"/v1/job/{job_id}/attachments", files=files)).text == "OK"
+    result = await lab.when(job_id, "complete")
+    assert (result["setup_status"], result["test_status"]) == (0, 3)
+    reply = await lab.http.get(f"/v1/result/{job_id}/artifact")
+    with tarfile.open(fileobj=io.BytesIO(reply.content), mode="r:gz") as tar:
+        (name,) = tar.getnames()
+        member = tar.extractfile(name)
+        assert name == "artifacts/sub/output" and member is not None and member.read() == data
+    bare = await lab.submit(test_data={"test_cmds": "true"})
+    await lab.when(bare, "complete")
+    assert (await lab.http.get(f"/v1/result/{bare}/artifact")).status_code == 204
 
 
 async def test_a_phase_that_fails_is_the_last_and_its_code_is_told(lab: Lab) -> None:

@@ -17,6 +17,7 @@ from runner_service.domain.jobs import JobState
 from runner_service.domain.queues import FileKind, OutputKind, PopRequest
 from runner_service.lab import Lab, make_lab
 from runner_service.ports.blobs import BlobNotFound
+from runner_service.services.artifacts import Artifacts
 from runner_service.services.logs import LogBatch, LogEnd, LogTails
 from runner_service.services.queues import Permissions, read_definition
 
@@ -39,6 +40,14 @@ def lab(house: House, blobs: DirectoryBlobs, clock: MovingClock) -> Lab:
         blobs=blobs,
         jobs=house.jobs,
         reader=house.reader,
+        artifacts=Artifacts(
+            store=house.store.artifacts,
+            jobs=house.store.jobs,
+            blobs=blobs,
+            clock=clock,
+            max_bytes=10_000,
+            keep_seconds=86_400,
+        ),
         signals=house.store.signals,
         tails=LogTails(),
         clock=clock,
@@ -82,6 +91,24 @@ async def test_an_archive_takes_the_blob_of_the_one_before_with_it(lab: Lab, blo
     assert await lab.records.file(job_id, FileKind.ARTIFACT) == two
     with pytest.raises(BlobNotFound):
         await blobs.read(one.blob_key, 0, 1)
+
+
+async def test_attachments_that_were_cut_are_uploaded_anew(lab: Lab) -> None:
+    job_id = await push(lab, '{"job_queue": "q", "test_data": {"attachments": [{"agent": "a"}]}}')
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"old" * 10
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await lab.records.attach(await lab.queues.get(job_id), cut())
+    assert await lab.records.open_attachments(await lab.queues.get(job_id)) is None
+    with pytest.raises(UploadTooLarge):
+        await lab.records.attach(await lab.queues.get(job_id), pieces(b"x" * 101))
+    await lab.records.attach(await lab.queues.get(job_id), pieces(b"new", b"er"))
+    await lab.queues.attached(job_id)
+    content = await lab.records.open_attachments(await lab.queues.get(job_id))
+    assert content is not None and b"".join([piece async for piece in content]) == b"newer"
 
 
 async def test_a_follower_of_an_agent_s_job_hears_of_its_output_and_its_end(lab: Lab, house: House) -> None:

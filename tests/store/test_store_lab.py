@@ -130,7 +130,7 @@ async def test_an_archive_takes_the_place_of_the_one_before(store: SqlStore) -> 
     assert await store.lab_records.put_file(job_id, FileKind.ARTIFACT, one) == ""
     assert await store.lab_records.put_file(job_id, FileKind.ARTIFACT, two) == one.blob_key
     assert await store.lab_records.file(job_id, FileKind.ARTIFACT) == two
-    assert await store.lab_records.file(job_id, FileKind.ATTACHMENTS) is None
+    assert await store.lab_records.file(new_id(), FileKind.ARTIFACT) is None
 
 
 async def test_what_nobody_posts_to_any_more_goes_with_its_files(store: SqlStore, clock: MovingClock) -> None:

@@ -26,7 +26,7 @@ from runner_service.dialects.testflinger.uploads import Archive, send
 from runner_service.domain.errors import JobFinished, JobNotFound, PushNeedsCredential
 from runner_service.domain.jobs import JobState
 from runner_service.domain.json_text import members_of, object_of
-from runner_service.domain.queues import Attachments, FileKind, PopRequest, Search
+from runner_service.domain.queues import Attachments, PopRequest, Search
 from runner_service.services.queues import LabRecords, Queues, read_definition
 from runner_service.services.webhooks import Webhooks
 
@@ -146,7 +146,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
             raise UnprocessableText(f"Job {job_id} is not valid\n")
         if found.attachments is Attachments.NONE:
             raise UnprocessableText(f"Job {job_id} not awaiting attachments\n")
-        await self._records.put_file(job_id, FileKind.ATTACHMENTS, archive.content(), media_type=archive.media_type)
+        await self._records.attach(found, archive.content())
         await self._queues.attached(job_id)
         return _OK
 
@@ -156,15 +156,9 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         caller = self._callers.of(request.caller).demand(AGENT)
         job_id = text_id(request.job_id)
         await self._queues.renew(job_id, agent=caller.agent)
-        body = send(
-            self._records,
-            job_id,
-            FileKind.ATTACHMENTS,
-            context,
-            media_type="application/gzip",
-            name="attachments.tar.gz",
-        )
-        async for piece in body:
+        found = await self._queues.find(job_id)
+        content = await self._records.open_attachments(found) if found is not None else None
+        async for piece in send(content, context, media_type="application/gzip", name="attachments.tar.gz"):
             yield piece
 
     async def PostEvents(self, request: shared_pb2.JobJsonRequest, context: Any) -> httpbody_pb2.HttpBody:

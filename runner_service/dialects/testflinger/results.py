@@ -65,15 +65,8 @@ class TestflingerResultServicer(result_service_pb2_grpc.ResultServiceServicer):
 
     async def GetArtifact(self, request: shared_pb2.JobRequest, context: Any) -> AsyncIterator[httpbody_pb2.HttpBody]:
         self._callers.of(request.caller).demand(*PEOPLE)
-        body = send(
-            self._records,
-            text_id(request.job_id),
-            FileKind.ARTIFACT,
-            context,
-            media_type="application/octet-stream",
-            name="artifact.tar.gz",
-        )
-        async for piece in body:
+        content = await self._records.open_artifact(text_id(request.job_id))
+        async for piece in send(content, context, media_type="application/octet-stream", name="artifact.tar.gz"):
             yield piece
 
     async def PostOutput(self, request: pb.PostOutputRequest, context: Any) -> shared_pb2.Text:

@@ -9,8 +9,6 @@ from google.api import httpbody_pb2
 
 from runner.dialects.testflinger.v1 import shared_pb2
 from runner_service.dialects.testflinger.errors import Nothing
-from runner_service.domain.queues import FileKind
-from runner_service.services.queues import LabRecords
 
 
 class Archive:
@@ -36,18 +34,12 @@ class Archive:
 
 
 async def send(
-    records: LabRecords, job_id: str, kind: FileKind, context: Any, *, media_type: str, name: str
+    content: AsyncIterator[bytes] | None, context: Any, *, media_type: str, name: str
 ) -> AsyncIterator[httpbody_pb2.HttpBody]:
-    """An archive as it was uploaded; never compressed on the way, for its readers copy the bytes. Raises `Nothing`."""
-    file = await records.file(job_id, kind)
-    if file is None:
+    """An archive in pieces; never compressed on the way, for its readers copy the bytes. Raises `Nothing`."""
+    if content is None:
         raise Nothing()
-    await context.send_initial_metadata(
-        (
-            ("x-http-header-content-disposition", f'attachment; filename="{name}"'),
-            ("x-http-header-etag", f'"{file.sha256}"'),
-        )
-    )
+    await context.send_initial_metadata((("x-http-header-content-disposition", f'attachment; filename="{name}"'),))
     yield httpbody_pb2.HttpBody(content_type=media_type)
-    async for piece in records.read(file):
+    async for piece in content:
         yield httpbody_pb2.HttpBody(content_type=media_type, data=piece)

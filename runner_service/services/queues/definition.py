@@ -10,7 +10,7 @@ from typing import Any
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import Step
 from runner_service.domain.json_text import members_of, object_of, parse
-from runner_service.domain.queues import PHASES
+from runner_service.domain.queues import ATTACHMENTS_PATH, PHASES
 
 PhaseCommands = Mapping[str, Mapping[str, str]]
 """By queue (``*``: every other), then by phase: the script that a runner of our own runs for it."""
@@ -80,6 +80,7 @@ def read_definition(text: str) -> Submission:
     )
 
 
+_UNPACK = f"mkdir -p attachments && tar -xzf {ATTACHMENTS_PATH} -C attachments"
 MOST_ENVIRONMENT_BYTES = 100_000
 """The kernel takes 128 KiB in one variable."""
 
@@ -88,7 +89,7 @@ def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...
     """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup is
     run for every job, other phases for jobs that have data for them. The first phase that fails is the last."""
     configured = commands.get(submission.queue, commands.get("*", {}))
-    steps = []
+    steps = [Step(name="setup", script=_UNPACK)] if submission.attachments else []
     for phase in PHASES:
         script = submission.scripts.get(phase)
         if script is None and (phase in submission.data or phase == "setup"):

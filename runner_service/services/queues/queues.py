@@ -16,9 +16,11 @@ from runner_service.domain.errors import (
     Unavailable,
 )
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import Job, JobKind, JobSpec, JobState, LossPolicy
+from runner_service.domain.jobs import Job, JobInput, JobKind, JobSpec, JobState, LossPolicy
 from runner_service.domain.queues import (
+    ATTACHMENTS_PATH,
     ORIGIN,
+    OUTPUTS,
     Attachments,
     Found,
     NewQueueJob,
@@ -118,6 +120,8 @@ class Queues:
         spec = JobSpec(
             steps=steps_of(wanted, self._commands),
             environment=environment_of(wanted, job_id),
+            inputs=(JobInput(artifact_id=new_id(), path=ATTACHMENTS_PATH),) if wanted.attachments else (),
+            outputs=(OUTPUTS,),
             timeout_seconds=run,
             queue_timeout_seconds=self._times.queue,
             required_labels=requirement(wanted.queue, wanted.exclude_agents),

@@ -5,22 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from runner_service.domain.errors import JobNotFound, UploadTooLarge
+from runner_service.domain.errors import ArtifactNotFound, JobNotFound, UploadTooLarge
 from runner_service.domain.ids import new_id
 from runner_service.domain.json_text import text_of
-from runner_service.domain.queues import FileKind, Fragment, LabFile, OutputKind, QueueJob
+from runner_service.domain.queues import (
+    ATTACHMENTS_PATH,
+    Attachments,
+    FileKind,
+    Fragment,
+    LabFile,
+    OutputKind,
+    QueueJob,
+)
 from runner_service.ports.blobs import Blobs
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals, log_topic
 from runner_service.ports.store import LabRecordStore, QueueStore
+from runner_service.services.artifacts import Artifacts, NewUpload
 from runner_service.services.logs.tails import LogTails
 from runner_service.services.queues.ours import OwnAttempts, is_ours
+from runner_service.services.queues.packing import pack
 
 READ_BYTES = 16 * 1024 * 1024
 """Of output that a reader gets at one time; the rest comes when it asks on. A result shows no more."""
 CHUNK_BYTES = 256 * 1024
 """Of an archive, handed out at one time."""
 AT_ONCE = 100
+MOST_FILES = 1_000
+"""Of what a job left, in one archive."""
 
 
 class LabRecords:
@@ -33,6 +45,7 @@ class LabRecords:
         queues: QueueStore,
         blobs: Blobs,
         ours: OwnAttempts,
+        artifacts: Artifacts,
         signals: Signals,
         tails: LogTails,
         clock: Clock,
@@ -43,6 +56,7 @@ class LabRecords:
         self._queues = queues
         self._blobs = blobs
         self._ours = ours
+        self._artifacts = artifacts
         self._signals = signals
         self._tails = tails
         self._clock = clock
@@ -150,6 +164,36 @@ class LabRecords:
                 return
             yield piece
             offset += len(piece)
+
+    async def open_artifact(self, job_id: str) -> AsyncIterator[bytes] | None:
+        """The job's archive: what was uploaded, or what a runner of our own kept of it, packed; None: there is none."""
+        file = await self._store.file(job_id, FileKind.ARTIFACT)
+        if file is not None:
+            return self.read(file)
+        job = await self._job(job_id)
+        if job is None or not is_ours(job):
+            return None
+        kept = await self._artifacts.list(job_id=job_id, limit=MOST_FILES)
+        left = [one for one in kept if one.attempt_id == job.job.attempt_id]
+        return pack(self._artifacts, left) if left else None
+
+    async def attach(self, job: QueueJob, data: AsyncIterator[bytes]) -> None:
+        """Keeps the files that a job waits for. Raises `UploadTooLarge`, and what ``data`` raises: it still waits
+        then."""
+        artifact_id = job.attachments_id
+        try:
+            # Of an upload that was cut.
+            await self._artifacts.delete(artifact_id)
+        except ArtifactNotFound:
+            pass
+        upload = NewUpload(name=ATTACHMENTS_PATH, artifact_id=artifact_id, request_id=artifact_id)
+        await self._artifacts.upload(upload, self._measured(data, hashlib.sha256()))
+
+    async def open_attachments(self, job: QueueJob) -> AsyncIterator[bytes] | None:
+        """The files of a job, as they were uploaded; None: there are none (yet)."""
+        if job.attachments is not Attachments.COMPLETE:
+            return None
+        return self._artifacts.download(job.attachments_id)
 
     async def expire(self, *, keep_seconds: float) -> None:
         """Deletes what was posted for ids that nobody has posted to since."""
