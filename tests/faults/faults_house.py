@@ -63,6 +63,8 @@ class House:
         self._keeper: asyncio.Task[None] | None = None
         self._wanted = True
         self.settings = SETTINGS
+        self.port = 0
+        """Of the server; 0: another one with each start, to which the proxies follow."""
 
     @property
     def proxies(self) -> list[FaultProxy]:
@@ -94,15 +96,23 @@ class House:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
+        children = [machine.worker for machine in self.machines] + [self.server]
+        stubborn = [child for child in children if child is not None and not await self._stop(child)]
         for machine in self.machines:
-            if machine.worker is not None and machine.worker.alive:
-                machine.worker.signal(signal.SIGTERM)
-                await machine.worker.ended(PATIENCE)
-        if self.server is not None and self.server.alive:
-            self.server.signal(signal.SIGTERM)
-            await self.server.ended(PATIENCE)
+            if stubborn:
+                self.kill_supervisor(machine)
         for proxy in self.proxies:
             await proxy.close()
+        assert not stubborn, "a process passes over SIGTERM"
+
+    async def _stop(self, child: Child) -> bool:
+        child.signal(signal.SIGTERM)
+        try:
+            await child.ended(PATIENCE / 2)
+        except TimeoutError:
+            child.signal(signal.SIGKILL)
+            return False
+        return True
 
     async def start_server(self) -> None:
         """Returns when it is ready, or has crashed."""
@@ -112,7 +122,7 @@ class House:
         config.write_text(yaml.safe_dump(self.settings))
         self.server = self.zygote.fork(
             "serve", "--config", str(config), "--data-dir", str(self.directory / "data"), "--http", "127.0.0.1:0",
-            "--grpc", "127.0.0.1:0", "--no-local-runner", "--log-file", str(self.directory / "errors"),
+            "--grpc", f"127.0.0.1:{self.port}", "--no-local-runner", "--log-file", str(self.directory / "errors"),
             output=output, crash=crash,
         )  # fmt: skip
         async with asyncio.timeout(PATIENCE):

@@ -161,16 +161,25 @@ class Schedule:
                 async with asyncio.timeout(SECONDS):
                     await asyncio.gather(*(self._one(client, one) for one in asked))
             except TimeoutError:
-                raise AssertionError(f"seed {self._seed}: no end; {self.story}, {self._open(asked)}") from None
+                still = await self._open(client, asked)
+                raise AssertionError(f"seed {self._seed}: no end; {self.story}; {still}") from None
             finally:
                 over.set()
                 await striking
             await self._judge(client, asked)
 
-    def _open(self, asked: list[Asked]) -> str:
-        return ", ".join(
-            f"{one.number}: {one.job.job_id if one.job else 'not made'}" for one in asked if not one.complete
-        )
+    async def _open(self, client: AsyncClient, asked: list[Asked]) -> str:
+        """What the server says of the jobs that nobody has seen the end of."""
+        said = []
+        for one in asked:
+            if one.job is None:
+                said.append(f"{one.number} is not made")
+            elif not one.complete:
+                async with asyncio.timeout(20):
+                    job = await client.get_job(one.job.job_id)
+                    attempts = await client.list_attempts(one.job.job_id)
+                said.append(f"{one.number}: {job} {attempts}, followed up to {one.sequences}")
+        return "\n".join(said)
 
     def _fault(self) -> tuple[str, int, float, int]:
         """Its kind, where, for how long, and a seed of its own."""
@@ -318,6 +327,7 @@ class Schedule:
             problems.append("its log is not complete")
         if whole and len(one.got) != one.runs:
             problems.append(f"logs of {len(one.got)} attempts, of {one.runs}")
+            self._tally.losses += 1
         for attempt_id, data in one.got.items():
             self._tally.compared += len(data)
             if (whole and data != one.out) or not one.out.startswith(data):

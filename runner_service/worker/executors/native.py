@@ -37,6 +37,8 @@ from runner_service.worker.supervisor.paths import Layout
 from runner_service.worker.supervisor.wire import Known, Message, Plan
 
 _RETRY_SECONDS = 1.0
+_STOP_SECONDS = 10.0
+"""A supervisor whose jobs have ended, or were waited for, has no more to do than to exit."""
 _log = logging.getLogger(__name__)
 _LARGEST_FRAME = HEADER_BYTES + MAX_RECORD_BYTES
 
@@ -178,7 +180,9 @@ class NativeExecutor:
             if stop:
                 try:
                     await supervisor.shutdown()
-                    await asyncio.wait((supervisor.lost,))
+                    _, still = await asyncio.wait((supervisor.lost,), timeout=_STOP_SECONDS)
+                    if still:  # E.g. its disk is full. It ends by itself once it can write down what it knows.
+                        _log.error("The supervisor does not end yet.", extra={"action": "supervisor_stays"})
                 except SupervisorGone:
                     pass
             await supervisor.close()
@@ -237,9 +241,11 @@ class NativeExecutor:
             await self._resume({one.attempt_id: one for one in known})
 
     async def _resume(self, known: Mapping[str, Known]) -> None:
+        # Before anything else gets a turn: what is started from now on is not in the list, and yet there.
+        unsure = self._known - self._over
         if self._deadline is not None:
             await self.set_deadline(self._deadline)
-        for attempt_id in self._known - self._over:
+        for attempt_id in unsure - self._over:
             one = known.get(attempt_id)
             if one is None:  # Its start was never answered, and never happened.
                 self._known.discard(attempt_id)

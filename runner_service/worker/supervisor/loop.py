@@ -11,6 +11,8 @@ from time import monotonic_ns
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
+MOST_NS = 3600 * SECOND
+"""Of one wait; epoll takes 24 days."""
 
 Callback = Callable[[], None]
 
@@ -104,8 +106,10 @@ class Loop:
             heappop(self._timers)
         if not self._timers:
             return -1
-        # Rounded up to the millisecond of epoll, else the loop would spin through the last one.
-        return max(0, self._timers[0][0] - monotonic_ns() + MILLISECOND - 1) // MILLISECOND / 1000
+        # Rounded up to the millisecond of epoll, else the loop would spin through the last one. What is so far off that
+        # epoll has no number for it is looked at again before.
+        wait_ns = min(MOST_NS, self._timers[0][0] - monotonic_ns())
+        return max(0, wait_ns + MILLISECOND - 1) // MILLISECOND / 1000
 
     def _on_signal(self, _mask: int) -> None:
         for number in set(os.read(self._wakeup, 4096)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -218,3 +219,10 @@ async def test_nothing_is_left_of_the_cgroups(hold: Hold, controllers: set[str])
     await hold.gone()
     hold.connected = False
     assert mine() == []
+
+
+async def test_times_of_a_year_are_no_problem(hold: Hold) -> None:
+    year = 366 * 24 * 3600.0
+    await hold.client.deadline(time.monotonic_ns() + int(year * 1e9))
+    end = await hold.run("a", "echo here", timeout_seconds=year, idle_seconds=year)
+    assert end.outcome.succeeded
