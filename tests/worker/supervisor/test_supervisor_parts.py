@@ -196,7 +196,7 @@ def test_what_belongs_to_nobody_is_cleared_at_the_start(tmp_path: Path) -> None:
     first.finish(known("a"))
     for path in (f"{layout.spool}/ghost.journal", layout.journal("a")):
         Path(path).write_bytes(b"")
-    Path(first.working_directory("ghost")).joinpath("file").touch()
+    Path(first.working_directory("ghost", "")).joinpath("file").touch()
     second = Spools(layout, "boot")
     assert [one.attempt_id for one in second.recover(lambda _: None)] == ["a"]
     assert [path.name for path in Path(layout.spool).iterdir()] == ["a.journal"]
