@@ -19,6 +19,8 @@ from runner_service.admission import admission
 from runner_service.blobs.directory import DirectoryBlobs
 from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
+from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.images import split_reference
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.domain.webhooks import allowed_hosts
@@ -56,7 +58,7 @@ from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.waiting import Waiting
 from runner_service.services.webhooks import Webhooks
-from runner_service.shipped import shipped_images
+from runner_service.shipped import image_of, shipped_images
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
 from runner_service.worker.supervisor.paths import private_directory, short_socket_path
 
@@ -238,9 +240,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         grpc_port = await rpc.listen(settings.server.grpc, tls=tls)
         bound = [await http.listen(address) for address in settings.server.http_addresses]
 
-        if settings.agents.shipped_images:
-            for name, manifest, packed in shipped_images():
-                await images.add(manifest, packed, name=name)
+        await _make_images(settings, images)
 
         # Before any worker can be heard: the time that the server was away is nobody's fault.
         if not store.shared:
@@ -327,6 +327,19 @@ async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _make_images(settings: Settings, images: Images) -> None:
+    """Those that are there from the start. What it cannot make is a fault of the settings."""
+    if settings.agents.shipped_images:
+        for name, manifest, packed in shipped_images():
+            await images.add(manifest, packed, name=name)
+    for reference, directory in settings.agents.images.items():
+        name, tag = split_reference(reference)
+        try:
+            await images.add(*image_of(directory), name=name, tag=tag)
+        except (OSError, InvalidArgument) as error:
+            raise ConfigError(f"agents.images: {reference} cannot be made from {directory}: {error}") from None
 
 
 def open_registry(settings: Settings, stack: AsyncExitStack) -> RemoteRegistry | None:

@@ -12,6 +12,7 @@ from runner.dialects.rustci.v1 import runner_service_pb2_grpc as rustci_pb2_grpc
 from runner.dialects.sct.v1 import command_service_pb2_grpc as sct_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import agent_service_pb2_grpc as sentinel_agents_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc as sentinel_auth_pb2_grpc
+from runner.dialects.sentinelstacks.v1 import health_service_pb2_grpc as sentinel_health_pb2_grpc
 from runner.dialects.sentinelstacks.v1 import image_service_pb2_grpc as sentinel_images_pb2_grpc
 from runner.dialects.testflinger.v1 import access_service_pb2_grpc as testflinger_access_pb2_grpc
 from runner.dialects.testflinger.v1 import agent_service_pb2_grpc as testflinger_agent_pb2_grpc
@@ -40,7 +41,12 @@ from runner_service.dialects.kubeagents import KubeAgentServicer
 from runner_service.dialects.pages import PageServicer
 from runner_service.dialects.rustci import RustCiRunnerServicer
 from runner_service.dialects.sct import SctCommandServicer
-from runner_service.dialects.sentinelstacks import SentinelAgentServicer, SentinelAuthServicer, SentinelImageServicer
+from runner_service.dialects.sentinelstacks import (
+    SentinelAgentServicer,
+    SentinelAuthServicer,
+    SentinelHealthServicer,
+    SentinelImageServicer,
+)
 from runner_service.dialects.testflinger import (
     Callers,
     TestflingerAccessServicer,
@@ -212,6 +218,7 @@ def _sentinel(services: Services) -> list[Registration]:
         _adds(sentinel_agents_pb2_grpc.add_AgentServiceServicer_to_server, agents),
         _adds(sentinel_images_pb2_grpc.add_ImageServiceServicer_to_server, images),
         _adds(sentinel_auth_pb2_grpc.add_AuthServiceServicer_to_server, login),
+        _adds(sentinel_health_pb2_grpc.add_HealthServiceServicer_to_server, SentinelHealthServicer()),
     ]
 
 

@@ -99,6 +99,17 @@ class AgentNote:
         return json.dumps({"content": self.content, "data": dict(self.data)}, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFinding:
+    """What a line of an agent's output means for its counts and events."""
+
+    behind: LogPosition
+    """Where the output goes on behind the line."""
+    note: AgentNote | None = None
+    requests: int = 0
+    tokens: int = 0
+
+
 def read_note(kind: str, detail: str) -> AgentNote:
     """The note in an event whose kind begins with `AGENT_EVENT`."""
     value = json.loads(detail)

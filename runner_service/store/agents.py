@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, insert, or_, select, update
 
-from runner_service.domain.agents import AGENT_EVENT, Agent, AgentNote, AgentView
+from runner_service.domain.agents import AGENT_EVENT, Agent, AgentFinding, AgentView
 from runner_service.domain.errors import AgentNotFound, InvalidArgument, RunnerError
 from runner_service.domain.ids import is_id
 from runner_service.domain.images import make_image, read_manifest
@@ -141,27 +141,28 @@ def remove(conn: Connection, agent_id: str) -> None:
         raise AgentNotFound(agent_id=agent_id)
 
 
-def record(
-    conn: Connection, agent_id: str, read_to: LogPosition, notes: Sequence[AgentNote], requests: int, tokens: int
-) -> bool:
+def record(conn: Connection, agent_id: str, findings: Sequence[AgentFinding]) -> bool:
     # The time first: on PostgreSQL it gives the transaction the id that orders its events.
     now = conn.now()
     row = conn.one(LOCKED, {"job_id": agent_id}) if is_id(agent_id) else None
     if row is None:
         raise AgentNotFound(agent_id=agent_id)
     # Ids of attempts sort by the time they were made.
-    if _agent_of(row).read_to >= read_to:
+    read_to = _agent_of(row).read_to
+    fresh = [finding for finding in findings if finding.behind > read_to]
+    if not fresh:
         return False
-    job = jobs.get(conn, agent_id)
+    state = jobs.get(conn, agent_id).state
+    last = fresh[-1].behind
     conn.run(
         RECORD,
         {
             "job_id": agent_id,
-            "attempt_id": read_to.attempt_id,
-            "sequence": read_to.sequence,
-            "offset": read_to.offset,
-            "more_requests": requests,
-            "more_tokens": tokens,
+            "attempt_id": last.attempt_id,
+            "sequence": last.sequence,
+            "offset": last.offset,
+            "more_requests": sum(finding.requests for finding in fresh),
+            "more_tokens": sum(finding.tokens for finding in fresh),
         },
     )
     conn.many(
@@ -170,12 +171,13 @@ def record(
             {
                 "job_id": agent_id,
                 "at": now,
-                "state": job.state.value,
-                "kind": AGENT_EVENT + note.kind,
-                "attempt_id": read_to.attempt_id,
-                "detail": note.detail(),
+                "state": state.value,
+                "kind": AGENT_EVENT + finding.note.kind,
+                "attempt_id": finding.behind.attempt_id,
+                "detail": finding.note.detail(),
             }
-            for note in notes
+            for finding in fresh
+            if finding.note is not None
         ],
     )
     return True

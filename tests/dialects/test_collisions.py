@@ -30,6 +30,7 @@ MEETINGS: list[tuple[str, str, int, Any]] = [
     ("GET", "/v1/nothing", 404, {"error"}),
     ("GET", "/nothing", 404, {"error", "message"}),
     ("GET", "/oidc/auth-init", 404, None),
+    ("GET", "/v1/health", 200, {"status": "ok"}),
 ]
 
 

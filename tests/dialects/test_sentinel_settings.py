@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sct_server import ROOT, SctServer
+from sct_server import ROOT, SctServer, free_port, refused
 from sentinel_client import CONFIG, Sentinel, ends, hear, hear_until, say
 
 sys.path.insert(0, str(ROOT / "tests" / "registries"))
@@ -46,6 +46,32 @@ def registry(tmp_path: Path) -> Iterator[str]:
         pytest.skip("docker-registry (Debian package) is not installed")
     with docker_registry(tmp_path) as url:
         yield url
+
+
+async def test_images_of_directories_are_there_from_the_start(
+    make_server: Callable[..., SctServer], tmp_path: Path
+) -> None:
+    directory = tmp_path / "shout"
+    (directory / "lib").mkdir(parents=True)
+    (directory / "agent.json").write_text('{"entrypoint": ["python3", "-u", "lib/agent.py"], "model": "loud"}')
+    (directory / "lib" / "agent.py").write_text(SHOUT)
+    images = {"me/shout:v2": str(directory)}
+    sentinel = Sentinel(make_server(CONFIG | {"agents": {"images": images, "shipped_images": False}}).url)
+    (image,) = sentinel.http.get("/v1/images").json()["images"]
+    assert (image["name"], image["tag"], image["llm"]) == ("me/shout", "v2", "loud")
+    agent_id = sentinel.create("me/shout:v2")["id"]
+    async with sentinel.chat(agent_id) as chat:
+        await hear(chat)
+        await say(chat, type="message", content="hello")
+        assert (await hear_until(chat, ends))[-1]["content"] == "HELLO"
+    sentinel.delete(agent_id)
+    sentinel.http.close()
+
+
+def test_a_directory_that_is_no_image_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    config = f"agents: {{images: {{me/none: {tmp_path}/nowhere}}}}"
+    said = refused("--http", f"127.0.0.1:{free_port()}", "--grpc", "127.0.0.1:0", config=config, directory=tmp_path)
+    assert "agents.images: me/none cannot be made from" in said
 
 
 async def test_an_image_goes_through_a_real_registry_to_an_agent_elsewhere(

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from e2e_server import ServerProcess
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from runner.v1.agent_pb2 import Agent
 from runner.v1.agent_service_pb2 import ChatAgentRequest, ChatAgentResponse, ChatMessage, ChatToolRequest
@@ -105,6 +107,20 @@ async def test_a_chat_over_grpc_ends_when_all_is_answered(client: AsyncClient, a
     ]
     with pytest.raises(NotFound):
         await say(client, "nobody", "x")
+
+
+async def test_a_chat_over_the_native_websocket(server: ServerProcess, agent: Agent) -> None:
+    url = f"{server.http.replace('http', 'ws', 1)}/api/v2/agents/{agent.agent_id}/chat"
+    async with connect(url, proxy=None) as chat:
+        welcome = json.loads(await chat.recv())
+        assert (welcome["kind"], welcome["data"]["status"]) == ("KIND_EVENT", "running")
+        await chat.send(json.dumps({"message": {"content": "hello there", "whole": True}}))
+        assert json.loads(await chat.recv())["eventType"] == "thinking"
+        assert json.loads(await chat.recv())["content"] == "hello there"
+    with pytest.raises(InvalidStatus) as unknown:
+        async with connect(url.replace(agent.agent_id, "nobody"), proxy=None):
+            pass
+    assert unknown.value.response.status_code == 404
 
 
 async def test_events_are_resumed_without_a_gap(client: AsyncClient, http: httpx.AsyncClient, agent: Agent) -> None:

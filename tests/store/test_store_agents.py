@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 from store_house import DONE, PLENTY, MovingClock, make_job, make_worker
 
-from runner_service.domain.agents import Agent, AgentNote, AgentStatus, AgentView
+from runner_service.domain.agents import Agent, AgentFinding, AgentNote, AgentStatus, AgentView
 from runner_service.domain.errors import AgentNotFound, AlreadyExists, InvalidArgument, QueueFull
 from runner_service.domain.ids import new_id
 from runner_service.domain.images import ImageManifest, Tool
@@ -47,7 +47,7 @@ async def test_an_unknown_agent_is_not_found(store: SqlStore, agent_id: str) -> 
     with pytest.raises(AgentNotFound):
         await store.agents.remove(agent_id)
     with pytest.raises(AgentNotFound):
-        await store.agents.record(agent_id, LogPosition(new_id()), (), requests=0, tokens=0)
+        await store.agents.record(agent_id, [AgentFinding(behind=LogPosition(new_id()))])
 
 
 async def test_a_repeated_request_id_finds_the_agent_of_then(store: SqlStore) -> None:
@@ -95,26 +95,35 @@ async def test_a_removed_agent_is_nowhere(store: SqlStore) -> None:
         await store.agents.remove(view.agent.agent_id)
 
 
+def finding(attempt_id: str, sequence: int, offset: int = 0, **fields: Any) -> AgentFinding:
+    return AgentFinding(behind=LogPosition(attempt_id, sequence, offset), **fields)
+
+
 async def test_what_an_agent_did_is_recorded_once_whoever_reads_it(store: SqlStore) -> None:
     agent_id = (await make(store)).agent.agent_id
-    attempt_id = new_id()
-    place, later = LogPosition(attempt_id, 3, 10), LogPosition(attempt_id, 3, 20)
-    assert await store.agents.record(agent_id, place, [NOTE], requests=1, tokens=7)
-    for repeated in (place, LogPosition(attempt_id, 2, 99)):
-        assert not await store.agents.record(agent_id, repeated, [NOTE], requests=1, tokens=7)
-    assert await store.agents.record(agent_id, later, [], requests=1, tokens=0)
+    attempt = new_id()
+    findings = [
+        finding(attempt, 2, 99, tokens=7),
+        finding(attempt, 3, 10, note=NOTE, requests=1),
+        finding(attempt, 3, 20, note=NOTE, requests=1),
+    ]
+    assert await store.agents.record(agent_id, findings[:2])
+    # Others read in other pieces: what overlaps counts once.
+    for repeated in (findings[:1], findings[:2], findings[1:2]):
+        assert not await store.agents.record(agent_id, repeated)
+    assert await store.agents.record(agent_id, findings)
     agent = (await store.agents.get(agent_id)).agent
-    assert (agent.requests, agent.tokens, agent.read_to) == (2, 7, later)
+    assert (agent.requests, agent.tokens, agent.read_to) == (2, 7, findings[-1].behind)
     events = await store.jobs.events(after=0, limit=9, job_id=agent_id)
-    assert [event.kind for event in events] == ["created", "agent.message_processed"]
+    assert [event.kind for event in events] == ["created", *["agent.message_processed"] * 2]
     assert json.loads(events[1].detail) == {"content": "It answered", "data": {"message_id": "m1"}}
 
 
 async def test_a_later_attempt_begins_behind_an_earlier_one(store: SqlStore) -> None:
     agent_id = (await make(store)).agent.agent_id
     first, second = new_id(), new_id()
-    assert await store.agents.record(agent_id, LogPosition(first, 900, 0), [], requests=1, tokens=0)
-    assert await store.agents.record(agent_id, LogPosition(second, 0, 1), [], requests=1, tokens=0)
+    assert await store.agents.record(agent_id, [finding(first, 900)])
+    assert await store.agents.record(agent_id, [finding(second, 0, 1)])
 
 
 async def test_measures_are_kept(store: SqlStore) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from grpc import aio
@@ -106,7 +107,9 @@ class AgentCalls:
     async def chat(self, requests: AsyncIterator[ChatAgentRequest]) -> AsyncIterator[ChatAgentResponse]:
         """Yields the frames of a chat whose first request names the agent. It ends when the requests have ended and all
         is answered. Not resumed: a chat that is cut is over. Raises a :class:`ClientError`."""
-        call = self._stub.ChatAgent(requests, metadata=self._caller.metadata)
+        call = self._stub.ChatAgent(metadata=self._caller.metadata)
+        # Written by ourselves: grpcio hides how a call ended that ends under a write of its own.
+        writing = asyncio.create_task(_write_all(call, requests))
         try:
             async for frame in call:
                 self._caller.reached()
@@ -115,3 +118,17 @@ class AgentCalls:
             raise self._caller.met(error) from None
         finally:
             call.cancel()
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+
+async def _write_all(call: Any, requests: AsyncIterator[ChatAgentRequest]) -> None:
+    try:
+        async for request in requests:
+            await call.write(request)
+        await call.done_writing()
+    except (aio.AioRpcError, asyncio.InvalidStateError):
+        pass  # the call has ended: its status says why
+    except BaseException:
+        call.cancel()  # whoever makes the requests has failed
+        raise

@@ -2,6 +2,6 @@
 
 from runner_service.dialects.sentinelstacks.agents import SentinelAgentServicer
 from runner_service.dialects.sentinelstacks.images import SentinelImageServicer
-from runner_service.dialects.sentinelstacks.login import SentinelAuthServicer
+from runner_service.dialects.sentinelstacks.login import SentinelAuthServicer, SentinelHealthServicer
 
-__all__ = ["SentinelAgentServicer", "SentinelAuthServicer", "SentinelImageServicer"]
+__all__ = ["SentinelAgentServicer", "SentinelAuthServicer", "SentinelHealthServicer", "SentinelImageServicer"]

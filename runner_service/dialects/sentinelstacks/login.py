@@ -1,11 +1,11 @@
-"""The façade servicer of SentinelStacks' login."""
+"""The façade servicers of SentinelStacks' login and health page."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from runner.dialects.sentinelstacks.v1 import auth_service_pb2 as pb
-from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc
+from runner.dialects.sentinelstacks.v1 import auth_service_pb2_grpc, health_service_pb2, health_service_pb2_grpc
 from runner_service.domain.errors import InvalidArgument
 from runner_service.rpc.access import current_caller
 from runner_service.rpc.convert import times
@@ -27,3 +27,12 @@ class SentinelAuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         return pb.LoginResponse(
             token=login.token, username=login.username, expires=times.timestamp(login.expires_at * 1_000_000)
         )
+
+
+class SentinelHealthServicer(health_service_pb2_grpc.HealthServiceServicer):
+    """SentinelStacks' health page."""
+
+    async def GetHealth(
+        self, request: health_service_pb2.GetHealthRequest, context: Any
+    ) -> health_service_pb2.GetHealthResponse:
+        return health_service_pb2.GetHealthResponse(status="ok")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from runner_service.domain.agents import Agent, AgentNote, AgentView
+from runner_service.domain.agents import Agent, AgentFinding, AgentView
 from runner_service.domain.jobs import Job, JobState
-from runner_service.domain.logs import LogPosition
 
 
 class AgentStore(Protocol):
@@ -38,12 +37,10 @@ class AgentStore(Protocol):
         """Takes it out of every list. Raises `AgentNotFound`, also when it was removed before."""
         ...
 
-    async def record(
-        self, agent_id: str, read_to: LogPosition, notes: Sequence[AgentNote], *, requests: int, tokens: int
-    ) -> bool:
-        """Adds notes to the events of its job, and to its counts, for output up to ``read_to``. Does nothing and
-        returns False when that, or more, was recorded before: of several readers of one output each finding counts
-        once. Raises `AgentNotFound`."""
+    async def record(self, agent_id: str, findings: Sequence[AgentFinding]) -> bool:
+        """Adds what was found in its output, in order, to its counts and to the events of its job. Passes over what is
+        not behind all that was recorded before, so that of several readers of one output each finding counts once.
+        Returns False when that was all. Raises `AgentNotFound`."""
         ...
 
     async def measure(self, attempt_id: str, memory_bytes: int) -> None:

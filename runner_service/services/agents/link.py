@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runner_service.domain.agent_lines import AgentLine, LineKind, read_line, read_message_ref, read_tool_ref
-from runner_service.domain.agents import AgentNote, AgentView
-from runner_service.domain.errors import AgentNotFound, JobFinished, JobNotFound, RunnerError
+from runner_service.domain.agents import AgentFinding, AgentNote, AgentView
+from runner_service.domain.errors import AgentNotFound, JobFinished, JobNotFound, ResourceExhausted, RunnerError
 from runner_service.domain.jobs import Job
 from runner_service.domain.logs import LogPosition, LogStream, write_cursor
 from runner_service.ports.signals import EVENTS, Signals, job_topic
@@ -21,6 +21,8 @@ from runner_service.services.logs import LogBatch, LogReader
 
 log = logging.getLogger(__name__)
 
+MAX_WAITING_LINES = 1_000
+"""For an agent that does not read."""
 RETRY_SECONDS = 1.0
 """After the store has failed us."""
 
@@ -63,9 +65,11 @@ class AgentLink:
         self._signals = signals
         self._package = package
         self._place = view.agent.read_to
-        self._delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._subjects: dict[str, Listener] = {}
         self._listeners: dict[Listener, None] = {}
+        self._findings: list[AgentFinding] = []
+        """Not recorded yet."""
+        self._outbox: asyncio.Queue[tuple[bytes, asyncio.Future[None]]] = asyncio.Queue(MAX_WAITING_LINES)
 
     # for chats
 
@@ -86,15 +90,25 @@ class AgentLink:
         self._subjects.pop(subject, None)
 
     async def send(self, line: bytes) -> None:
-        """Puts a line on the agent's input, behind its files. Raises `JobFinished`, `StorageFull`."""
-        await asyncio.shield(self._delivered)
-        await self._stdin.append(self.agent_id, line)
+        """Puts a line on the agent's input, behind its files and what was sent before. One that is under way goes on
+        when the caller is cancelled: half a line would spoil the next.
+
+        Raises:
+            JobFinished, StorageFull: It is not on its way.
+            ResourceExhausted: The agent does not read, and too many lines wait for it.
+        """
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._outbox.put_nowait((line, sent))
+        except asyncio.QueueFull:
+            raise ResourceExhausted("The agent does not read what it is sent. Try again later.") from None
+        await sent
 
     # for AgentLinks
 
     async def run(self) -> None:
         """Reads until the agent is over. What fails is logged and tried again."""
-        delivering = asyncio.create_task(self._deliver())
+        sending = asyncio.create_task(self._send_all())
         try:
             while True:
                 try:
@@ -110,20 +124,34 @@ class AgentLink:
                     )
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
-            delivering.cancel()
-            if not self._delivered.done():
-                self._delivered.cancel()
+            sending.cancel()
+
+    async def _send_all(self) -> None:
+        """One line after the other: each is whole on the input before the next begins."""
+        await self._deliver()
+        while True:
+            line, sent = await self._outbox.get()
+            try:
+                await self._stdin.append(self.agent_id, line)
+            except Exception as error:
+                if not isinstance(error, RunnerError):
+                    log.exception("cannot write to agent %s", self.agent_id, extra={"action": "agent_unwritable"})
+                if not sent.done():
+                    sent.set_exception(error if isinstance(error, RunnerError) else RunnerError())
+            else:
+                if not sent.done():
+                    sent.set_result(None)
 
     async def _deliver(self) -> None:
         """Puts the files of the image at the start of the input. Safe to do again: it names the place."""
-        while not self._delivered.done():
+        while True:
             try:
                 package = await self._package()
                 if package:
                     await self._stdin.append(self.agent_id, package, at=0)
-                self._delivered.set_result(None)
+                return
             except (JobFinished, JobNotFound):
-                self._delivered.set_result(None)
+                return
             except RunnerError as error:
                 log.warning(
                     "cannot give agent %s its files, trying again: %s",
@@ -134,43 +162,36 @@ class AgentLink:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> Job:
+        await self._record()
         splitter = LineSplitter(self._place)
         cursor = write_cursor(self._place) if self._place.attempt_id else ""
         async for batch in self._reader.read(self.agent_id, cursor=cursor, follow=True, streams={LogStream.STDOUT}):
             if not isinstance(batch, LogBatch):
                 return batch.job
             lines = [line for record in batch.records for line in splitter.feed(batch.attempt_id, record)]
-            if lines:
-                await self._take(lines)
+            self._take(lines)
+            await self._record()
         raise AssertionError("a read ends with LogEnd")
 
-    async def _take(self, lines: Sequence[OutputLine]) -> None:
-        notes: list[AgentNote] = []
-        requests = tokens = 0
-        noted: LogPosition | None = None
+    def _take(self, lines: Sequence[OutputLine]) -> None:
         for output in lines:
             self._place = output.behind
             line = read_line(output.data)
             if line is None:
                 continue
             self._hand_on(line)
-            note = self._note(line)
-            answered = line.kind in (LineKind.END, LineKind.TOOL_RESULT) or (
-                line.kind is LineKind.ERROR and bool(line.subject)
-            )
-            if note is not None or answered or line.tokens:
-                notes += [note] if note is not None else []
-                requests += answered
-                tokens += line.tokens
-                noted = output.behind
-        if noted is not None:
-            await self._record(noted, notes, requests, tokens)
+            finding = self._finding(line, output.behind)
+            if finding is not None:
+                self._findings.append(finding)
 
-    async def _record(self, noted: LogPosition, notes: Sequence[AgentNote], requests: int, tokens: int) -> None:
+    async def _record(self) -> None:
+        """Keeps what was found. What could not be kept stays for the next time."""
+        findings = list(self._findings)
         try:
-            fresh = await self._store.record(self.agent_id, noted, notes, requests=requests, tokens=tokens)
+            fresh = bool(findings) and await self._store.record(self.agent_id, findings)
         except AgentNotFound:
-            return  # it was removed: nobody counts any more, but who waits for it is to hear of its end
+            fresh = False  # it was removed: nobody counts any more, but who waits for it is to hear of its end
+        del self._findings[: len(findings)]
         if fresh:
             self._signals.publish((job_topic(self.agent_id), EVENTS))
 
@@ -181,22 +202,28 @@ class AgentLink:
         elif (found := self._subjects.get(line.subject)) is not None:
             found.heard(line)
 
-    def _note(self, line: AgentLine) -> AgentNote | None:
-        """What the line is for the log of events; ``None``: nothing."""
+    def _finding(self, line: AgentLine, behind: LogPosition) -> AgentFinding | None:
+        """What the line is for counts and events; ``None``: nothing."""
         data: dict[str, object] = {"agent_id": self.agent_id}
+        if line.kind is LineKind.USAGE:
+            return AgentFinding(behind=behind, tokens=line.tokens)
         if line.kind is LineKind.END:
             ref = read_message_ref(line.subject)
             data |= {"message_id": ref.message_id, "response_id": ref.response_id}
-            return AgentNote(kind="message_processed", content=f"Agent {self._name} processed a message", data=data)
+            note = AgentNote(kind="message_processed", content=f"Agent {self._name} processed a message", data=data)
+            return AgentFinding(behind=behind, note=note, requests=1)
         if line.kind is LineKind.TOOL_RESULT:
             tool = read_tool_ref(line.subject)
             data |= {"tool": tool.tool, "request_id": tool.request_id}
-            return AgentNote(kind="tool_used", content=f"Agent {self._name} used tool: {tool.tool}", data=data)
+            note = AgentNote(kind="tool_used", content=f"Agent {self._name} used tool: {tool.tool}", data=data)
+            return AgentFinding(behind=behind, note=note, requests=1)
         if line.kind is LineKind.ERROR:
             data["error"] = line.content
-            return AgentNote(kind="error", content=f"Agent {self._name} reports an error", data=data)
+            note = AgentNote(kind="error", content=f"Agent {self._name} reports an error", data=data)
+            return AgentFinding(behind=behind, note=note, requests=int(bool(line.subject)))
         if line.kind is LineKind.EVENT:
-            return AgentNote(kind=line.event_type, content=line.content, data={**line.data, **data})
+            note = AgentNote(kind=line.event_type, content=line.content, data={**line.data, **data})
+            return AgentFinding(behind=behind, note=note)
         return None
 
     def _finish(self, job: Job) -> None:

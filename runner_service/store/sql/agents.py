@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from runner_service.domain.agents import Agent, AgentNote, AgentView
+from runner_service.domain.agents import Agent, AgentFinding, AgentView
 from runner_service.domain.jobs import Job, JobState
-from runner_service.domain.logs import LogPosition
 from runner_service.store import agents
 from runner_service.store.engine import Engine
 
@@ -29,10 +28,8 @@ class SqlAgents:
     async def remove(self, agent_id: str) -> None:
         await self._engine.write(agents.remove, agent_id)
 
-    async def record(
-        self, agent_id: str, read_to: LogPosition, notes: Sequence[AgentNote], *, requests: int, tokens: int
-    ) -> bool:
-        return await self._engine.write(agents.record, agent_id, read_to, notes, requests, tokens)
+    async def record(self, agent_id: str, findings: Sequence[AgentFinding]) -> bool:
+        return await self._engine.write(agents.record, agent_id, findings)
 
     async def measure(self, attempt_id: str, memory_bytes: int) -> None:
         await self._engine.write(agents.measure, attempt_id, memory_bytes)
