@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runner_client.exec import ExecSession
     from runner_client.images import ImageCalls
     from runner_client.queues import QueueCalls
+    from runner_client.runners import RunnerCalls
     from runner_client.secrets import SecretCalls
 
 WAIT_SECONDS = 60.0
@@ -312,6 +313,13 @@ class AsyncClient:
         from runner.v1.runner_service_pb2 import StartRunnerRequest
 
         return (await self._caller.unary(self._runners.StartRunner, StartRunnerRequest(runner_id=runner_id))).runner
+
+    @cached_property
+    def runners(self) -> RunnerCalls:
+        """Control of runners."""
+        from runner_client.runners import RunnerCalls
+
+        return RunnerCalls(self._channel, self._caller)
 
     @cached_property
     def artifacts(self) -> ArtifactCalls:

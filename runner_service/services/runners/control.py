@@ -10,6 +10,7 @@ from dataclasses import replace
 from runner_service.domain.errors import JobFinished, JobNotFound, RunnerUnavailable
 from runner_service.domain.jobs import Micros
 from runner_service.domain.runners import Runner, RunnerProfile, RunnerState, Told, runner_transition
+from runner_service.ports.clock import Clock
 from runner_service.ports.signals import (
     EVENTS,
     QUEUE,
@@ -43,8 +44,9 @@ KILL_SECONDS = 20.0
 class RunnerControl:
     """Tells runners what to do."""
 
-    def __init__(self, *, store: RunnerStore, jobs: Jobs, signals: Signals) -> None:
+    def __init__(self, *, store: RunnerStore, jobs: Jobs, signals: Signals, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._jobs = jobs
         self._signals = signals
         self._began = time.monotonic()
@@ -62,7 +64,13 @@ class RunnerControl:
         self, runner_id: str, *, graceful: bool = False, timeout: float | None = None, reason: str = ""
     ) -> Runner:
         """Lets a runner take no work, ends its jobs (at once, or after ``timeout`` seconds unless they end by
-        themselves), and returns when it has stopped. Raises as `start`."""
+        themselves), and returns when it has stopped.
+
+        Raises:
+            RunnerNotFound: No such runner.
+            RunnerUnavailable: Its worker is away, or goes away meanwhile, or its jobs do not end. What it was told
+                holds when it comes back.
+        """
         seconds = (GRACEFUL_SECONDS if timeout is None else timeout) if graceful else 0.0
         runner = await self.drain(runner_id, timeout=seconds, reason=reason)
         deadline = time.monotonic() + seconds + KILL_SECONDS
@@ -71,6 +79,10 @@ class RunnerControl:
                 await waiter.wait(LOOK_SECONDS)
                 await self.sweep()
                 runner = await self._store.get(runner_id)
+                if not runner.hosted and runner.lease_until <= self._clock.now():
+                    raise RunnerUnavailable(runner_id=runner_id, problem="its worker does not answer")
+        if runner.state is RunnerState.STOPPING:
+            raise RunnerUnavailable(runner_id=runner_id, problem="its jobs have not ended yet")
         return runner
 
     async def drain(self, runner_id: str, *, timeout: float | None = None, reason: str = "") -> Runner:

@@ -45,7 +45,7 @@ class RunnerServices:
     ) -> Self:
         """Over the parts of an open store."""
         registry = Runners(store=runners, clock=clock, signals=signals)
-        control = RunnerControl(store=runners, jobs=jobs, signals=signals)
+        control = RunnerControl(store=runners, jobs=jobs, signals=signals, clock=clock)
         monitor = Monitor(runners=runners, samples=samples, signals=signals, clock=clock)
         return cls(
             registry=registry,
