@@ -59,6 +59,20 @@ class Habits(habits_pb2_grpc.HabitServiceServicer):
         report.sha256 = digest.hexdigest()
         return report
 
+    async def PostLarge(self, requests: Any, context: Any) -> Any:
+        report = habits_pb2.FileReport()
+        async for request in requests:
+            report.size, report.pieces = report.size + len(request.piece.data), report.pieces + 1
+            report.largest = max(report.largest, len(request.piece.data))
+        return report
+
+    async def GetLarge(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        await context.send_initial_metadata((("x-http-content-length", str(request.size)),))
+        piece = httpbody_pb2.HttpBody(data=bytes(65_536))
+        for _ in range(request.size // 65_536):
+            yield piece
+        yield httpbody_pb2.HttpBody(data=bytes(request.size % 65_536))
+
     async def PutFile(self, request: Any, context: Any) -> Any:
         return habits_pb2.FileReport(
             name=request.name,
