@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.figures import Stopwatch
+from benchmarks.gateway_app import EVENTS, PIECE_BYTES, PIECES
 from benchmarks.report import Goal, Row
 from benchmarks.sample_job import JOB_ID, sample_request
 from gateway.codec import Encoder, Style
@@ -40,7 +43,45 @@ async def measure(quick: bool) -> list[Row]:
                     how=f"median of {rounds} x {seconds:g} s, {CONNECTIONS} connections",
                 )
             )
+        rows += await _streams(gateway, rounds)
     return rows
+
+
+async def _streams(address: str, rounds: int) -> list[Row]:
+    """Events, and bytes, of one stream read as fast as it comes."""
+    events = [await _read(address, "/api/v2/jobs:watch", "text/event-stream", b"\n\n") for _ in range(rounds)]
+    bytes_ = [await _read(address, "/api/v2/artifacts/a/content", "*/*", None) for _ in range(rounds)]
+    return [
+        Row(
+            what="gateway, events of one stream (SSE)",
+            ours=statistics.median(events),
+            unit="/s",
+            goal=Goal("ours", "higher", 200_000),
+            how=f"median of {rounds} x {EVENTS}, sent together as they gather",
+        ),
+        Row(
+            what="gateway, bytes of one download",
+            ours=statistics.median(bytes_) / 1e6,
+            unit="MB/s",
+            how=f"median of {rounds} x {PIECES * PIECE_BYTES // 1_000_000} MB",
+        ),
+    ]
+
+
+async def _read(address: str, path: str, accept: str, mark: bytes | None) -> float:
+    """Marks (or bytes) per second of a whole reply."""
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 20)
+    stopwatch, count = Stopwatch(), 0
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: bench\r\naccept: {accept}\r\nconnection: close\r\n\r\n".encode())
+    while data := await reader.read(1 << 20):
+        count += len(data) if mark is None else data.count(mark)
+    rate = count / stopwatch.seconds
+    writer.close()
+    await writer.wait_closed()
+    if mark is not None and count < EVENTS * 0.99:  # a mark that two reads share is not counted
+        raise RuntimeError(f"{count} events of {EVENTS}")
+    return rate
 
 
 def _post(body: bytes) -> bytes:

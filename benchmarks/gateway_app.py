@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import uvloop
@@ -15,9 +16,30 @@ import uvloop
 from benchmarks.sample_job import sample_job
 from gateway import Gateway, HandlerCapture
 from gateway.codec import Encoder, Style
-from runner.v1.job_service_pb2 import CreateJobRequest, CreateJobResponse, GetJobRequest, GetJobResponse
+from runner.v1.artifact_service_pb2 import DownloadArtifactRequest, DownloadArtifactResponse
+from runner.v1.artifact_service_pb2_grpc import ArtifactServiceServicer, add_ArtifactServiceServicer_to_server
+from runner.v1.job_service_pb2 import (
+    CreateJobRequest,
+    CreateJobResponse,
+    GetJobRequest,
+    GetJobResponse,
+    WatchJobsRequest,
+    WatchJobsResponse,
+)
 from runner.v1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
 from runner_service.http import HttpServer
+
+EVENTS = 200_000
+PIECES, PIECE_BYTES = 4_000, 64 * 1024
+
+
+class _Artifacts(ArtifactServiceServicer):
+    """One artifact, out of memory."""
+
+    async def DownloadArtifact(self, request: DownloadArtifactRequest, context: Any) -> AsyncIterator[Any]:
+        piece = DownloadArtifactResponse(data=bytes(PIECE_BYTES))
+        for _ in range(PIECES):
+            yield piece
 
 
 class _Jobs(JobServiceServicer):
@@ -29,6 +51,12 @@ class _Jobs(JobServiceServicer):
     async def GetJob(self, request: GetJobRequest, context: Any) -> GetJobResponse:
         return GetJobResponse(job=self._job)
 
+    async def WatchJobs(self, request: WatchJobsRequest, context: Any) -> AsyncIterator[Any]:
+        event = WatchJobsResponse()
+        event.event.sequence, event.event.job_id = 1, self._job.job_id
+        for _ in range(EVENTS):
+            yield event
+
     async def CreateJob(self, request: CreateJobRequest, context: Any) -> CreateJobResponse:
         return CreateJobResponse(job=self._job)
 
@@ -37,6 +65,8 @@ def _gateway() -> Any:
     capture: Any = HandlerCapture()
     servicer: Any = _Jobs
     add_JobServiceServicer_to_server(servicer(), capture)
+    artifacts: Any = _Artifacts
+    add_ArtifactServiceServicer_to_server(artifacts(), capture)
     return Gateway(handlers=capture)
 
 

@@ -85,7 +85,8 @@ class Encoder:
                 return element(value)
             # A slice is a plain list: to walk a repeated field itself ends in an IndexError each time, which is dear.
             printed = element("each")
-            return f"{value}[:]" if printed == "each" else f"[{printed} for each in {value}[:]]"
+            whole = f"{value}[:]" if printed == "each" else f"[{printed} for each in {value}[:]]"
+            return f"{whole} if {value} else []"
         element = self._element(single, field)
         key = key_encoder(schema.message_type(field).fields_by_name["key"])
         name = f"{self.namespace.bind('key', key)}(name)" if key else "name"
