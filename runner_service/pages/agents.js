@@ -171,6 +171,7 @@ function talk(agent) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const query = key ? `?token=${encodeURIComponent(key)}` : "";
   const socket = new WebSocket(`${scheme}://${location.host}/v1/agents/${agent.agentId}/chat${query}`);
+  const open = new Promise((resolve) => { socket.onopen = resolve; });
   const add = (kind, text) => {
     const line = document.createElement("p");
     line.className = kind;
@@ -194,7 +195,8 @@ function talk(agent) {
   form.onsubmit = (event) => {
     event.preventDefault();
     const content = form.elements.message.value;
-    socket.send(JSON.stringify({ type: "message", content }));
+    // A fast hand may be ahead of the socket.
+    open.then(() => socket.send(JSON.stringify({ type: "message", content })));
     add("me", content);
     form.reset();
     form.elements.message.focus();

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from browser import chromium
 from sct_server import SctServer
-from sentinel_client import Sentinel
+from sentinel_client import CONFIG, Sentinel
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def page(browser: Any, sentinel_server: SctServer) -> Iterator[Any]:
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.goto(f"{sentinel_server.url}/")
     assert page.url == f"{sentinel_server.url}/agents"
-    page.wait_for_function("document.querySelector('#connection').textContent === 'Live'")
+    page.wait_for_selector("#connection:text-is('Live')")
     yield page
     assert complaints == []
     context.close()
@@ -44,7 +44,7 @@ def test_an_agent_is_made_talked_with_and_stopped_on_the_page(page: Any, sentine
     page.get_by_label("Name").fill("of the page")
     page.get_by_label("Parameters").fill("no JSON")
     page.get_by_role("button", name="Make it").click()
-    page.wait_for_function("document.querySelector('#new .problem').textContent !== ''")
+    page.wait_for_selector("#new .problem:has-text('JSON')")
     page.get_by_label("Parameters").fill('{"delay_seconds": 0}')
     page.get_by_role("button", name="Make it").click()
     page.wait_for_selector("tr:has-text('of the page') .running")
@@ -130,3 +130,26 @@ def test_pages_are_plain_files_with_a_policy(sentinel: Sentinel) -> None:
         assert "default-src 'self'" in reply.headers["content-security-policy"]
     unknown: httpx.Response = sentinel.http.get("/agents/__init__.py")
     assert unknown.status_code == 404 and set(unknown.json()) == {"error", "message"}
+
+
+def test_a_server_that_wants_a_key_is_given_one_on_the_page(
+    browser: Any, make_server: Callable[..., SctServer]
+) -> None:
+    server = make_server(CONFIG | {"security": {"require_auth": True, "api_keys": ["the-key"]}})
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.url}/agents")
+    page.get_by_label("API key").fill("the-key")
+    page.get_by_role("button", name="Use it").click()
+    page.wait_for_selector("#connection:text-is('Live')")
+    page.get_by_role("button", name="New agent").click()
+    page.get_by_label("Name").fill("locked")
+    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Chat: locked").click()
+    page.get_by_label("Message").fill("hello")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_selector("#said .agent[data-done]")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop: locked").click()
+    page.wait_for_selector("#nobody:not([hidden])")
+    context.close()

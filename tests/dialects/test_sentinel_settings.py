@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import ssl
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from sct_server import ROOT, SctServer, free_port, refused
+from sct_server import ROOT, RUNNER, SctServer, clean_environment, free_port, refused
 from sentinel_client import CONFIG, Sentinel, ends, hear, hear_until, say
+from websockets.asyncio.client import connect
 
 sys.path.insert(0, str(ROOT / "tests" / "registries"))
 
@@ -38,6 +42,37 @@ async def test_with_require_auth_all_but_the_sockets_want_a_token(make_server: C
         assert (await hear(events))["event_type"] == "agent_status"
     sentinel.delete(agent_id)
     sentinel.http.close()
+
+
+async def test_under_tls_endpoints_are_wss_and_can_be_talked_with(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    certificate, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    command += f" -addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    command = (
+        f"{RUNNER} api -p {port} --grpc 127.0.0.1:0 --tls-cert {certificate} --tls-key {key} --data-dir {tmp_path}/d"
+    )
+    server = subprocess.Popen(
+        command.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+    )
+    try:
+        assert server.stdout is not None
+        assert "ready" in server.stdout.readline()
+        trusting = ssl.create_default_context(cafile=certificate)
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=trusting, trust_env=False, timeout=20) as http:
+            agent = http.post("/v1/agents", json={"image": "echo"}).json()
+            assert agent["endpoints"]["chat"] == f"wss://localhost:{port}/v1/agents/{agent['id']}/chat"
+            async with connect(agent["endpoints"]["chat"], ssl=trusting, proxy=None) as chat:
+                await hear(chat)
+                await say(chat, type="message", content="hello", stream=False)
+                assert (await hear_until(chat, ends))[-1]["content"] == "hello"
+            assert http.delete(f"/v1/agents/{agent['id']}").status_code == 200
+    finally:
+        server.terminate()
+        _, errors = server.communicate(timeout=60)
+    assert server.returncode == 0 and "no --token-auth-secret" in errors
 
 
 @pytest.fixture
