@@ -116,6 +116,15 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+class CleanupPolicy(StrEnum):
+    """When the directory of an attempt's own is removed after it. One that is kept moves to ``DATA/worker/kept``."""
+
+    ALWAYS = "always"
+    ON_SUCCESS = "on_success"
+    ON_FAILURE = "on_failure"
+    NEVER = "never"
+
+
 class SpoolPolicy(StrEnum):
     """What becomes of a job that writes while the spool of its runner is full."""
 
@@ -179,6 +188,7 @@ class JobSpec:
     log_limit_bytes: int = 1 << 30
     """Of output of one attempt; beyond it head and tail are kept and a gap is recorded."""
     spool_policy: SpoolPolicy = SpoolPolicy.BLOCK
+    cleanup: CleanupPolicy = CleanupPolicy.ALWAYS
     limits: Limits = NO_LIMITS
     required_labels: Mapping[str, str] = field(default_factory=dict)
     """A runner needs every one of these to take the job."""

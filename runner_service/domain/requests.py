@@ -11,6 +11,7 @@ from runner_service.domain.artifacts import check_path
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     NO_LIMITS,
+    CleanupPolicy,
     JobInput,
     JobKind,
     JobSpec,
@@ -72,6 +73,7 @@ class NewJob:
     start_timeout_seconds: float = 0.0
     idle_timeout_seconds: float = 0.0
     spool_policy: SpoolPolicy = SpoolPolicy.BLOCK
+    cleanup: CleanupPolicy = CleanupPolicy.ALWAYS
     limits: Limits = NO_LIMITS
     required_labels: Mapping[str, str] = field(default_factory=dict)
     max_attempts: int = 1
@@ -120,6 +122,7 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
         start_timeout_seconds=request.start_timeout_seconds,
         idle_timeout_seconds=request.idle_timeout_seconds,
         spool_policy=request.spool_policy,
+        cleanup=request.cleanup,
         limits=request.limits,
         required_labels=request.required_labels,
         max_attempts=request.max_attempts,

@@ -5,22 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from typing import Any
 
 from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.jobs import CleanupPolicy
 
 MOST_JOBS = 10_000
 MOST_TIMEOUT_SECONDS = 366 * 24 * 3600
-
-
-class CleanupPolicy(StrEnum):
-    """When the directory of a job's own is removed after it."""
-
-    ALWAYS = "always"
-    ON_SUCCESS = "on_success"
-    ON_FAILURE = "on_failure"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

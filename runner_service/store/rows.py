@@ -12,6 +12,7 @@ from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
     Cancel,
+    CleanupPolicy,
     Job,
     JobInput,
     JobKind,
@@ -100,6 +101,8 @@ def decode_body(text: str) -> Body:
         spec["loss_policy"] = LossPolicy(spec["loss_policy"])
     if "stdin" in spec:
         spec["stdin"] = Stdin(spec["stdin"])
+    if "cleanup" in spec:
+        spec["cleanup"] = CleanupPolicy(spec["cleanup"])
     if "spool_policy" in spec:
         spec["spool_policy"] = SpoolPolicy(spec["spool_policy"])
     if "limits" in spec:

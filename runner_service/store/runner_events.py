@@ -96,5 +96,7 @@ def events_named(conn: Connection, sequences: Iterable[int]) -> Mapping[int, Run
     return found
 
 
-def drop_old(conn: Connection, before: int) -> int:
-    return conn.run(DROP_OLD, {"before": before})
+def expire(conn: Connection, before: int) -> None:
+    """Deletes what happened before, from the feeds too; output goes with its jobs."""
+    conn.run(DROP_OLD, {"before": before})
+    conn.run(runner_feed.DROP_OLD_EVENTS, {"before": before})

@@ -87,6 +87,10 @@ OPEN_ATTEMPTS = Query(
     )
 )
 DROP_JOBS = Query(delete(runner_feed).where(among(runner_feed.c.job_id, "job_ids"), runner_feed.c.job_id != text("''")))
+# Walks the whole table, once an hour.
+DROP_OLD_EVENTS = Query(
+    delete(runner_feed).where(runner_feed.c.job_id == text("''"), runner_feed.c.last_at < integer("before"))
+)
 DROP_FEED = Query(delete(runner_feed).where(_OF_RUNNER))
 DROP_HEAD = Query(delete(runner_feed_heads).where(runner_feed_heads.c.runner_id == string("runner_id")))
 

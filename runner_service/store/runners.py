@@ -9,14 +9,16 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, or_, select, text, update
 
-from runner_service.domain.errors import InvalidArgument, RunnerNotFound
+from runner_service.domain.errors import InvalidArgument, RunnerDeleted, RunnerNotFound
 from runner_service.domain.ids import is_id
-from runner_service.domain.runner_config import CleanupPolicy, DockerConfig, ResourceLimits, RunnerConfig
+from runner_service.domain.jobs import CleanupPolicy
+from runner_service.domain.runner_config import DockerConfig, ResourceLimits, RunnerConfig
 from runner_service.domain.runners import Load, Resources, Runner, RunnerKind, RunnerProfile, RunnerState, Told
 from runner_service.ports.store.runners import RunnerChange
 from runner_service.store import runner_events
 from runner_service.store.rows import encode_map
 from runner_service.store.schema import attempts, runner_profiles, runner_tags, runners
+from runner_service.store.schema import runner_events as runner_events_table
 from runner_service.store.statements import Connection, Query, Row, among, integer, number, string, word
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -53,6 +55,12 @@ _BEHIND = or_(
     and_(runners.c.name == string("name"), runners.c.runner_id > string("after")),
 )
 FOLLOWING = Query(_ORDERED.where(runners.c.name >= string("name"), _BEHIND))
+# Reads runner_events_deleted.
+DELETED = Query(
+    select(runner_events_table.c.sequence)
+    .where(runner_events_table.c.kind == word("deleted"), runner_events_table.c.runner_id == string("runner_id"))
+    .limit(number(1))
+)
 LOCAL = Query(_ALL.where(runners.c.local == number(1)))
 PROFILES = Query(select(runner_profiles).where(among(runner_profiles.c.runner_id, "runner_ids")))
 ADD_PROFILE = Query(insert(runner_profiles))
@@ -190,6 +198,8 @@ def _profile_values(profile: RunnerProfile) -> dict[str, Any]:
 def get(conn: Connection, runner_id: str, *, lock: bool = False) -> Runner:
     row = conn.one(LOCKED_RUNNER if lock else RUNNER, {"runner_id": runner_id}) if is_id(runner_id) else None
     if row is None:
+        if is_id(runner_id) and conn.one(DELETED, {"runner_id": runner_id}) is not None:
+            raise RunnerDeleted(runner_id=runner_id)
         raise RunnerNotFound(runner_id=runner_id)
     return runner_of(row)
 

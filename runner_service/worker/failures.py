@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from runner_service.domain.errors import LogSealed, RunnerNotFound, StaleAttempt, StaleWorker
+from runner_service.domain.errors import LogSealed, RunnerDeleted, RunnerNotFound, StaleAttempt, StaleWorker
 
 
 class Failure(Enum):
@@ -22,6 +22,8 @@ class Failure(Enum):
     """The credential is not good here."""
     UNKNOWN_RUNNER = auto()
     """Register again."""
+    DELETED_RUNNER = auto()
+    """Somebody wants it gone: stop."""
     STALE_WORKER = auto()
     """A later worker has the identity: stop."""
     STALE_ATTEMPT = auto()
@@ -32,6 +34,7 @@ class Failure(Enum):
 
 _BY_REASON = {
     RunnerNotFound.reason: Failure.UNKNOWN_RUNNER,
+    RunnerDeleted.reason: Failure.DELETED_RUNNER,
     StaleWorker.reason: Failure.STALE_WORKER,
     StaleAttempt.reason: Failure.STALE_ATTEMPT,
     LogSealed.reason: Failure.LOG_SEALED,

@@ -257,7 +257,13 @@ class SyncLoop:
                 extra={"action": "stale_worker"},
             )
             return ExitCode.STALE
-        if failure is Failure.UNKNOWN_RUNNER:
+        if failure is Failure.DELETED_RUNNER and not is_local(self._link.target):
+            log.error(
+                "This runner was deleted: its worker stops, and its jobs with it. Join again to be a new one.",
+                extra={"action": "deleted"},
+            )
+            return ExitCode.DELETED
+        if failure in (Failure.UNKNOWN_RUNNER, Failure.DELETED_RUNNER):
             # Nobody owns what is held: under the new identity the server will have all of it forgotten.
             self._register_anew = True
         elif failure is Failure.REFUSED:

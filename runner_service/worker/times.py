@@ -71,5 +71,7 @@ class ExitCode(IntEnum):
     """Another worker lives on this data directory."""
     EXECUTOR = 6
     """The executor cannot be started."""
+    DELETED = 8
+    """Its runner was deleted."""
     RESTART = 7
     """The server wants it to begin anew: `main.work` does."""

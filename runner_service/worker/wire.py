@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2
 from runner_service.domain import inputs
 from runner_service.domain.inputs import InputKind, InputRecord
-from runner_service.domain.jobs import JobInput, JobSpec, Limits, SpoolPolicy, Stdin, Step
+from runner_service.domain.jobs import CleanupPolicy, JobInput, JobSpec, Limits, SpoolPolicy, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
 from runner_service.domain.outcomes import Outcome, Usage
 
@@ -29,6 +29,7 @@ _STDINS = {
     job_pb2.JobSpec.STDIN_PIPE: Stdin.PIPE,
     job_pb2.JobSpec.STDIN_PTY: Stdin.PTY,
 }
+_CLEANUPS = {job_pb2.CleanupPolicy.Value(f"CLEANUP_POLICY_{policy.name}"): policy for policy in CleanupPolicy}
 _SPOOL_POLICIES = {job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy}"): policy for policy in SpoolPolicy}
 
 
@@ -56,6 +57,7 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         terminal_columns=spec.terminal.columns or default.terminal_columns,
         start_timeout_seconds=seconds_of(spec.start_timeout),
         idle_timeout_seconds=seconds_of(spec.idle_timeout),
+        cleanup=_CLEANUPS.get(spec.cleanup, CleanupPolicy.ALWAYS),
         spool_policy=_SPOOL_POLICIES.get(spec.spool_policy, SpoolPolicy.BLOCK),
         limits=Limits(cpus=spec.limits.cpus, memory_bytes=spec.limits.memory_bytes, processes=spec.limits.processes),
     )

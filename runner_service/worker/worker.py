@@ -197,9 +197,10 @@ class Worker:
         )
 
     def _give_up(self, code: ExitCode) -> None:
-        """A stale worker ends its jobs: others have them. Those of a refused one may be taken up again."""
+        """A stale worker, or one that was deleted, ends its jobs: others have them, or nobody wants them. Those of a
+        refused one may be taken up again."""
         self._code = code
-        self.stop(keep_jobs=code is not ExitCode.STALE)
+        self.stop(keep_jobs=code not in (ExitCode.STALE, ExitCode.DELETED))
 
     async def _follow_executor(self, orders: Orders) -> None:
         await orders.follow_executor()
@@ -227,7 +228,7 @@ class Worker:
         orders.accepting = False
         sync.repeat()  # Else every job that is ended now would make room for another one here.
         for held in list(self._attempts):
-            if self._code is ExitCode.STALE:
+            if self._code in (ExitCode.STALE, ExitCode.DELETED):
                 orders.discard(held)
             elif held.live or held.listed:
                 orders.end(held, KillCause.SHUTDOWN)

@@ -104,6 +104,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.append_gate: asyncio.Event | None = None
         self.misses: dict[str, int] = {}
         """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
+        self.control = pb.WorkerControl()
+        """What every Sync tells the worker."""
         self.changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
 
@@ -217,6 +219,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             changed = self.changed
             orders, news = self._orders(request, listed)
             left = began + self.park - asyncio.get_running_loop().time()
+            wanted = self.control
+            news |= wanted.restart or wanted.paused != request.paused or wanted.check_number > request.check_number
             if news or left <= 0:
                 break
             try:
@@ -229,6 +233,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             lease=seconds(self.lease),
             orders=orders,
             followed_attempt_ids=sorted(self.followed),
+            control=self.control,
         )
 
     def _orders(self, request: pb.SyncRequest, listed: dict[str, pb.HeldAttempt]) -> tuple[list[pb.Order], bool]:

@@ -146,6 +146,7 @@ def new_job(request: pb.SubmitJobRequest, runner_id: str, config: RunnerConfig) 
             cpus=cpu_millis(limits.cpu_limit) / 1000 if limits.cpu_limit else 0.0,
             memory_bytes=quantity_bytes(limits.memory_limit) if limits.memory_limit else 0,
         ),
+        cleanup=config.cleanup_policy,
         required_labels={RUNNER_LABEL: runner_id},
         annotations={"name": request.name},
     )

@@ -15,7 +15,7 @@ from runner_service.domain.runners import RunnerState
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import times
 from runner_service.services.jobs import Jobs
-from runner_service.services.runners import FeedEnd, FeedQuery, Operation, RunnerServices
+from runner_service.services.runners import REGISTRATION_PREFIX, FeedEnd, FeedQuery, Operation, RunnerServices
 
 
 class RustCiRunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
@@ -30,7 +30,7 @@ class RustCiRunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         return pb.RegisterRunnerResponse(
             success=True,
             runner_id=words.runner_id(runner.runner_id),
-            registration_token=f"{words.REGISTRATION_PREFIX}{credential}",
+            registration_token=f"{REGISTRATION_PREFIX}{credential}",
             message="Runner registered successfully",
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from runner.dialects.rustci.v1 import runner_pb2
 from runner.dialects.rustci.v1 import runner_service_pb2 as pb
 from runner_service.dialects.rustci import words
-from runner_service.domain.errors import RunnerError
+from runner_service.domain.errors import RunnerError, RunnerNotFound, RunnerUnavailable
 from runner_service.domain.jobs import Job, Micros
 from runner_service.domain.json_text import members_of, object_of, text_of
 from runner_service.domain.metrics import Metrics, Point
@@ -165,7 +165,9 @@ def result(runner_id: str, error: RunnerError | None) -> runner_pb2.OperationRes
     shown = words.runner_id(runner_id)
     if error is None:
         return runner_pb2.OperationResult(runner_id=shown, success=True)
-    code = error.reason if error.reason in ("RUNNER_NOT_FOUND", "RUNNER_UNAVAILABLE") else "INVALID_REQUEST"
+    code = "INVALID_REQUEST"
+    if isinstance(error, RunnerNotFound | RunnerUnavailable):
+        code = "RUNNER_NOT_FOUND" if isinstance(error, RunnerNotFound) else "RUNNER_UNAVAILABLE"
     return runner_pb2.OperationResult(
         runner_id=shown,
         error=runner_pb2.OperationResult.Error(code=code, message=error.message.replace(runner_id, shown)),

@@ -19,7 +19,6 @@ from runner_service.ports.store import JobFilter, RunnerFilter
 T = TypeVar("T")
 
 ORIGIN = "rustci"
-REGISTRATION_PREFIX = "reg_token_"
 LIMIT_DEFAULT, LIMIT_MOST = 50, 1_000
 LOG_LIMIT_DEFAULT, LOG_LIMIT_MOST = 100, 10_000
 GRACEFUL_SECONDS = 300

@@ -11,6 +11,7 @@
     │   ├── SecretNotFound
     │   ├── ArtifactNotFound
     │   ├── RunnerNotFound
+    │   │   └── RunnerDeleted
     │   ├── ReportedAgentNotFound
     │   ├── ReportSessionNotFound
     │   ├── AgentReportNotFound
@@ -141,6 +142,12 @@ class RunnerNotFound(NotFound):
     """There is no runner with the id {runner_id}."""
 
     reason = "RUNNER_NOT_FOUND"
+
+
+class RunnerDeleted(RunnerNotFound):
+    """The runner {runner_id} was deleted."""
+
+    reason = "RUNNER_DELETED"
 
 
 class ApiKeyNotFound(NotFound):

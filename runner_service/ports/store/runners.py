@@ -162,6 +162,10 @@ class RunnerStore(Protocol):
         """The newest sequence; 0 when there is none."""
         ...
 
+    async def expire_events(self, *, before: Micros) -> None:
+        """Deletes events from before, in the feeds too."""
+        ...
+
     async def events_named(self, sequences: Sequence[int]) -> Mapping[int, RunnerEvent]:
         """The events with these sequences, as far as they are kept."""
         ...

@@ -11,6 +11,7 @@ from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
+    CleanupPolicy,
     Job,
     JobEvent,
     JobInput,
@@ -37,6 +38,8 @@ STDINS = {stdin: job_pb2.JobSpec.Stdin.Value(f"STDIN_{stdin.name}") for stdin in
 STDINS_BACK = {number: stdin for stdin, number in STDINS.items()} | {0: Stdin.NULL}
 _SPOOLS = {policy: job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy.name}") for policy in SpoolPolicy}
 _SPOOLS_BACK = {number: policy for policy, number in _SPOOLS.items()}
+_CLEANUPS = {policy: job_pb2.CleanupPolicy.Value(f"CLEANUP_POLICY_{policy.name}") for policy in CleanupPolicy}
+_CLEANUPS_BACK = {number: policy for policy, number in _CLEANUPS.items()}
 _LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
 
 
@@ -103,6 +106,7 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
         start_timeout=_budget(value.start_timeout_seconds),
         idle_timeout=_budget(value.idle_timeout_seconds),
         spool_policy=_SPOOLS[value.spool_policy],
+        cleanup=_CLEANUPS[value.cleanup],
     )
 
 
@@ -154,6 +158,7 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         start_timeout_seconds=times.check_not_negative("spec.start_timeout", asked.start_timeout),
         idle_timeout_seconds=times.check_not_negative("spec.idle_timeout", asked.idle_timeout),
         spool_policy=_SPOOLS_BACK.get(asked.spool_policy, SpoolPolicy.BLOCK),
+        cleanup=_CLEANUPS_BACK.get(asked.cleanup, CleanupPolicy.ALWAYS),
         limits=limits_from(asked.limits),
         retry_delay_seconds=times.check_not_negative("spec.retry.delay", asked.retry.delay),
         retry_rules=tuple(map(_rule_from, asked.retry.rules)),

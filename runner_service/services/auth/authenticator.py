@@ -14,12 +14,13 @@ from runner_service.domain.errors import (
     CredentialsInvalid,
     CredentialsMissing,
     CredentialsScheme,
+    RunnerDeleted,
     RunnerNotFound,
 )
 from runner_service.domain.principals import Principal, Role
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import ApiKeyStore, RunnerStore
-from runner_service.services.runners import CREDENTIAL_PREFIX
+from runner_service.services.runners import CREDENTIAL_PREFIX, REGISTRATION_PREFIX
 
 KEY_PREFIX = "rk_"
 """Of keys that the service makes: their id comes next."""
@@ -87,6 +88,7 @@ class Auth:
 
     async def key(self, token: str) -> Principal:
         """Tells whose key it is. Raises `CredentialsInvalid`."""
+        token = token.removeprefix(REGISTRATION_PREFIX)
         digest = _digest(token)
         if token.startswith(CREDENTIAL_PREFIX):
             return await self._worker(token, digest)
@@ -123,6 +125,8 @@ class Auth:
         runner_id = token[len(CREDENTIAL_PREFIX) :][:_UUID_LENGTH]
         try:
             runner = await self._runners.get(runner_id)
+        except RunnerDeleted:
+            raise
         except RunnerNotFound:
             raise CredentialsInvalid() from None
         if not hmac.compare_digest(runner.credential_hash, digest):

@@ -5,12 +5,19 @@ from runner_service.services.runners.control import RunnerControl
 from runner_service.services.runners.feed import FeedEnd, FeedPage, FeedQuery, RunnerFeeds
 from runner_service.services.runners.metrics import RunnerMetrics
 from runner_service.services.runners.monitor import Monitor
-from runner_service.services.runners.registry import CREDENTIAL_PREFIX, NewRunner, Runners, RunnerUpdate
+from runner_service.services.runners.registry import (
+    CREDENTIAL_PREFIX,
+    REGISTRATION_PREFIX,
+    NewRunner,
+    Runners,
+    RunnerUpdate,
+)
 from runner_service.services.runners.room import RunnerServices
 from runner_service.services.runners.status import RunnerStatus, RunnerView
 
 __all__ = [
     "CREDENTIAL_PREFIX",
+    "REGISTRATION_PREFIX",
     "BatchResult",
     "FeedEnd",
     "FeedPage",

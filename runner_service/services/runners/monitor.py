@@ -24,6 +24,10 @@ EXPIRE_EVERY = 360
 """Flushes between deletions of what is over its time: once an hour."""
 
 
+EVENTS_SECONDS = 30 * 86_400
+"""How long what happened to runners is kept."""
+
+
 class Monitor:
     """Takes note. Holds nothing that matters but the samples of the last seconds."""
 
@@ -94,6 +98,7 @@ class Monitor:
         for width in LEVELS:
             while await self._samples.expire(width, before=now - KEPT_SECONDS[width]):
                 pass
+        await self._runners.expire_events(before=(now - EVENTS_SECONDS) * 1_000_000)
 
     async def run(self) -> None:
         """Flushes for ever; what fails is logged, and lost."""

@@ -44,6 +44,8 @@ from runner_service.ports.signals import (
 from runner_service.ports.store import Changed, RunnerFilter, RunnerPage, RunnerStore
 
 CREDENTIAL_PREFIX = "rw_"
+REGISTRATION_PREFIX = "reg_token_"
+"""May stand before a credential: so RustCI shows it."""
 MAX_SLOTS = MOST_JOBS
 MAX_METADATA = 64 * 1024
 """Characters of JSON."""

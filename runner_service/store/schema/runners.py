@@ -98,6 +98,13 @@ runner_events = Table(
     sqlite_autoincrement=True,
 )
 
+Index(
+    "runner_events_deleted",
+    runner_events.c.runner_id,
+    sqlite_where=text("kind = 'deleted'"),
+    postgresql_where=text("kind = 'deleted'"),
+)
+
 runner_feed = Table(
     "runner_feed",
     metadata,

@@ -77,6 +77,9 @@ class SqlRunners:
     async def last_event(self) -> int:
         return await self._engine.read(runner_events.last_event)
 
+    async def expire_events(self, *, before: Micros) -> None:
+        await self._engine.write(runner_events.expire, before)
+
     async def events_named(self, sequences: Sequence[int]) -> Mapping[int, RunnerEvent]:
         return await self._engine.read(runner_events.events_named, sequences)
 

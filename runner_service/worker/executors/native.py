@@ -311,6 +311,7 @@ def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, st
         terminal=(spec.terminal_rows, spec.terminal_columns),
         idle_seconds=spec.idle_timeout_seconds,
         spool_policy=spec.spool_policy.value,
+        cleanup=spec.cleanup.value,
         cpus=spec.limits.cpus,
         memory_bytes=spec.limits.memory_bytes,
         processes=spec.limits.processes,

@@ -11,6 +11,7 @@
     DIR/work/ATTEMPT/            working directory of an attempt that names none
     DIR/inputs/ATTEMPT/          what its working directory begins with, from its worker, before it starts
     DIR/trash/                   what is being deleted
+    DIR/kept/ATTEMPT/            working directories that were to be kept
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def valid_attempt_id(attempt_id: str) -> bool:
 class Layout:
     """The paths under one directory."""
 
-    __slots__ = ("cgroup_note", "directory", "index", "inputs", "lock", "log", "spool", "trash", "work")
+    __slots__ = ("cgroup_note", "directory", "index", "inputs", "kept", "lock", "log", "spool", "trash", "work")
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)  # noqa: PTH100
@@ -79,6 +80,7 @@ class Layout:
         self.work = f"{self.directory}/work"
         self.inputs = f"{self.directory}/inputs"
         self.trash = f"{self.directory}/trash"
+        self.kept = f"{self.directory}/kept"
 
     def make(self) -> None:
         for path in (self.directory, self.spool, self.work, self.inputs, self.trash):

@@ -198,7 +198,7 @@ class Supervisor:
         if known is not None:
             crashpoints.reached("supervisor.told")
             self._ended_bytes -= _taken(known)
-            if self._spools.delete(known.attempt_id):
+            if self._spools.delete(known.attempt_id, keep=known.keeps_directory):
                 self._remove_trash()
 
     def _set_deadline(self, request: Message) -> None:
@@ -304,7 +304,7 @@ class Supervisor:
             attempt.attempt_id, attempt.fence, attempt.state, attempt.journal.size, attempt.started_us, attempt.pid,
             attempt.outcome, attempt.seal if attempt.outcome is not None else None,
             attempt.journal.base.offset, attempt.journal.base.records, attempt.input_received, attempt.input_written,
-            attempt.plan.outputs,
+            attempt.plan.outputs, attempt.plan.cleanup,
         )  # fmt: skip
 
 

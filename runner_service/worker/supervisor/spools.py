@@ -50,14 +50,15 @@ class Spools:
         """Makes an end outlive this process."""
         self._index.end(known)
 
-    def delete(self, attempt_id: str) -> bool:
-        """Deletes journal and working directory; True when there is something in the trash."""
+    def delete(self, attempt_id: str, *, keep: bool = False) -> bool:
+        """Deletes journal and working directory, unless that is to be kept; True when there is something in the
+        trash."""
         try:
             os.unlink(self._layout.journal(attempt_id))  # noqa: PTH108
         except FileNotFoundError:
             pass
         self._index.forget(attempt_id)
-        return self._work.give_back(attempt_id)
+        return self._work.give_back(attempt_id, keep=keep)
 
     def trash(self) -> list[str]:
         return [f"{self._layout.trash}/{name}" for name in os.listdir(self._layout.trash)]  # noqa: PTH208

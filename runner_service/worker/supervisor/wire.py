@@ -86,6 +86,8 @@ class Plan(NamedTuple):
     cpus: float = 0.0
     memory_bytes: int = 0
     processes: int = 0
+    cleanup: str = "always"
+    """Of its working directory, if that is its own: always, on_success, on_failure, never."""
 
 
 class Known(NamedTuple):
@@ -110,6 +112,14 @@ class Known(NamedTuple):
     """The place behind what the processes were given."""
     outputs: list[str] = []  # noqa: RUF012
     """As the plan had them."""
+    cleanup: str = "always"
+
+    @property
+    def keeps_directory(self) -> bool:
+        """Its working directory is to be kept, as it ended."""
+        outcome = self.outcome or {}
+        succeeded = outcome.get("kind") == "EXITED" and outcome.get("exit_code") == 0
+        return self.cleanup == "never" or self.cleanup == ("on_failure" if succeeded else "on_success")
 
 
 class WireError(Exception):

@@ -34,11 +34,16 @@ class WorkDirectories:
             os.mkdir(path, 0o700)  # noqa: PTH102
         return path
 
-    def give_back(self, attempt_id: str) -> bool:
-        """Takes back the directory of an ended attempt, if it had one; True when it went to the trash."""
+    def give_back(self, attempt_id: str, *, keep: bool = False) -> bool:
+        """Takes back the directory of an ended attempt, if it had one; True when it went to the trash. One that is to
+        be kept goes where nobody removes it."""
         path = f"{self._layout.work}/{attempt_id}"
         self._count += 1
         try:
+            if keep:
+                os.makedirs(self._layout.kept, 0o700, exist_ok=True)  # noqa: PTH103
+                os.rename(path, f"{self._layout.kept}/{attempt_id}")  # noqa: PTH104
+                return False
             if len(self._spare) < MAX_SPARE and self._as_new(path):
                 spare = f"{self._layout.work}/.spare-{self._count}"
                 os.rename(path, spare)  # noqa: PTH104

@@ -258,3 +258,24 @@ async def test_the_supervisor_knows_nothing_of_the_workers_environment(
     await hold.connect()
     for pid in (hold.client.pid, hold.client.guard_pid):
         assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cleanup", "code", "kept"),
+    [
+        ("always", 0, False),
+        ("always", 1, False),
+        ("on_success", 0, False),
+        ("on_success", 1, True),
+        ("on_failure", 0, True),
+        ("on_failure", 1, False),
+        ("never", 0, True),
+        ("never", 1, True),
+    ],
+)
+async def test_a_directory_is_kept_as_the_cleanup_policy_says(hold: Hold, cleanup: str, code: int, kept: bool) -> None:
+    await hold.run("a", f"echo left > file; exit {code}", cleanup=cleanup)
+    await hold.client.forget("a")
+    work, place = hold.directory / "work" / "a", hold.directory / "kept" / "a" / "file"
+    await until(lambda: not work.exists())
+    assert place.exists() is kept
