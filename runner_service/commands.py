@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 EXIT_CONFIG = 2
 EXIT_CANNOT_SERVE = 1
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING}
+_M_ARENA_MAX = -8
+"""Of glibc's mallopt; other C libraries have neither."""
 
 
 def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None) -> int:
@@ -39,6 +42,7 @@ def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None) -> int:
     # The store's threads hand results to the event loop all the time: with the default of 5 ms each waits for the
     # other's turn longer than its work takes.
     sys.setswitchinterval(0.0005)
+    _share_heaps()
     return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
 
 
@@ -90,6 +94,14 @@ def _flag(text: str) -> bool:
     if text.lower() not in values:
         raise argparse.ArgumentTypeError("give true or false")
     return values[text.lower()]
+
+
+def _share_heaps() -> None:
+    """Has the C library keep two heaps, not one for each thread: each keeps what its threads once took, which after a
+    log of 1 GB was 105 MB more than before, against 27 MB with two."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _serve_parser() -> argparse.ArgumentParser:
