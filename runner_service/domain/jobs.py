@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from runner_service.domain.errors import JobFinished, RunnerError
 from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.records import changed
 
 RUNNER_LABEL = "runner_id"
 """The label that every runner has by itself, its id as the value: a job that requires it is bound to that runner."""
@@ -326,7 +327,7 @@ def transition(job: Job, to: JobState, *, at: Micros, **changes: object) -> Job:
         changes["started_at"] = at
     if to.terminal:
         changes["finished_at"] = at
-    return replace(job, state=to, **changes)  # type: ignore[arg-type]
+    return changed(job, state=to, **changes)
 
 
 def state_of(outcome: Outcome) -> JobState:

@@ -13,6 +13,7 @@ from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Mov
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
+from runner_service.domain.records import changed
 from runner_service.domain.runners import Runner, RunnerState, Told, runner_transition, settled
 from runner_service.store import bodies, runners
 from runner_service.store.claims import claim, room
@@ -187,7 +188,7 @@ def order_of(job: Job, attempt: Attempt) -> Order:
 
 def confirm(ledger: Ledger, job: Job, attempt: Attempt) -> Job:
     """ASSIGNED → RUNNING, of a job and its attempt. The caller flushes the ledger."""
-    ledger.save_attempt(replace(attempt, state=AttemptState.RUNNING, started_at=ledger.now))
+    ledger.save_attempt(changed(attempt, state=AttemptState.RUNNING, started_at=ledger.now))
     running = transition(job, JobState.RUNNING, at=ledger.now, attempts=job.attempts + 1)
     return ledger.moved(job, running, "running", attempt.runner_id)
 

@@ -22,6 +22,7 @@ from runner_service.domain.errors import (
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Attempt, Cancel, Job, JobState, Stdin, queue_deadline, transition
 from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.records import changed
 from runner_service.store import bodies
 from runner_service.store.ledger import Ledger, queue_length
 from runner_service.store.rows import (
@@ -109,7 +110,7 @@ def create(conn: Connection, wanted: Sequence[NewJob]) -> list[tuple[Job, bool] 
                 answers.append(QueueFull(limit=limit))
                 continue
             length += 1
-            job = replace(job, created_at=now, queue_deadline=queue_deadline(job.spec, since=now))
+            job = changed(job, created_at=now, queue_deadline=queue_deadline(job.spec, since=now))
         elif job.state.terminal:
             job = replace(job, created_at=now, finished_at=now)
         else:

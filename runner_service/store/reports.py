@@ -24,6 +24,7 @@ from runner_service.domain.jobs import (
     transition,
 )
 from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.domain.records import changed
 from runner_service.store import bodies, runner_feed
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
@@ -89,7 +90,7 @@ def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: boo
         cancel = Cancel(at=now, by=recorded.detail, reason=recorded.message) if by_worker else job.cancel
         after = transition(job, state_of(recorded), at=now, outcome=recorded, cancel=cancel)
         ledger.moved(execution.job, after, "finished", recorded.kind)
-    ended = replace(attempt, state=AttemptState.FINISHED, finished_at=now, outcome=recorded)
+    ended = changed(attempt, state=AttemptState.FINISHED, finished_at=now, outcome=recorded)
     ledger.save_attempt(ended, reported=reported)
     return Execution(after, ended, execution.log, reported)
 
