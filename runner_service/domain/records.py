@@ -14,8 +14,10 @@ Record = TypeVar("Record")
 def changed(record: Record, **changes: Any) -> Record:
     """`dataclasses.replace`, at less than half of its cost for a record of thirty fields: every job of dispatch moves
     four times, and each move is a copy of the job and of its attempt."""
-    names, values = _reader(type(record))
-    return type(record)(**{**dict(zip(names, values(record), strict=True)), **changes})
+    kind: Any = type(record)
+    names, values = _reader(kind)
+    made: Record = kind(**{**dict(zip(names, values(record), strict=True)), **changes})
+    return made
 
 
 @cache
