@@ -101,7 +101,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             open_store(settings.store.url or f"sqlite:///{data_dir}/runner.db", migrate=settings.store.migrate)
         )
         blobs = DirectoryBlobs(data_dir / "blobs")
-        signals, clock, times = store.signals, SystemClock(), DispatchTimes()
+        signals, clock, times = store.signals, SystemClock(), _times(settings)
         tails, endings = LogTails(), Endings()
 
         secrets = Secrets(store=store.secrets, key=load_key(_secrets_key(settings, data_dir)))
@@ -375,3 +375,14 @@ def _tls(settings: Settings) -> ServerTls | None:
     if not tls.enabled:
         return None
     return ServerTls(Path(tls.cert_file), Path(tls.key_file), Path(tls.client_ca_file) if tls.client_ca_file else None)
+
+
+def _times(settings: Settings) -> DispatchTimes:
+    numbers = settings.dispatch
+    return DispatchTimes(
+        lease=numbers.lease_seconds,
+        park_idle=numbers.park_idle_seconds,
+        park_busy=numbers.park_busy_seconds,
+        confirm=numbers.confirm_seconds,
+        kill_budget=numbers.kill_budget_seconds,
+    )

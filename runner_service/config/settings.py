@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runner_service.config.agents import Agents
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
+from runner_service.config.dispatch import Dispatch
 from runner_service.config.limits import RateLimits, Webhooks
 from runner_service.config.running import Artifacts, Executor, Logging, Retention, Store
 from runner_service.config.security import Security
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     security: Security = Security()
     executor: Executor = Executor()
+    dispatch: Dispatch = Dispatch()
     store: Store = Store()
     artifacts: Artifacts = Artifacts()
     logging: Logging = Logging()

@@ -34,6 +34,8 @@ from runner_service.worker.supervisor.wire import Message, Plan
 LINGER_NS = 100 * MILLISECOND
 KILL_BUDGET_NS = 10 * SECOND
 """After the first KILL; then what still lives is counted as survivors. A process in an uninterruptible wait can."""
+HURRIED_GRACE_NS = 5 * SECOND
+"""Between TERM and KILL, at most, for what has to be dead before the server acts: half of its kill budget."""
 FIRST_ROUND_NS = 2 * MILLISECOND
 LAST_ROUND_NS = 50 * MILLISECOND
 """Between two looks at a tree that is being ended; most ends are noticed by SIGCHLD before."""
@@ -131,7 +133,9 @@ class Attempt:
 
     def kill(self, cause: str, detail: str = "") -> None:
         """Ends the attempt. The first verdict holds: again, or after its end, changes nothing."""
-        self._terminate(verdict.killed(cause, detail, max(0, self._step)))
+        # Somebody else may get the job, and counts on this one's end.
+        grace_ns = HURRIED_GRACE_NS if cause in ("self_stop", "stale") else None
+        self._terminate(verdict.killed(cause, detail, max(0, self._step)), grace_ns)
 
     def hurry(self) -> None:
         """The grace is over, if the attempt is being ended."""
@@ -254,7 +258,7 @@ class Attempt:
         """The step's process group, which its main process leads; 0 when that has ended."""
         return self.pid if self._main_lives else 0
 
-    def _terminate(self, outcome: Message) -> None:
+    def _terminate(self, outcome: Message, most_grace_ns: int | None = None) -> None:
         if self._verdict is not None or self.state == wire.ENDED:
             return
         alive = self._tree.members((self.attempt_id,)).get(self.attempt_id, [])
@@ -262,7 +266,8 @@ class Attempt:
             self._tree.signal(alive, signal.SIGHUP)  # An interactive shell passes over TERM.
         self._tree.signal(alive, signal.SIGTERM)
         self._tree.signal(alive, signal.SIGCONT)  # What is stopped hears TERM only when it goes on.
-        self._end(outcome, monotonic_ns() + int(self.plan.kill_grace_seconds * SECOND))
+        grace_ns = int(self.plan.kill_grace_seconds * SECOND)
+        self._end(outcome, monotonic_ns() + (grace_ns if most_grace_ns is None else min(grace_ns, most_grace_ns)))
         self._look_again()
 
     def _end(self, outcome: Message, kill_at: int) -> None:

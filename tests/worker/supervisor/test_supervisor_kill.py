@@ -246,3 +246,12 @@ async def test_what_is_started_after_the_deadline_does_not_run(hold: Hold, tmp_p
     assert not (tmp_path / "ran").exists()
     await hold.client.deadline(time.monotonic_ns() + 60_000_000_000)
     assert (await hold.run("b", "true")).outcome.succeeded
+
+
+async def test_a_long_grace_does_not_outlast_what_the_server_counts_on(hold: Hold, token: str) -> None:
+    await hold.start("a", f"trap '' TERM; echo up; while :; do sleep 1; done; : {token}", kill_grace_seconds=3600)
+    await hold.event("output", "a")
+    await hold.client.deadline(time.monotonic_ns())
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.LOST, "self_stop", 0)
+    assert with_token(token) == []
