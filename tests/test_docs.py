@@ -48,3 +48,14 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_every_guarantee_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| guarantee")]
+    assert len(rows) >= 10
+    for row in rows:
+        named = re.findall(r"`(tests/[^`:]+)(?:::([^`]+))?`", row.split("|")[3])
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text() if test else (ROOT / file).exists(), (file, test)
