@@ -7,22 +7,19 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner_service.domain import crashpoints
-from runner_service.domain.jobs import JobInput, Stdin
+from runner_service.domain.jobs import Stdin
 from runner_service.domain.logs import LogSeal
-from runner_service.domain.outcomes import Outcome, OutcomeKind, RefusedReason, TimeBudget
+from runner_service.domain.outcomes import Outcome
 from runner_service.worker.attempts import Attempts, Held, Phase
 from runner_service.worker.executors.base import (
     Ended,
     ExecutionState,
     Executor,
     ExecutorError,
-    ExecutorUnavailable,
-    FenceMismatch,
     InputWritten,
     KillCause,
     KnownAttempt,
@@ -30,20 +27,18 @@ from runner_service.worker.executors.base import (
     Started,
 )
 from runner_service.worker.executors.environment import job_environment
-from runner_service.worker.files import Files, FilesFailed, Unwanted
 from runner_service.worker.inputs import InputFeed
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
 from runner_service.worker.reporter import Answer, Reporter
 from runner_service.worker.shipper import Shipper, Spawn
+from runner_service.worker.starts import Starts, never_ran
 from runner_service.worker.window import Mark
 from runner_service.worker.wire import seconds_of, spec_of
 
 log = logging.getLogger(__name__)
 
 _EMPTY_LOG = LogSeal(records=0, stdout_bytes=0, stderr_bytes=0, sha256=hashlib.sha256().digest())
-_START_PAUSES = (0.0, 0.1, 0.5, 2.0)
-"""Before each try to start an attempt, in seconds; between them the executor is asked to come back."""
 _DEADLINE_SECONDS = 5.0
 """The executor may take so long to take a deadline."""
 
@@ -60,7 +55,7 @@ class Orders:
     reporter: Reporter
     link: Link
     monotonic: Callable[[], float]
-    files: Files
+    starts: Starts
     accepting: bool = True
     """False: offers are passed over, and what is offered already is not started."""
     tainted: bool = False
@@ -153,7 +148,7 @@ class Orders:
     def end(self, held: Held, cause: KillCause, detail: str = "") -> bool:
         """Ends an attempt; its end is reported. False when that is under way or done."""
         if held.phase is Phase.HELD:
-            self._end(held, _never_ran((cause, detail)), _EMPTY_LOG, 0)
+            self._end(held, never_ran((cause, detail)), _EMPTY_LOG, 0)
         elif held.phase is Phase.STARTED:
             held.phase, held.kill = Phase.ENDING, (cause, detail)
             if not held.starting:
@@ -253,45 +248,11 @@ class Orders:
             self.end(held, KillCause.START_TIMEOUT, f"had no process after {seconds:g} s")
 
     async def _start(self, held: Held) -> None:
-        if held.phase is Phase.ENDING:
-            held.starting = False
-            self._end(held, _never_ran(held.kill), _EMPTY_LOG, 0)
-            return
-        assert held.spec is not None
-        if missing := sorted(held.spec.secrets.keys() - held.secrets.keys()):
-            held.starting = False
-            message = (
-                f"no secret for {', '.join(missing)}: it was deleted, or the connection to the server is not encrypted"
-            )
-            refused = Outcome(kind=OutcomeKind.REFUSED, detail=RefusedReason.SECRET_MISSING, message=message)
-            self._end(held, refused, _EMPTY_LOG, 0)
-            return
-        held.outputs = held.spec.outputs
-        if held.spec.inputs and not await self._fetch_inputs(held, held.spec.inputs):
-            return
-        problem: Exception | None = None
-        for seconds in _START_PAUSES:
-            try:
-                if seconds:
-                    await asyncio.sleep(seconds)
-                    await self.executor.adopt()
-                await self.executor.start(
-                    held.attempt_id, held.fence, held.spec, held.environment, secrets=held.secrets
-                )
-            except ExecutorUnavailable as error:
-                problem = error
-                continue
-            except FenceMismatch as error:
-                problem = error
-            else:
-                problem = None
-            break
-        takes_input = held.spec.stdin is not Stdin.NULL
+        takes_input = held.spec is not None and held.spec.stdin is not Stdin.NULL
+        outcome = await self.starts.start(held)
         crashpoints.reached("worker.started")
         held.starting, held.spec, held.environment, held.secrets = False, None, {}, {}
-        if problem is not None:
-            log.error("%s", problem, extra={"action": "start_failed", "attempt_id": held.attempt_id})
-            outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="start", message=str(problem))
+        if outcome is not None:
             self._end(held, outcome, _EMPTY_LOG, 0)
             return
         if takes_input and held.live:
@@ -300,37 +261,10 @@ class Orders:
         if held.kill is not None:
             await self._kill(held.attempt_id, *held.kill)
 
-    async def _fetch_inputs(self, held: Held, inputs: Sequence[JobInput]) -> bool:
-        """False when it has ended by that."""
-        try:
-            directory = Path(await self.executor.prepare(held.attempt_id))
-            await self.files.fetch(
-                held.attempt_id, held.fence, inputs, directory, wanted=lambda: held.phase is Phase.STARTED
-            )
-        except Unwanted:
-            outcome = _never_ran(held.kill)
-        except (FilesFailed, OSError) as error:
-            outcome = Outcome(kind=OutcomeKind.INFRASTRUCTURE, detail="inputs", message=str(error))
-        else:
-            return True
-        held.starting, held.spec, held.environment, held.secrets = False, None, {}, {}
-        self._end(held, outcome, _EMPTY_LOG, 0)
-        return False
-
     async def _keep_outputs(self, held: Held, directory: str, patterns: Sequence[str]) -> None:
-        """Before its end is reported, for then the server takes nothing of it any more."""
-        try:
-            await self.files.keep(held.attempt_id, held.fence, Path(directory), patterns)
-        except Unwanted:
+        if not await self.starts.keep_outputs(held, directory, patterns):
             self.discard(held)
-            return
-        except FilesFailed as error:
-            log.error("%s", error, extra={"action": "outputs_lost", "attempt_id": held.attempt_id})
-            if held.outcome is not None and held.outcome.succeeded:
-                held.outcome = replace(
-                    held.outcome, kind=OutcomeKind.INFRASTRUCTURE, exit_code=None, detail="outputs", message=str(error)
-                )
-        if self.attempts.get(held.attempt_id) is held and not held.discard:
+        elif self.attempts.get(held.attempt_id) is held and not held.discard:
             self.reporter.add(held)
 
     def _feed(self, held: Held, received: int = 0, written: int = 0) -> None:
@@ -376,12 +310,3 @@ class Orders:
             await self.executor.forget(attempt_id)
         except ExecutorError as error:
             log.error("%s", error, extra={"action": "forget_failed", "attempt_id": attempt_id})
-
-
-def _never_ran(kill: tuple[KillCause, str] | None) -> Outcome:
-    """The outcome of what was ended before it had a process."""
-    cause, detail = kill or (KillCause.STALE, "")
-    if cause is KillCause.START_TIMEOUT:
-        return Outcome(kind=OutcomeKind.TIMED_OUT, detail=TimeBudget.START, message=detail)
-    detail = detail or ("user" if cause is KillCause.CANCEL else cause.value)
-    return Outcome(kind=OutcomeKind.CANCELLED, detail=detail)

@@ -26,6 +26,7 @@ from runner_service.worker.memory import watch_memory
 from runner_service.worker.orders import Orders
 from runner_service.worker.reporter import Reporter
 from runner_service.worker.shipper import Shipper, Spawn
+from runner_service.worker.starts import Starts
 from runner_service.worker.sync import Profile, SyncLoop
 from runner_service.worker.times import ExitCode, WorkerTimes
 
@@ -169,7 +170,7 @@ class Worker:
             reporter=reporter,
             link=link,
             monotonic=self._monotonic,
-            files=Files(link),
+            starts=Starts(self._executor, Files(link)),
         )
         return orders
 

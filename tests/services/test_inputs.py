@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from services_house import SOON, House, Worker, parked
+from services_house import SOON, House, Worker, open_house, parked
+from store_house import MovingClock
 
 from runner_service.domain import inputs
 from runner_service.domain.errors import JobFinished, StaleAttempt
 from runner_service.domain.inputs import WINDOW, InputKind
 from runner_service.domain.jobs import Stdin
+from runner_service.store import open_store
 
 
 class Reader:
@@ -122,3 +125,25 @@ async def test_another_fence_gets_nothing(house: House, fence: int) -> None:
     unknown = Reader(house, "unknown")
     with pytest.raises(StaleAttempt):
         await asyncio.wait_for(unknown.task, SOON)
+
+
+async def test_what_one_server_is_given_another_brings_to_the_worker(
+    postgres_url: str, clock: MovingClock, tmp_path: Path
+) -> None:
+    async with (
+        open_store(postgres_url, clock=clock) as here,
+        open_store(postgres_url, clock=clock) as there,
+        open_house(here, clock, tmp_path / "here") as asked,
+        open_house(there, clock, tmp_path / "there") as at,
+    ):
+        job_id, _, attempt_id = await running(at)
+        reader = Reader(at, attempt_id)
+        await asked.inputs.append(job_id, b"hello")
+        await reader.until(b"hello")
+        # And back: who waits here for room hears of what was written there.
+        giving = asyncio.create_task(asked.inputs.append(job_id, bytes(WINDOW)))
+        await reader.until(b"hello" + bytes(WINDOW - 5))
+        assert await parked(giving)
+        reader.wrote(WINDOW)
+        assert (await asyncio.wait_for(giving, SOON)).next_offset == WINDOW + 5
+        reader.task.cancel()

@@ -51,7 +51,13 @@ class Caller:
         self._reached = True
 
     def met(self, error: aio.AioRpcError) -> ClientError:
-        """The error of our tree for a call that failed."""
+        """The error of our tree for a call that failed.
+
+        Of a stream that is cut while it is written to, gRPC's own core may say INTERNAL; a server that says so also
+        says more.
+        """
+        if error.code() is StatusCode.INTERNAL and not error.trailing_metadata():
+            return Unavailable("The stream was cut.")
         return self._met(error)
 
     def retry(self) -> Retry:
