@@ -88,6 +88,7 @@ class ExecSession:
                     retry.progress()
                     match message.WhichOneof("response"):
                         case "started":
+                            retry = self._caller.retry()  # It is there: from now on it is waited for longer.
                             self._resume(message.started)
                             sending = asyncio.create_task(self._send(call))
                         case "input":
