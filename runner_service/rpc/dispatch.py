@@ -69,14 +69,16 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             return
         _check_own(first.runner_id)
         written = _written(first, requests)
-        async for records in self._inputs.feed(first.attempt_id, first.fence, first.offset, written):
+        async for records in self._inputs.feed(first.runner_id, first.attempt_id, first.fence, first.offset, written):
             yield pb.StreamInputsResponse(
                 offset=records[0].offset, records=[convert_inputs.record(one.record) for one in records]
             )
 
     async def FetchInput(self, request: pb.FetchInputRequest, context: Any) -> AsyncIterator[pb.FetchInputResponse]:
         _check_own(request.runner_id)
-        pieces = self._artifacts.fetch_input(request.attempt_id, request.fence, request.artifact_id, request.offset)
+        pieces = self._artifacts.fetch_input(
+            request.runner_id, request.attempt_id, request.fence, request.artifact_id, request.offset
+        )
         async for artifact, data in pieces:
             yield pb.FetchInputResponse(data=data, size=artifact.size, sha256=artifact.sha256)
 
@@ -92,7 +94,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
             by=current_principal.get().name,
         )
         data = convert_artifacts.data_of(first, requests)
-        artifact = await self._artifacts.upload_output(first.attempt_id, first.fence, upload, data)
+        artifact = await self._artifacts.upload_output(first.runner_id, first.attempt_id, first.fence, upload, data)
         return pb.UploadOutputResponse(sha256=artifact.sha256)
 
     async def SealLogs(self, request: pb.SealLogsRequest, context: Any) -> pb.SealLogsResponse:

@@ -79,29 +79,29 @@ class Artifacts:
         )
 
     async def upload_output(
-        self, attempt_id: str, fence: int, upload: NewUpload, data: AsyncIterator[bytes]
+        self, runner_id: str, attempt_id: str, fence: int, upload: NewUpload, data: AsyncIterator[bytes]
     ) -> Artifact:
         """Keeps a file that an attempt left; see `upload`.
 
         Raises:
-            StaleAttempt: The attempt has another fence, or its end was reported.
+            StaleAttempt: The attempt has another fence or runner, or its end was reported.
         """
-        job_id = await self._job_of(attempt_id, fence)
+        job_id = await self._job_of(runner_id, attempt_id, fence)
         artifact = Artifact(
             artifact_id=new_id(), name=upload.name, job_id=job_id, attempt_id=attempt_id, created_by=upload.by
         )
         return await self._upload(upload, data, artifact)
 
     async def fetch_input(
-        self, attempt_id: str, fence: int, artifact_id: str, offset: int
+        self, runner_id: str, attempt_id: str, fence: int, artifact_id: str, offset: int
     ) -> AsyncIterator[tuple[Artifact, bytes]]:
         """Yields an input of an attempt from ``offset`` on, at least one piece.
 
         Raises:
-            StaleAttempt: The attempt has another fence, or its end was reported.
+            StaleAttempt: The attempt has another fence or runner, or its end was reported.
             ArtifactNotFound: The job does not name it, or it is gone.
         """
-        job = await self._jobs.get(await self._job_of(attempt_id, fence))
+        job = await self._jobs.get(await self._job_of(runner_id, attempt_id, fence))
         if all(one.artifact_id != artifact_id for one in job.spec.inputs):
             raise ArtifactNotFound(artifact_id=artifact_id)
         artifact = await self._store.get(artifact_id)
@@ -110,12 +110,13 @@ class Artifacts:
         async for piece in self.download(artifact_id, offset=offset):
             yield artifact, piece
 
-    async def _job_of(self, attempt_id: str, fence: int) -> str:
+    async def _job_of(self, runner_id: str, attempt_id: str, fence: int) -> str:
         try:
             attempt = await self._jobs.attempt(attempt_id)
         except AttemptNotFound:
             raise StaleAttempt(attempt_id=attempt_id, fence=fence) from None
-        if attempt.fence != fence or attempt.state is AttemptState.FINISHED:
+        mine = attempt.runner_id == runner_id and attempt.fence == fence
+        if not mine or attempt.state is AttemptState.FINISHED:
             raise StaleAttempt(attempt_id=attempt_id, fence=fence)
         return attempt.job_id
 

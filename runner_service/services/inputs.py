@@ -57,18 +57,21 @@ class Inputs:
         return await self._store.status(job_id)
 
     async def feed(
-        self, attempt_id: str, fence: int, offset: int, written: AsyncIterator[int]
+        self, runner_id: str, attempt_id: str, fence: int, offset: int, written: AsyncIterator[int]
     ) -> AsyncIterator[Sequence[PlacedInput]]:
-        """Yields the input of an attempt from ``offset`` on as it comes, while ``written`` brings how far its processes
-        are. Ends with ``written``.
+        """Yields the input of an attempt of a runner from ``offset`` on as it comes, while ``written`` brings how far its
+        processes are. Ends with ``written``.
 
         Raises:
             StaleAttempt: The attempt has ended, or is not the worker's any more.
         """
         try:
-            job_id = (await self._jobs.attempt(attempt_id)).job_id
+            attempt = await self._jobs.attempt(attempt_id)
         except AttemptNotFound:
             raise StaleAttempt(attempt_id=attempt_id, fence=fence) from None
+        if attempt.runner_id != runner_id:
+            raise StaleAttempt(attempt_id=attempt_id, fence=fence)
+        job_id = attempt.job_id
         with self._signals.subscribe(input_topic(job_id), job_topic(job_id)) as waiter:
             advancing = asyncio.create_task(self._advance(job_id, attempt_id, fence, written))
             try:

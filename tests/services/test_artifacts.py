@@ -19,6 +19,7 @@ from runner_service.domain.errors import (
     StaleAttempt,
     UploadTooLarge,
 )
+from runner_service.domain.jobs import JobInput
 from runner_service.services import artifacts as module
 from runner_service.services.artifacts import NewUpload
 
@@ -122,15 +123,41 @@ async def test_outputs_are_taken_under_the_fence_alone(house: House) -> None:
     await house.job()
     worker = await house.worker()
     attempt_id = await worker.start()
-    artifact = await house.artifacts.upload_output(attempt_id, 1, NewUpload(name="out"), pieces(DATA))
+    runner_id = worker.runner.runner_id
+    artifact = await house.artifacts.upload_output(runner_id, attempt_id, 1, NewUpload(name="out"), pieces(DATA))
     job_id = (await house.store.jobs.attempt(attempt_id)).job_id
     assert (artifact.job_id, artifact.attempt_id) == (job_id, attempt_id)
     assert await house.artifacts.list(job_id=job_id, limit=9) == [artifact]
-    with pytest.raises(StaleAttempt):
-        await house.artifacts.upload_output(attempt_id, 2, NewUpload(name="out2"), pieces(DATA))
+    for other in ((runner_id, attempt_id, 2), ("another", attempt_id, 1), (runner_id, "unknown", 1)):
+        with pytest.raises(StaleAttempt):
+            await house.artifacts.upload_output(*other, NewUpload(name="out2"), pieces(DATA))
     await worker.finish(attempt_id)
     with pytest.raises(StaleAttempt):
-        await house.artifacts.upload_output(attempt_id, 1, NewUpload(name="out2"), pieces(DATA))
+        await house.artifacts.upload_output(runner_id, attempt_id, 1, NewUpload(name="out2"), pieces(DATA))
+
+
+async def test_inputs_are_given_to_the_attempt_that_names_them_alone(house: House) -> None:
+    named = await house.artifacts.upload(NewUpload(name="a"), pieces(DATA))
+    empty = await house.artifacts.upload(NewUpload(name="b"), pieces(b""))
+    other = await house.artifacts.upload(NewUpload(name="c"), pieces(DATA))
+    inputs = tuple(JobInput(artifact_id=one.artifact_id, path=one.name) for one in (named, empty))
+    await house.job(inputs=inputs)
+    worker = await house.worker()
+    attempt_id = await worker.start()
+    runner_id = worker.runner.runner_id
+
+    async def fetched(runner: str, fence: int, artifact: Artifact, offset: int = 0) -> bytes:
+        pieces = house.artifacts.fetch_input(runner, attempt_id, fence, artifact.artifact_id, offset)
+        return b"".join([data async for _, data in pieces])
+
+    assert await fetched(runner_id, 1, named) == DATA
+    assert await fetched(runner_id, 1, named, 1000) == DATA[1000:]
+    assert await fetched(runner_id, 1, empty) == b""
+    with pytest.raises(ArtifactNotFound):
+        await fetched(runner_id, 1, other)
+    for runner, fence in (("another", 1), (runner_id, 2)):
+        with pytest.raises(StaleAttempt):
+            await fetched(runner, fence, named)
 
 
 async def test_a_deleted_one_leaves_nothing(house: House, tmp_path: Path) -> None:

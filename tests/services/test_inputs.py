@@ -20,13 +20,13 @@ from runner_service.store import open_store
 class Reader:
     """The worker's end of an input stream."""
 
-    def __init__(self, house: House, attempt_id: str, *, fence: int = 1, offset: int = 0) -> None:
+    def __init__(self, house: House, worker: Worker, attempt_id: str, *, fence: int = 1, offset: int = 0) -> None:
         self.data = b""
         self.kinds: list[InputKind] = []
         self.read = offset
         self.news = asyncio.Event()
         self._written: asyncio.Queue[int | None] = asyncio.Queue()
-        feed = house.inputs.feed(attempt_id, fence, offset, self._places())
+        feed = house.inputs.feed(worker.runner.runner_id, attempt_id, fence, offset, self._places())
         self.task = asyncio.create_task(self._read(feed))
 
     async def until(self, data: bytes) -> None:
@@ -59,9 +59,9 @@ async def running(house: House) -> tuple[str, Worker, str]:
 
 
 async def test_input_reaches_the_worker_as_it_is_given(house: House) -> None:
-    job_id, _, attempt_id = await running(house)
+    job_id, worker, attempt_id = await running(house)
     await house.inputs.append(job_id, b"early ")
-    reader = Reader(house, attempt_id)
+    reader = Reader(house, worker, attempt_id)
     await reader.until(b"early ")
     await house.inputs.append(job_id, b"late", at=6)
     await reader.until(b"early late")
@@ -71,8 +71,8 @@ async def test_input_reaches_the_worker_as_it_is_given(house: House) -> None:
 
 
 async def test_who_gives_too_much_waits_until_the_processes_have_read(house: House) -> None:
-    job_id, _, attempt_id = await running(house)
-    reader = Reader(house, attempt_id)
+    job_id, worker, attempt_id = await running(house)
+    reader = Reader(house, worker, attempt_id)
     giving = asyncio.create_task(house.inputs.append(job_id, bytes(WINDOW + 100), at=0))
     await reader.until(bytes(WINDOW))
     assert await parked(giving)
@@ -86,8 +86,8 @@ async def test_who_gives_too_much_waits_until_the_processes_have_read(house: Hou
 
 
 async def test_a_signal_passes_what_waits(house: House) -> None:
-    job_id, _, attempt_id = await running(house)
-    reader = Reader(house, attempt_id)
+    job_id, worker, attempt_id = await running(house)
+    reader = Reader(house, worker, attempt_id)
     giving = asyncio.create_task(house.inputs.append(job_id, bytes(WINDOW + 1), at=None))
     await reader.until(bytes(WINDOW))
     await house.inputs.put(job_id, [inputs.signal(2)])
@@ -101,7 +101,7 @@ async def test_a_signal_passes_what_waits(house: House) -> None:
 
 async def test_the_end_of_the_job_ends_both_sides_and_deletes_what_nobody_read(house: House) -> None:
     job_id, worker, attempt_id = await running(house)
-    reader = Reader(house, attempt_id)
+    reader = Reader(house, worker, attempt_id)
     giving = asyncio.create_task(house.inputs.append(job_id, bytes(WINDOW + 1), at=0))
     await reader.until(bytes(WINDOW))
     await worker.finish(attempt_id)
@@ -109,22 +109,23 @@ async def test_the_end_of_the_job_ends_both_sides_and_deletes_what_nobody_read(h
         await asyncio.wait_for(giving, SOON)
     with pytest.raises(StaleAttempt):
         await asyncio.wait_for(reader.task, SOON)
-    again = Reader(house, attempt_id)
+    again = Reader(house, worker, attempt_id)
     with pytest.raises(StaleAttempt):
         await asyncio.wait_for(again.task, SOON)
 
 
 @pytest.mark.parametrize("fence", [0, 2])
 async def test_another_fence_gets_nothing(house: House, fence: int) -> None:
-    job_id, _, attempt_id = await running(house)
+    job_id, worker, attempt_id = await running(house)
     await house.inputs.append(job_id, b"secret")
-    reader = Reader(house, attempt_id, fence=fence)
+    reader = Reader(house, worker, attempt_id, fence=fence)
     with pytest.raises(StaleAttempt):
         await asyncio.wait_for(reader.task, SOON)
     assert reader.data == b""
-    unknown = Reader(house, "unknown")
-    with pytest.raises(StaleAttempt):
-        await asyncio.wait_for(unknown.task, SOON)
+    for other in (Reader(house, worker, "unknown"), Reader(house, await house.worker(), attempt_id)):
+        with pytest.raises(StaleAttempt):
+            await asyncio.wait_for(other.task, SOON)
+        assert other.data == b""
 
 
 async def test_what_one_server_is_given_another_brings_to_the_worker(
@@ -136,8 +137,8 @@ async def test_what_one_server_is_given_another_brings_to_the_worker(
         open_house(here, clock, tmp_path / "here") as asked,
         open_house(there, clock, tmp_path / "there") as at,
     ):
-        job_id, _, attempt_id = await running(at)
-        reader = Reader(at, attempt_id)
+        job_id, worker, attempt_id = await running(at)
+        reader = Reader(at, worker, attempt_id)
         await asked.inputs.append(job_id, b"hello")
         await reader.until(b"hello")
         # And back: who waits here for room hears of what was written there.
