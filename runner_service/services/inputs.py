@@ -59,7 +59,7 @@ class Inputs:
     async def feed(
         self, runner_id: str, attempt_id: str, fence: int, offset: int, written: AsyncIterator[int]
     ) -> AsyncIterator[Sequence[PlacedInput]]:
-        """Yields the input of an attempt of a runner from ``offset`` on as it comes, while ``written`` brings how far its
+        """Yields the input of an attempt of a runner from ``offset`` on as it comes while ``written`` tells how far its
         processes are. Ends with ``written``.
 
         Raises:
