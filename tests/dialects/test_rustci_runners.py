@@ -157,6 +157,9 @@ def test_a_docker_runner_without_a_daemon_is_degraded_and_says_why(rustci: RustC
     if docker["status"] == "pass":
         pytest.skip("this machine has a docker daemon")
     assert (health["health"], set(docker)) == ("degraded", {"status", "message"})
+    # Also of one that nobody has asked yet: the service's own worker was, when it began.
+    fresh = rustci.ask("GET", f"/{rustci.register(type='docker', capabilities=['docker'])}/status")
+    assert (fresh["health"], fresh["capabilities_status"]) == ("degraded", {"docker": "unavailable"})
     assert rustci.ask("GET", f"/{runner}/status")["capabilities_status"] == {
         "docker": "unavailable",
         "isolation": "available",

@@ -78,6 +78,7 @@ async def view(own_server: ServerProcess, three: list[Machine]) -> Any:
     view.http.close()
 
 
+@pytest.mark.slow
 async def test_three_machines_are_told_what_to_do_and_do_it(
     view: View, three: list[Machine], own_server: ServerProcess
 ) -> None:

@@ -102,6 +102,10 @@ class RunnerStore(Protocol):
         """Raises `RunnerNotFound`."""
         ...
 
+    async def profiles(self, runner_ids: Sequence[str]) -> Mapping[str, RunnerProfile]:
+        """Those of runners that are there."""
+        ...
+
     async def list(self, *, limit: int, after: str = "") -> Sequence[Runner]:
         """Runners in order of name, then id. ``after``: the id of the last runner of the page before."""
         ...

@@ -11,8 +11,9 @@ from runner_service.domain.metrics import KEPT_SECONDS, LEVELS, Bucket
 from runner_service.domain.runner_health import HealthReport
 from runner_service.domain.runners import Runner, RunnerState
 from runner_service.ports.clock import Clock
-from runner_service.ports.signals import RUNNERS, Signals, feed_topic, runner_state_topic
+from runner_service.ports.signals import RUNNERS, Signals, feed_topic, runner_state_topic, runner_topic
 from runner_service.ports.store import RunnerStore, SampleStore
+from runner_service.services.runners.status import asked_for_check
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Monitor:
         self._clock = clock
         self._sampled: dict[str, int] = {}
         self._states: dict[str, RunnerState] = {}
+        self._sessions: dict[str, str] = {}
         self._buckets: dict[tuple[str, int, int], Bucket] = {}
 
     async def heard(self, beat: Beat, answer: BeatAnswer) -> None:
@@ -51,6 +53,11 @@ class Monitor:
                 topics = (RUNNERS, runner_state_topic(runner.runner_id), feed_topic(runner.runner_id))
                 self._signals.publish(topics)
             self._states[runner.runner_id] = runner.state
+        if beat.load is not None and not beat.check and self._sessions.get(runner.runner_id) != beat.session_id:
+            # A worker that has just begun: what it can is known from a look, not from its word.
+            self._sessions[runner.runner_id] = beat.session_id
+            await self._runners.change(runner.runner_id, asked_for_check)
+            self._signals.publish((runner_topic(runner.runner_id),))
         if beat.load is not None:
             self._sample(runner, answer.active)
 

@@ -26,6 +26,13 @@ ANSWER_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 
 
+def asked_for_check(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
+    """A `RunnerChange`: its worker is to make its checks, under the next number."""
+    # Numbers grow with time, also over registrations and in the records of those that it executes for.
+    number = max(runner.told.check + 1, now // 1000)
+    return Changed(runner=replace(runner, told=replace(runner.told, check=number)), profile=profile)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerView:
     """A runner with everything that is known of it now."""
@@ -95,8 +102,9 @@ class RunnerStatus:
 
     async def of(self, runners: Sequence[Runner]) -> Sequence[RunnerView]:
         """These runners, in their order."""
-        profiles = {one.runner_id: await self._store.profile(one.runner_id) for one in runners}
-        return await self._views(runners, profiles)
+        profiles = await self._store.profiles([one.runner_id for one in runners])
+        # One that was deleted in between is none any more.
+        return await self._views([one for one in runners if one.runner_id in profiles], profiles)
 
     async def _views(self, runners: Sequence[Runner], profiles: Mapping[str, RunnerProfile]) -> Sequence[RunnerView]:
         tallies = await self._store.tallies([runner.runner_id for runner in runners])
@@ -154,16 +162,9 @@ class RunnerStatus:
     async def _ask(self, runner_id: str) -> tuple[int, float, HealthReport | None]:
         """The number of the check, how long its answer took in seconds, and the answer."""
         began = time.monotonic()
-        number = 0
-
-        def change(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
-            nonlocal number
-            # Numbers grow with time, also over registrations and in the records of those that it executes for.
-            number = max(runner.told.check + 1, now // 1000)
-            return Changed(runner=replace(runner, told=replace(runner.told, check=number)), profile=profile)
-
         with self._signals.subscribe(runner_state_topic(runner_id)) as waiter:
-            await self._store.change(runner_id, change)
+            runner, _ = await self._store.change(runner_id, asked_for_check)
+            number = runner.told.check
             self._signals.publish((runner_topic(runner_id),))
             while True:
                 answered, report = await self._store.check(runner_id)

@@ -40,6 +40,9 @@ class SqlRunners:
             raise RunnerNotFound(runner_id=runner_id)
         return found[runner_id]
 
+    async def profiles(self, runner_ids: Sequence[str]) -> Mapping[str, RunnerProfile]:
+        return await self._engine.read(runners.profiles, runner_ids)
+
     async def list(self, *, limit: int, after: str = "") -> Sequence[Runner]:
         return await self._engine.read(runners.list_runners, limit, after)
 
