@@ -132,6 +132,7 @@ def test_pages_are_plain_files_with_a_policy(sentinel: Sentinel) -> None:
     assert unknown.status_code == 404 and set(unknown.json()) == {"error", "message"}
 
 
+@pytest.mark.slow
 def test_a_server_that_wants_a_key_is_given_one_on_the_page(
     browser: Any, make_server: Callable[..., SctServer]
 ) -> None:

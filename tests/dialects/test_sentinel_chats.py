@@ -246,6 +246,7 @@ async def test_a_model_server_talks_through_the_shipped_image(sentinel: Sentinel
         sentinel.delete(agent["id"])
 
 
+@pytest.mark.slow
 async def test_a_silent_agent_is_an_error_frame(make_server: Callable[..., SctServer]) -> None:
     server = make_server(CONFIG | {"agents": {"silence_seconds": 0.3}})
     sentinel = Sentinel(server.url)
@@ -262,6 +263,7 @@ async def test_a_silent_agent_is_an_error_frame(make_server: Callable[..., SctSe
     sentinel.http.close()
 
 
+@pytest.mark.slow
 async def test_agents_and_what_they_did_outlive_the_server(
     make_server: Callable[..., SctServer], tmp_path: Path
 ) -> None:

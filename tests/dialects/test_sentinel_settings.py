@@ -44,6 +44,7 @@ async def test_with_require_auth_all_but_the_sockets_want_a_token(make_server: C
     sentinel.http.close()
 
 
+@pytest.mark.slow
 async def test_under_tls_endpoints_are_wss_and_can_be_talked_with(tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
@@ -103,12 +104,14 @@ async def test_images_of_directories_are_there_from_the_start(
     sentinel.http.close()
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_no_image_is_a_fault_of_the_settings(tmp_path: Path) -> None:
     config = f"agents: {{images: {{me/none: {tmp_path}/nowhere}}}}"
     said = refused("--http", f"127.0.0.1:{free_port()}", "--grpc", "127.0.0.1:0", config=config, directory=tmp_path)
     assert "agents.images: me/none cannot be made from" in said
 
 
+@pytest.mark.slow
 async def test_an_image_goes_through_a_real_registry_to_an_agent_elsewhere(
     make_server: Callable[..., SctServer], registry: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

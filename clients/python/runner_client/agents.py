@@ -108,11 +108,12 @@ class AgentCalls:
         """Yields the frames of a chat whose first request names the agent. It ends when the requests have ended and all
         is answered. Not resumed: a chat that is cut is over. Raises a :class:`ClientError`."""
         call = self._stub.ChatAgent(metadata=self._caller.metadata)
-        # Written by ourselves: grpcio hides how a call ended that ends under a write of its own.
-        writing = asyncio.create_task(_write_all(call, requests))
+        greeted = asyncio.Event()
+        writing = asyncio.create_task(_write_all(call, requests, greeted))
         try:
             async for frame in call:
                 self._caller.reached()
+                greeted.set()
                 yield frame
         except aio.AioRpcError as error:
             raise self._caller.met(error) from None
@@ -122,10 +123,13 @@ class AgentCalls:
             await asyncio.gather(writing, return_exceptions=True)
 
 
-async def _write_all(call: Any, requests: AsyncIterator[ChatAgentRequest]) -> None:
+async def _write_all(call: Any, requests: AsyncIterator[ChatAgentRequest], greeted: asyncio.Event) -> None:
+    """Writes the requests, those behind the first once the server has answered it: grpcio hides why a call has ended
+    that ends under a write, and a call that is refused ends at once."""
     try:
         async for request in requests:
             await call.write(request)
+            await greeted.wait()
         await call.done_writing()
     except (aio.AioRpcError, asyncio.InvalidStateError):
         pass  # the call has ended: its status says why
