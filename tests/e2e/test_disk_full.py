@@ -51,6 +51,7 @@ async def _runs(client: AsyncClient, job_id: str) -> bool:
     return (await client.get_job(job_id)).state == Job.STATE_RUNNING
 
 
+@pytest.mark.slow
 async def test_new_jobs_are_refused_and_running_ones_go_on(
     own_server: ServerProcess, small_disk: Path, tmp_path: Path
 ) -> None:
