@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from gateway.codec import Decoder, Refused, schema
 from gateway.codec.scalars_in import Decode, text_decoder
 from gateway.codec.text import parse
+from gateway.codec.times import in_seconds
 
 _SUBSCRIPT = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]", re.DOTALL)
 
@@ -177,6 +178,8 @@ def as_text_field(fields: tuple[FieldDescriptor, ...], decoder: Decoder, *, key:
 
         return TextField(fields, key, None, wrap)
     into = decoder.into(schema.message_type(target))
+    if name == "google.protobuf.Duration" and schema.field_rules(field).duration_units:
+        return TextField(fields, key, None, lambda message, text: into(message, in_seconds(text)))
     if name in _TEXT_FORMS:
         return TextField(fields, key, None, into)
     if name in _JSON_FORMS:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import functools
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from gateway.codec.errors import Refused
 
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (prints without an offset)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
+_UNITS = re.compile(
+    r"(?=.)(?:\d{1,9}(?:\.\d{1,9})?h)?(?:\d{1,9}(?:\.\d{1,9})?m)?(?:\d{1,9}(?:\.\d{1,9})?s)?(?:\d{1,9}ms)?", re.ASCII
+)
+_NANOS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
 _MAX_DURATION = 315_576_000_000  # seconds: ten thousand years
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # years 1 to 9999
 _UPPER = re.compile("[A-Z]")
@@ -121,6 +126,14 @@ def parse_duration(text: str) -> tuple[int, int]:
         raise Refused(DURATION, text)
     seconds, nanos = int(match[2]), int(match[3].ljust(9, "0")) if match[3] else 0
     return (-seconds, -nanos) if match[1] else (seconds, nanos)
+
+
+def in_seconds(text: str) -> str:
+    """A duration in units, such as ``1h30m``, the way ProtoJSON writes it; any other text as it is."""
+    if not _UNITS.fullmatch(text):
+        return text
+    nanos = sum(int(Decimal(amount) * _NANOS[unit]) for amount, unit in re.findall(r"(\d+(?:\.\d+)?)([a-z]+)", text))
+    return duration_text(*divmod(nanos, 1_000_000_000))
 
 
 def field_mask_text(paths: list[str]) -> str:

@@ -177,6 +177,10 @@ def test_each_reads_what_the_other_prints(message: Any) -> None:
     text = json_format.MessageToJson(message).encode()
     decoder.into(message.DESCRIPTOR)(ours, decoder.parse(text, message.DESCRIPTOR))
     assert _bytes(ours) == _bytes(message)
+    # By the names of the proto file, which take the general way instead of the generated one.
+    general, spelled = message_type(), json_format.MessageToJson(message, preserving_proto_field_name=True).encode()
+    decoder.into(message.DESCRIPTOR)(general, decoder.parse(spelled, message.DESCRIPTOR))
+    assert _bytes(general) == _bytes(message)
     compact = Encoder(Style(empty=1)).dumps(message)
     assert _bytes(json_format.Parse(compact, message_type())) == _bytes(message)
     again = message_type()

@@ -133,6 +133,32 @@ async def test_parts_of_the_request_fill_fields(client: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("1h", "3600s"),
+        ("1h30m", "5400s"),
+        ("90m", "5400s"),
+        ("1.5m", "90s"),
+        ("2s250ms", "2.250s"),
+        ("0s", "0s"),
+        ("1.5s", "1.500s"),
+        ("-3s", "-3s"),
+        ("", None),
+        ("1", None),
+        ("30m1h", None),
+        ("1d", None),
+        ("h", None),
+        ("1h ", None),
+    ],
+)
+async def test_durations_may_be_in_units(client: httpx.AsyncClient, text: str, read: str | None) -> None:
+    reply = await client.get("/h/look", params={"patience": text})
+    assert reply.json().get("patience") == read
+    assert reply.status_code == (400 if read is None else 200)
+    assert (await client.get("/h/look?exact=1h")).status_code == 400, "only where the field says so"
+
+
+@pytest.mark.parametrize(
     ("query", "header", "seen"),
     [
         ("token=t", None, "Bearer t"),

@@ -169,10 +169,13 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
 @pytest.mark.parametrize(
     ("header", "value"), [("grpc-timeout", "20m"), ("x-request-timeout", "0.02"), ("grpc-timeout", "20000u")]
 )
-async def test_deadlines_end_calls(client: httpx.AsyncClient, library: Library, header: str, value: str) -> None:
+async def test_deadlines_end_calls(
+    client: httpx.AsyncClient, library: Library, backend: str, header: str, value: str
+) -> None:
     reply = await client.get("/v1/books/hang", headers={header: value})
     assert (reply.status_code, reply.json()["code"]) == (504, 4)
-    await asyncio.wait_for(library.cancelled.wait(), timeout=10)
+    if backend == "in process" or library.waiting.is_set():  # a channel may find the time over before it calls
+        await asyncio.wait_for(library.cancelled.wait(), timeout=10)
 
 
 @pytest.mark.parametrize(("header", "value"), [("grpc-timeout", "5"), ("x-request-timeout", "-1")])
