@@ -479,7 +479,7 @@ def _run(machine: type[World]) -> None:
     run_machine(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("FAULT_MODEL_EXAMPLES", "20")),
+            max_examples=int(os.environ.get("FAULT_MODEL_EXAMPLES", "8")),
             stateful_step_count=60,
             deadline=None,
             phases=[hypothesis.Phase.generate],  # To make a failing case smaller takes minutes: delete this for it.

@@ -59,6 +59,7 @@ async def _two_machines(client: AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_drained_machine_ends_what_it_has_and_takes_no_more(house: House, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     here = {"machine": "machine0"}

@@ -84,6 +84,7 @@ async def _check(client: AsyncClient, results: list[tuple[int, Job, Followed]], 
     assert len([job async for job in client.list_jobs()]) == len(results), story
 
 
+@pytest.mark.slow
 async def test_fifty_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp_path: Path) -> None:
     await _batch(faulty, tmp_path, seed=1, count=50)
 

@@ -72,6 +72,7 @@ def _fill(place: Path) -> Path:
     return filler
 
 
+@pytest.mark.slow
 async def test_a_full_disk_of_the_server_refuses_new_jobs_and_loses_none(
     tmp_path: Path, zygote: Zygote, small_disk: Path
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_full_disk_of_the_server_refuses_new_jobs_and_loses_none(
         assert (await client.wait(again.job_id)).state == Job.STATE_SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing(
     tmp_path: Path, zygote: Zygote, small_disk: Path
 ) -> None:
@@ -130,6 +132,7 @@ async def test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing(
         assert (await client.wait(beside.job_id)).state == Job.STATE_SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_disk_is_full_still_stops(tmp_path: Path, zygote: Zygote, small_disk: Path) -> None:
     (tmp_path / "house").mkdir()
     (tmp_path / "house" / "machine0").symlink_to(small_disk)

@@ -15,7 +15,7 @@ from faults_house import House, processes_with
 from faults_schedule import TALLIES, Schedule, Tally
 from faults_zygote import Zygote
 
-SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "6"))
+SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "3"))
 FIRST = int(os.environ.get("FAULT_FIRST_SEED", "1"))
 PER_HOUSE = 25
 

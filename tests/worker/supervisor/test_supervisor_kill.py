@@ -248,6 +248,7 @@ async def test_what_is_started_after_the_deadline_does_not_run(hold: Hold, tmp_p
     assert (await hold.run("b", "true")).outcome.succeeded
 
 
+@pytest.mark.slow
 async def test_a_long_grace_does_not_outlast_what_the_server_counts_on(hold: Hold, token: str) -> None:
     await hold.start("a", f"trap '' TERM; echo up; while :; do sleep 1; done; : {token}", kill_grace_seconds=3600)
     await hold.event("output", "a")
