@@ -30,18 +30,18 @@ def noise(size: int) -> bytes:
 
 async def test_a_file_goes_there_and_back(server: ServerProcess, command_line: CommandLines, tmp_path: Path) -> None:
     runner = command_line(server)
-    (tmp_path / "in.bin").write_bytes(noise(9_000_000))
+    (tmp_path / "in.bin").write_bytes(noise(5_000_000))
     code, out, err = await runner("cp", str(tmp_path / "in.bin"), "artifact:")
     assert (code, err) == (0, "")
     again = await runner("cp", str(tmp_path / "in.bin"), "artifact:")
     assert again == (0, out, "")
     assert await runner("cp", f"artifact:{out.strip()}", str(tmp_path / "out.bin")) == (0, "", "")
-    assert (tmp_path / "out.bin").read_bytes() == noise(9_000_000)
+    assert (tmp_path / "out.bin").read_bytes() == noise(5_000_000)
     # A copy that was cut goes on; what was damaged meanwhile is noticed.
     part = tmp_path / f"third.bin.{out.strip()}.part"
-    part.write_bytes(noise(9_000_000)[:5_000_000])
+    part.write_bytes(noise(5_000_000)[:3_000_000])
     assert (await runner("cp", f"artifact:{out.strip()}", str(tmp_path / "third.bin")))[0] == 0
-    assert (tmp_path / "third.bin").read_bytes() == noise(9_000_000)
+    assert (tmp_path / "third.bin").read_bytes() == noise(5_000_000)
     part.write_bytes(b"not that")
     code, _, err = await runner("cp", f"artifact:{out.strip()}", str(tmp_path / "third.bin"))
     assert code == 1
@@ -85,7 +85,7 @@ async def test_a_job_gets_files_and_leaves_some(
         "#!/bin/sh\nmkdir -p out/sub; sha256sum < data/in.bin > out/sub/sum; echo log > out/log\n"
     )
     (tmp_path / "run.sh").chmod(0o755)
-    (tmp_path / "in.bin").write_bytes(noise(6_000_000))
+    (tmp_path / "in.bin").write_bytes(noise(2_000_000))
     code, _, err = await runner(
         *("exec", "--json", "--tag", "test=files", "--input", str(tmp_path / "run.sh")),
         *("--input", f"{tmp_path}/in.bin:data/in.bin", "--output", "out", "--output", "*.none", "--", "./run.sh"),
@@ -96,7 +96,7 @@ async def test_a_job_gets_files_and_leaves_some(
     assert await runner("cp", f"{job_id}:", str(tmp_path / "got")) == (0, "", "")
     got = {str(path.relative_to(tmp_path / "got")) for path in (tmp_path / "got").rglob("*") if path.is_file()}
     assert got == {"out/sub/sum", "out/log"}
-    digest = hashlib.sha256(noise(6_000_000)).hexdigest()
+    digest = hashlib.sha256(noise(2_000_000)).hexdigest()
     assert (tmp_path / "got" / "out" / "sub" / "sum").read_text().split()[0] == digest
     assert await runner("cp", f"{job_id}:out/log", "-") == (0, "log\n", "")
     code, _, err = await runner("cp", f"{job_id}:out/none", "-")
@@ -140,7 +140,7 @@ async def test_outputs_outlive_a_worker_that_is_killed(own_server: ServerProcess
     own_server.start()
     gate = tmp_path / "gate"
     async with own_server.client() as client:
-        text = f"{wait_for(gate)}; head -c 5000000 /dev/zero > big; echo done > done"
+        text = f"{wait_for(gate)}; head -c 1000000 /dev/zero > big; echo done > done"
         job = await client.run(["sh", "-c", text], outputs=["big", "done"])
         async for event in client.watch(job.job_id):
             if event.kind == "running":
@@ -151,8 +151,8 @@ async def test_outputs_outlive_a_worker_that_is_killed(own_server: ServerProcess
         ended = await client.wait(job.job_id)
         assert ended.outcome.exit_code == 0
         left = {artifact.name: artifact for artifact in await client.artifacts.list(job.job_id)}
-    assert {name: artifact.size for name, artifact in left.items()} == {"big": 5_000_000, "done": 5}
-    assert left["big"].sha256 == hashlib.sha256(bytes(5_000_000)).hexdigest()
+    assert {name: artifact.size for name, artifact in left.items()} == {"big": 1_000_000, "done": 5}
+    assert left["big"].sha256 == hashlib.sha256(bytes(1_000_000)).hexdigest()
 
 
 class Killing(io.BytesIO):
@@ -163,7 +163,7 @@ class Killing(io.BytesIO):
         self.kill: Callable[[], None] | None = kill
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.kill is not None and self.tell() > 9_000_000:
+        if self.kill is not None and self.tell() > 4_500_000:
             kill, self.kill = self.kill, None
             kill()
         return super().read(size)
@@ -171,7 +171,7 @@ class Killing(io.BytesIO):
 
 async def test_a_server_that_is_killed_in_the_middle_goes_on(own_server: ServerProcess) -> None:
     own_server.start()
-    data = noise(16_000_000)
+    data = noise(6_000_000)
 
     def restart() -> None:
         own_server.kill()

@@ -43,12 +43,12 @@ def noise(size: int) -> bytes:
 
 
 async def test_a_pipe_goes_there_and_back(server: ServerProcess, command_line: CommandLines, tmp_path: Path) -> None:
-    (tmp_path / "data").write_bytes(noise(3_000_000))
+    (tmp_path / "data").write_bytes(noise(1_000_000))
     with (tmp_path / "data").open("rb") as given:
         process = command_line(server).start("exec", "-i", "--", "cat", stdin=given)
     out, err = await asyncio.to_thread(process.communicate, None, 60)
     assert (process.returncode, err) == (0, b"")
-    assert hashlib.sha256(out).digest() == hashlib.sha256(noise(3_000_000)).digest()
+    assert hashlib.sha256(out).digest() == hashlib.sha256(noise(1_000_000)).digest()
 
 
 async def test_a_terminal_is_shown_in_ours_and_ours_is_put_back(
@@ -171,13 +171,13 @@ async def test_a_server_that_is_killed_loses_and_repeats_nothing(own_server: Ser
     restarting: list[asyncio.Task[None]] = []
 
     def disturb(at: int) -> None:
-        if at in (400_000, 1_100_000):
+        if at == 300_000:
             own_server.kill()
             restarting.append(asyncio.create_task(asyncio.to_thread(own_server.start)))
 
     async with own_server.client() as client:
         async with asyncio.timeout(60):
-            assert await copied(client, noise(1_500_000), disturb) == noise(1_500_000)
+            assert await copied(client, noise(900_000), disturb) == noise(900_000)
         await asyncio.gather(*restarting)
 
 
@@ -186,10 +186,10 @@ async def test_a_worker_that_is_killed_loses_and_repeats_nothing(own_server: Ser
     killed: list[int] = []
 
     def disturb(at: int) -> None:
-        if at in (400_000, 1_100_000) and own_server.worker_pid:
+        if at in (200_000, 600_000) and own_server.worker_pid:
             killed.append(own_server.worker_pid)
             os.kill(own_server.worker_pid, signal.SIGKILL)
 
     async with own_server.client() as client, asyncio.timeout(60):
-        assert await copied(client, noise(1_500_000), disturb) == noise(1_500_000)
+        assert await copied(client, noise(900_000), disturb) == noise(900_000)
     assert killed

@@ -38,7 +38,7 @@ class Spools:
         self._index.start(attempt_id, fence)
         return Journal(self._layout.journal(attempt_id), log_limit)
 
-    def working_directory(self, attempt_id: str, staged: str) -> str:
+    def working_directory(self, attempt_id: str, staged: str = "") -> str:
         """A fresh one, or the one that was staged for it."""
         return self._work.take(attempt_id, staged)
 
