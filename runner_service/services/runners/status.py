@@ -18,12 +18,14 @@ from runner_service.domain.runner_health import (
 )
 from runner_service.domain.runners import Load, Runner, RunnerProfile, RunnerState, uptime_percentage
 from runner_service.ports.clock import Clock
-from runner_service.ports.signals import Signals, runner_state_topic, runner_topic
+from runner_service.ports.signals import RUNNERS, Signals, runner_state_topic, runner_topic
 from runner_service.ports.store import Changed, RunnerFilter, RunnerStore, Statistics, Tally
 
 ANSWER_SECONDS = 5.0
 """A worker that has not answered a health check by then cannot be reached."""
 LOOK_SECONDS = 0.5
+COMING_SECONDS = 3.0
+"""So long after the start of the server its own worker is waited for, before what it hosts counts as cut off."""
 
 
 def asked_for_check(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
@@ -87,6 +89,7 @@ class RunnerStatus:
         self._store = store
         self._signals = signals
         self._clock = clock
+        self._began = time.monotonic()
 
     async def view(self, runner_id: str) -> RunnerView:
         """One runner. Raises `RunnerNotFound`."""
@@ -127,6 +130,7 @@ class RunnerStatus:
 
     async def last(self, view: RunnerView) -> Found:
         """The outcome of the last checks. Before the first, only its connection is known."""
+        view = await self._with_worker(view)
         worker = view.worker
         _, report = await self._store.check(view.runner.runner_id)
         if report is None and worker is not None:
@@ -140,7 +144,7 @@ class RunnerStatus:
 
     async def check(self, runner_id: str) -> Found:
         """Has a runner make its checks now; one that does not answer is UNHEALTHY. Raises `RunnerNotFound`."""
-        view = await self.view(runner_id)
+        view = await self._with_worker(await self.view(runner_id))
         worker = view.worker
         checks: dict[str, Check] = {}
         number = 0
@@ -158,6 +162,17 @@ class RunnerStatus:
             number = at // 1000
         await self._store.save_check(runner_id, number, HealthReport(checks=checks))
         return _found(view, checks, at)
+
+    async def _with_worker(self, view: RunnerView) -> RunnerView:
+        """A hosted runner, once the server's own worker is there, if that may still be on its way."""
+        while view.runner.hosted and not view.reachable:
+            left = self._began + COMING_SECONDS - time.monotonic()
+            if left <= 0:
+                break
+            with self._signals.subscribe(RUNNERS) as waiter:
+                await waiter.wait(min(LOOK_SECONDS / 5, left))
+            view = await self.view(view.runner.runner_id)
+        return view
 
     async def _ask(self, runner_id: str) -> tuple[int, float, HealthReport | None]:
         """The number of the check, how long its answer took in seconds, and the answer."""
