@@ -29,7 +29,7 @@ def _text(number: int, ran: Path) -> str:
     )
 
 
-async def _strike(server: ServerProcess, dice: random.Random, over: asyncio.Event) -> list[str]:
+async def _strike(server: ServerProcess, client: AsyncClient, dice: random.Random, over: asyncio.Event) -> list[str]:
     """Kills one or both, again and again, until it is over; returns what it did."""
     done = []
     while not over.is_set():
@@ -44,6 +44,9 @@ async def _strike(server: ServerProcess, dice: random.Random, over: asyncio.Even
         if what != "worker":
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
+            if dice.random() < 0.5:
+                # Else on a busy machine no client would ever get through to it in the time that it has.
+                await anext(client.list_jobs(), None)
     return done
 
 
@@ -52,7 +55,7 @@ async def _batch(server: ServerProcess, tmp_path: Path, *, seed: int, count: int
     # It may be struck before it has ever answered.
     async with server.client(connect_patience=120.0) as client:
         await until(lambda: server.worker_pid, what="the first worker")
-        striking = asyncio.create_task(_strike(server, dice, over))
+        striking = asyncio.create_task(_strike(server, client, dice, over))
 
         async def one(number: int) -> tuple[int, Job, Followed]:
             job = await client.create_job(script(_text(number, ran)), request_id=f"{seed}-{number}")
