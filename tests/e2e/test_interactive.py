@@ -109,7 +109,8 @@ async def test_detach_and_attach_again_by_a_name(server: ServerProcess, terminal
     assert second.seen.count(b"got:") == 2
     third = terminal(server, "exec", "-it", "--id", name, "--", "sh", "-c", script)
     await third.until(b"got:two\r\n")
-    second.type(b"\x04")
+    await until(lambda: third.modes() != third.before, what="raw mode")
+    third.type(b"\x04")
     assert (await second.code(), await third.code()) == (3, 3)
 
 
