@@ -196,7 +196,7 @@ class Binder:
         given = request.header("content-type")
         if not given or not body or self._rules.any_content_type:
             return
-        if _is_json(given):
+        if given == "application/json" or _is_json(given):
             return
         raise refusal(
             Reason.MEDIA_TYPE_UNSUPPORTED,

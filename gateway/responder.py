@@ -54,7 +54,8 @@ class Responder:
         """Sends a complete reply, compressed where that pays."""
         body, told = reply.body, reply.headers
         least = self._site.settings.compress_min_bytes
-        if least is not None and len(body) > least:
+        # Who does not say gets what everybody can read, which a cache may keep for all.
+        if least is not None and len(body) > least and self._request.header("accept-encoding") is not None:
             body, told = compressed(self._request, body, told)
         headers = self.encoded(told)
         if reply.status not in (204, 304):
