@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -41,8 +42,12 @@ class TestflingerResultServicer(result_service_pb2_grpc.ResultServiceServicer):
         job_id = json_id(request.job_id)
         text, posted = schemas.check_text(schemas.Result, request.json)
         members = members_of(text)
-        for phase, status in members_of(members.pop("status", "{}")).items():
-            members[f"{phase}_status"] = status
+        for phase in members_of(members.pop("status", "{}")):
+            posted[f"{phase}_status"] = posted["status"][phase]
+        for name, value in posted.items():
+            # Codes may come as text, and are numbers.
+            if name.endswith("_status") or name == "exit_code":
+                members[name] = str(value)
         await self._queues.post_result(job_id, members, word=posted.get("job_state"), agent=caller.posting_agent)
         return _OK
 
@@ -92,8 +97,12 @@ class TestflingerResultServicer(result_service_pb2_grpc.ResultServiceServicer):
         return _OK
 
     async def _get_text(self, request: pb.GetOutputRequest, kind: OutputKind) -> shared_pb2.Text:
-        self._callers.of().demand(*PEOPLE, AGENT)
-        reader = f"{request.peer.rpartition(':')[0] or request.peer} {request.authorization}"
+        caller = self._callers.of().demand(*PEOPLE, AGENT)
+        if request.method == "HEAD":
+            return shared_pb2.Text()
+        # A client that gets itself a new token stays the same reader.
+        who = f"{request.peer} {caller.permissions.client_id or request.authorization}"
+        reader = hashlib.sha256(who.encode()).hexdigest()
         text = await self._records.unread(text_id(request.job_id), kind, reader=reader)
         return shared_pb2.Text(text=text)
 
