@@ -66,6 +66,8 @@ def test_a_bad_token_is_told_by_era(http: httpx.Client, token: str, status: int,
         http.post("/v1/job", json={"job_queue": queue}, headers=bearer),
     ):
         assert (reply.status_code, reply.json()["message"]) == (status, today)
+    pop = http.get("/v1/job", params={"queue": queue}, headers={**bearer, "Cookie": "agent_name=x"})
+    assert (pop.status_code, pop.json()["message"]) == (status, today)
     # A bare token is looked at only where a permission is needed.
     assert http.post("/v1/job", json={"job_queue": queue}, headers={"Authorization": token}).status_code == 200
     wanting = {"job_queue": queue, "job_priority": 3}

@@ -83,6 +83,28 @@ def test_unknown_members_reach_the_agent_number_exact(plain: httpx.Client) -> No
     assert '{"a": 1.10, "b": 1e400, "c": 123456789012345678901234567890, "d": "\\u00e9", "e": [[]]}' in popped
 
 
+def test_ids_of_resubmitted_jobs_are_normalised(plain: httpx.Client) -> None:
+    canonical = "88888888-aaaa-4888-8888-88888888ffff"
+    for form in (canonical.upper(), canonical.replace("-", ""), canonical):
+        assert submit(plain, job_id=form).json() == {"job_id": canonical}
+
+
+def test_head_takes_nothing_away(plain: httpx.Client) -> None:
+    queue = queue_name()
+    job_id = plain.post("/v1/job", json={"job_queue": queue}).json()["job_id"]
+    assert plain.head("/v1/job", params={"queue": queue}).status_code == 204
+    assert plain.get("/v1/job", params={"queue": queue}).json()["job_id"] == job_id
+    plain.post(f"/v1/result/{job_id}/output", content=b"x")
+    assert plain.head(f"/v1/result/{job_id}/output").status_code == 204
+    assert plain.get(f"/v1/result/{job_id}/output").text == "x"
+
+
+def test_codes_that_come_as_text_are_numbers(plain: httpx.Client) -> None:
+    path = "/v1/result/99999999-9999-4999-8999-999999999999"
+    plain.post(path, json={"status": {"test": "3"}, "exit_code": "0", "setup_status": 4.0})
+    assert plain.get(path).json() == {"exit_code": 0, "setup_status": 4, "test_status": 3}
+
+
 def test_an_agent_that_is_excluded_gets_nothing_and_nobody_left_is_422(plain: httpx.Client) -> None:
     queue = queue_name()
     for name in ("one", "two"):

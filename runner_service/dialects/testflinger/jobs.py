@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from google.api import httpbody_pb2
@@ -70,6 +71,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         caller = self._callers.of().demand(CONTRIBUTOR, MANAGER, ADMIN, AGENT)
         text = _checked_job(request.json)
         wanted = read_definition(text)
+        wanted = replace(wanted, job_id=words.job_id(wanted.job_id) or "")
         try:
             pushed = await self._queues.push(wanted, caller=caller.permissions, give_back=True)
         except PushNeedsCredential as error:
@@ -84,6 +86,8 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
             await self._queues.check_identity(caller.posting_agent)
         if not request.queue:
             raise BadRequest("No queue(s) specified in request")
+        if request.method == "HEAD":
+            return shared_pb2.Json()
         popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent))
         return shared_pb2.Json(json=words.popped(popped).encode() if popped is not None else b"")
 

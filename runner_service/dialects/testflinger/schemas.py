@@ -5,6 +5,7 @@ Schemas only check. What is kept is the text that was sent, so that no number lo
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
@@ -103,7 +104,7 @@ class LogFragment(Schema):
     """A piece of output."""
 
     fragment_number = fields.Integer(required=True, validate=[validate.Range(min=0), validate.Range(max=2**53)])
-    timestamp = fields.AwareDateTime(required=True, format="iso", default_timezone=None)
+    timestamp = fields.AwareDateTime(required=True, format="iso", default_timezone=UTC)
     phase = fields.String(required=True, validate=validate.OneOf(PHASES))
     log_data = fields.String(required=True)
 

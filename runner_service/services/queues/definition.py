@@ -147,9 +147,11 @@ def _integer(values: Mapping[str, Any], name: str) -> int | None:
     value = values.get(name)
     if value is None:
         return None
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+    try:
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**31:
+    except (TypeError, ValueError, OverflowError):
+        value = None
+    if value is None or abs(value) >= 2**31:
         raise InvalidArgument(field=name, problem="give an integer")
     return value
 
