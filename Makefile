@@ -32,7 +32,7 @@ test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -m slow
 
 faults: venv ## the fault suite, all 1,000 schedules
-	FAULT_SCHEDULES=1000 FAULT_MODEL_EXAMPLES=200 $(BIN)/python -m pytest tests/faults -n 2 --dist load
+	FAULT_SCHEDULES=1000 FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 $(BIN)/python -m pytest tests/faults -n 2 --dist load
 
 check: lint types test ## everything that CI checks
 

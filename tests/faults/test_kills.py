@@ -20,6 +20,11 @@ from e2e_until import until
 from runner.v1.job_pb2 import Job
 from runner_client import AsyncClient
 
+BATCHES = int(os.environ.get("FAULT_BATCHES", "1"))
+"""Of 300 jobs; `make faults` runs six."""
+BATCH_SECONDS = 300.0
+"""Only that it comes to an end: on a machine that is busy with other things it took two minutes."""
+
 
 def _text(number: int, ran: Path) -> str:
     """Writes its number down once, and more than one record of output over some time."""
@@ -63,7 +68,7 @@ async def _batch(server: ServerProcess, tmp_path: Path, *, seed: int, count: int
             return number, await client.wait(job.job_id), followed
 
         try:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(BATCH_SECONDS):
                 results = await asyncio.gather(*(one(number) for number in range(count)))
         finally:
             over.set()
@@ -93,6 +98,7 @@ async def test_fifty_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 8))
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", range(2, 2 + BATCHES))
 async def test_three_hundred_jobs_run_once_each_through_kills(faulty: ServerProcess, tmp_path: Path, seed: int) -> None:
     await _batch(faulty, tmp_path, seed=seed, count=300)
