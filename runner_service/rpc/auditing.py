@@ -69,6 +69,7 @@ def _path_of(descriptor: Descriptor) -> tuple[str, ...]:
 def _id_of(descriptor: Descriptor) -> str:
     for field in descriptor.fields:
         text = field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
-        if text and field.name.endswith("_id") and field.name not in _OWN:
+        names = field.name.endswith("_id") and field.name not in _OWN
+        if text and (names or field.name == "username"):
             return field.name
     return ""

@@ -134,6 +134,13 @@ async def test_the_audit_says_who_changed_what_from_where(served: Served) -> Non
     assert page["entries"] + older["entries"] == entries
 
 
+async def test_the_audit_says_who_logged_in(served: Served) -> None:
+    async with served.rest() as rest:
+        assert (await rest.post("/v1/auth/login", json={"username": "ann", "password": "x"})).status_code == 200
+        (entry,) = (await rest.get(AUDIT)).json()["entries"]
+    assert (entry["method"].rpartition("/")[2], entry["target"]) == ("Login", "ann")
+
+
 async def test_what_was_noted_last_is_written_before_the_end(tmp_path: Path) -> None:
     async with serve(tmp_path) as served, served.rest() as rest:
         assert (await rest.post(COMMANDS, json={"argv": ["true"]})).status_code == 200
