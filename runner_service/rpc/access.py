@@ -11,7 +11,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from google.api import annotations_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 
 from runner.gateway.v1 import options_pb2
 from runner_service.domain.errors import CredentialsMissing
@@ -43,6 +44,8 @@ class Rule:
     rate_class: str = ""
     audited: bool = False
     """It can change something, as its role or its HTTP method tells, and its calls are noted."""
+    feed: bool = False
+    """It streams to whoever knows what to ask for: no role, and no change by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +93,12 @@ def read_rules(services: Iterable[str]) -> dict[str, Rule]:
     rules = dict(WELL_KNOWN)
     for name in services:
         for method in pool.FindServiceByName(name).methods:
-            rules[f"/{name}/{method.name}"] = _rule_of(method.GetOptions())
+            rules[f"/{name}/{method.name}"] = _rule_of(method)
     return rules
 
 
-def _rule_of(options: descriptor_pb2.MethodOptions) -> Rule:
+def _rule_of(method: MethodDescriptor) -> Rule:
+    options = method.GetOptions()
     said = options.Extensions[options_pb2.method]
     role = Role(said.role)
     verb = options.Extensions[annotations_pb2.http].WhichOneof("pattern")
@@ -104,6 +108,7 @@ def _rule_of(options: descriptor_pb2.MethodOptions) -> Rule:
         role=role,
         rate_class=said.rate_class,
         audited=changes and verb != "get" and not said.not_audited,
+        feed=role is Role.NONE and method.server_streaming,
     )
 
 
@@ -111,7 +116,7 @@ class Form(Protocol):
     """How an API takes credentials. One for each documented API, in ``rpc.forms``."""
 
     any_origin: bool
-    """Pages of other sites may call without a credential, for nothing that they could do harms."""
+    """Pages of other sites may call without a credential, for nothing that they could do or read harms."""
 
     async def admit(self, rule: Rule, caller: Caller) -> Principal:
         """Returns who calls, or refuses. Off loopback (``caller.closed``) nothing but what is PUBLIC is open.
@@ -178,10 +183,8 @@ class Gatekeeper:
     def look_at(self, rule: Rule, form: Form, caller: Caller) -> Caller:
         """The caller with `Caller.local` and `Caller.closed` filled."""
         here = not caller.forwarded and is_local(caller.peer, caller.listener, caller.host)
-        # A page of another site makes the browser call us from here. Reading its reply is what CORS forbids it;
-        # that the call changes nothing is our affair.
-        changes = rule.audited or rule.role > Role.VIEWER
-        if here and caller.origin is not None and changes and not form.any_origin:
+        # A page of another site makes the browser here call us: it is the site that speaks, and nobody of this machine.
+        if here and caller.origin is not None and not (form.any_origin or rule.feed):
             here = self._is_own_page(caller.origin, caller.host)
         # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
         # The local worker registers over the socket in the data directory: who reaches it could read every key there.

@@ -90,6 +90,28 @@ async def test_a_page_of_another_site_changes_nothing_without_a_credential(serve
         assert (await program.post(COMMANDS, json={"argv": ["true"]}, headers=page)).status_code == 200
 
 
+async def test_a_page_of_another_site_reads_nothing_without_a_credential_but_what_is_open_to_all(
+    served: Served,
+) -> None:
+    page = {"origin": "https://evil.example"}
+    async with served.rest() as browser:
+        for path in (COMMANDS, "/api/runners", "/v1/agents", "/v1/job/search"):
+            assert (await browser.get(path, headers=page)).status_code == 401, path
+            assert (await browser.get(path)).status_code == 200, path
+        for path in ("/api/agents", "/health"):
+            reply = await browser.get(path, headers=page)
+            assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, "*")
+    async with served.rest("operator-key") as program:
+        for path in ("/api/runners", "/v1/agents"):
+            reply = await program.get(path, headers=page)
+            assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, "*")
+        preflight = {**page, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+        reply = await program.options("/api/runners/register", headers=preflight)
+        assert "X-API-Key" in reply.headers["access-control-allow-headers"]
+        # The native API is not told to browsers unless the settings name their origin.
+        assert "access-control-allow-origin" not in (await program.get(COMMANDS, headers=page)).headers
+
+
 async def test_a_page_of_another_site_gets_no_login_that_nobody_asked_a_password_for(served: Served) -> None:
     async with served.rest() as browser:
         login = {"username": "any", "password": "thing"}

@@ -134,9 +134,9 @@ async def test_a_method_without_a_rule_is_closed() -> None:
     [
         pytest.param({}, True, True, id="no page"),
         pytest.param({"forwarded": True}, False, False, id="through a proxy that is not trusted to say for whom"),
-        pytest.param({"origin": "https://evil.example"}, False, True, id="a page of another site, in a browser here"),
-        pytest.param({"origin": "null"}, False, True, id="a page without a site"),
-        pytest.param({"origin": "http://[::1"}, False, True, id="no origin at all"),
+        pytest.param({"origin": "https://evil.example"}, False, False, id="a page of another site, in a browser here"),
+        pytest.param({"origin": "null"}, False, False, id="a page without a site"),
+        pytest.param({"origin": "http://[::1"}, False, False, id="no origin at all"),
         pytest.param({"origin": "http://localhost:3000"}, True, True, id="a page of this machine"),
         pytest.param({"origin": "http://127.0.0.1:3000"}, True, True, id="a page of this machine by address"),
         pytest.param({"origin": "https://named.example"}, True, True, id="an origin of the settings"),

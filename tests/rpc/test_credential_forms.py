@@ -114,7 +114,9 @@ async def test_rustci_takes_bearer_first_and_either_is_enough(door: Door) -> Non
     assert await answer(SUBMIT, api_key="plain-key", authorization="Bearer x.y.z") == "key-1"
     assert await answer(SUBMIT, api_key="nothing", authorization=f"Bearer {user}") == "user"
     assert await answer(SUBMIT, authorization="Bearer plain-key") == "key-1"
-    # The feed of status changes and health.
+    # The feed of status changes and health; the feed may be watched by a page of another site too.
+    assert await answer(Rule(OPEN, Role.NONE, feed=True), origin="https://any.example") == ""
+    assert await answer(Rule(OPEN, Role.NONE), origin="https://any.example") == "CREDENTIALS_MISSING"
     assert await answer(Rule(OPEN, Role.NONE)) == ""
     assert await answer(Rule(PUBLIC, Role.NONE), authorization="nonsense") == ""
 
