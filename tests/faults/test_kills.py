@@ -58,7 +58,7 @@ async def _strike(server: ServerProcess, client: AsyncClient, dice: random.Rando
 async def _batch(server: ServerProcess, tmp_path: Path, *, seed: int, count: int) -> None:
     dice, ran, over = random.Random(seed), tmp_path / "ran", asyncio.Event()
     # It may be struck before it has ever answered.
-    async with server.client(connect_patience=120.0) as client:
+    async with server.client(patience=BATCH_SECONDS, connect_patience=BATCH_SECONDS) as client:
         await until(lambda: server.worker_pid, what="the first worker")
         striking = asyncio.create_task(_strike(server, client, dice, over))
 

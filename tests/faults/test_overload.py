@@ -24,7 +24,7 @@ from faults_zygote import Zygote
 from runner.v1.job_pb2 import Job
 from runner_client.errors import ResourceExhausted
 
-CROWD = int(os.environ.get("FAULT_CROWD", "1000"))
+CROWD = int(os.environ.get("FAULT_CROWD", "500"))
 MIB = 1 << 20
 
 
