@@ -54,7 +54,7 @@ def test_405_names_the_methods_that_are_allowed(sct: Sct, method: str, path: str
     assert set(reply.headers["allow"].split(", ")) == allow
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/", "/api", "/api/v10/commands", "/healthy"])
+@pytest.mark.parametrize("path", ["/nothing", "/api", "/api/v10/commands", "/healthy"])
 def test_unknown_paths_elsewhere_are_json_too(sct: Sct, path: str) -> None:
     reply = sct.http.get(path)
     assert reply.status_code == 404
