@@ -46,6 +46,10 @@ class Starts:
                 if seconds:
                     await asyncio.sleep(seconds)
                     await self._executor.adopt()
+                if held.phase is Phase.ENDED:
+                    # A supervisor that died had taken it after all, and the next one has said so. By now it may have
+                    # been told to forget it: to start it again would run it twice.
+                    return held.outcome
                 await self._executor.start(
                     held.attempt_id, held.fence, held.spec, held.environment, secrets=held.secrets
                 )

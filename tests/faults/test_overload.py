@@ -136,16 +136,21 @@ async def test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing(
 async def test_a_worker_whose_disk_is_full_still_stops(tmp_path: Path, zygote: Zygote, small_disk: Path) -> None:
     (tmp_path / "house").mkdir()
     (tmp_path / "house" / "machine0").symlink_to(small_disk)
-    gate = tmp_path / "gate"
+    gate, written = tmp_path / "gate", tmp_path / "written"
     async with opened(House(tmp_path / "house", zygote, machines=1)) as house, house.client() as client:
         job = await client.create_job(
-            script(f"echo up; while [ ! -e {gate} ]; do sleep 0.02; done; seq 300000; sleep 1000")
+            script(
+                f"echo up; while [ ! -e {gate} ]; do sleep 0.02; done; "
+                f"head -c 30000 /dev/zero; touch {written}; seq 300000; sleep 1000"
+            )
         )
         async for message in client.follow(job.job_id):
             if message.records:
                 break
         filler = _fill(small_disk)
         gate.touch()
+        # More than the block or two that come free as the server takes what was there before.
+        await until(written.exists, what="output that there is no room for")
         (machine,) = house.machines
         assert machine.worker is not None
         worker, supervisor, machine.worker = machine.worker, machine.supervisor_pid, None

@@ -107,6 +107,8 @@ class NativeExecutor:
         secrets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         supervisor = await self._connected()
+        if attempt_id in self._over:
+            return  # An earlier try of this had begun under a supervisor that died: its end is told as an event.
         self._known.add(attempt_id)
         try:
             await supervisor.start(attempt_id, fence, plan(spec, environment, secrets, staged=self._staged(attempt_id)))
