@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two per processor: real servers and workers spend much of their time waiting for one another.
+TEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv run test test-slow faults check proto lint types format bench lock clean
@@ -26,7 +28,7 @@ run: proto ## serve configs/demo.yaml
 	$(BIN)/runner serve --config configs/demo.yaml
 
 test: venv ## the tests, under five minutes
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow"
 
 test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -m slow

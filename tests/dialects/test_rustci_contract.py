@@ -277,7 +277,8 @@ def test_without_that_runner_every_line_says_so(make_rustci: SctServer, line: st
 @pytest.fixture(scope="module")
 def make_rustci(rustci_server: SctServer) -> SctServer:
     """The same server before, or after, it has the documented runner: the lines that delete it run last."""
-    RustCi(rustci_server).http.delete(f"{RUNNERS}/runner_{DOCUMENTED}?force=true")
+    with RustCi(rustci_server).http as http:
+        http.delete(f"{RUNNERS}/runner_{DOCUMENTED}?force=true")
     return rustci_server
 
 

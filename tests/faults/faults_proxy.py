@@ -132,7 +132,6 @@ class FaultProxy:
         try:
             far_side = None if self._refusing or not self.target else await self._reach()
             if far_side is None:
-                near.transport.abort()
                 return
             far_reader, far = far_side
             connection = _Connection(near, far)
@@ -147,6 +146,7 @@ class FaultProxy:
                 connection.reset()
                 self._connections.discard(connection)
         finally:
+            near.transport.abort()
             self._tasks.discard(task)
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:

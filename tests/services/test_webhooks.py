@@ -151,15 +151,17 @@ class Peer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        self.asked = head + await reader.readexactly(length)
-        if not self.silent:
-            writer.write(self.answer)
-            await writer.drain()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            self.asked = head + await reader.readexactly(length)
+            if not self.silent:
+                writer.write(self.answer)
+                await writer.drain()
+                writer.close()
+            await reader.read()
+        finally:
             writer.close()
-        await reader.read()
-        writer.close()
 
 
 @pytest.fixture
