@@ -2,7 +2,8 @@
 
 Every record has a place in the job's input, its offset: data takes as many places as it has bytes, any other record
 one. The place makes giving the same record twice harmless, and is where everyone resumes: the client at what the
-server has, the worker at what its supervisor has.
+server has, the worker at what its supervisor has. Of several clients each is a writer, whose places count only what it
+gives: where that lies in the job's input is decided when it is kept.
 
 Free of ``dataclasses``: the supervisor imports this, and they would cost it 2 MB.
 """
@@ -20,6 +21,10 @@ WINDOW = 256 * 1024
 """Places that data may be ahead of what the processes were given: whoever gives more waits."""
 SLACK = 1024
 """Further places for what is no data: a signal must not wait behind bytes that nobody reads."""
+KNOWN_WRITERS = 1_000
+"""Of one job: who wrote least lately is forgotten when there is one more."""
+MAX_WRITER = 200
+"""Characters."""
 KEPT_PLACES = 16 * 1024 * 1024
 """All that a job may be given whose input is kept for another attempt."""
 
@@ -87,6 +92,8 @@ class InputStatus(NamedTuple):
     ended: bool = False
     taken: int = 0
     """Places of what `append` was just given that are kept now, those that were kept before included."""
+    writer_offset: int = 0
+    """All that the writer gave before it is kept; counted in what the writer gave. Of no writer: `next_offset`."""
 
 
 def data(payload: bytes) -> list[InputRecord]:

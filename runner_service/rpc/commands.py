@@ -69,9 +69,10 @@ class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
     ) -> AsyncIterator[pb.ExecCommandResponse]:
         first = await anext(aiter(requests), pb.ExecCommandRequest())
         job = await self._open(first)
-        known = await self._exec.status(job)
+        known = await self._exec.status(job, writer=first.writer_id)
         yield convert_exec.started(job, known)
-        async for item in self._exec.connect(job, cursor=first.attach.cursor, given=_given(requests), known=known):
+        given, cursor = _given(requests), first.attach.cursor
+        async for item in self._exec.connect(job, cursor=cursor, given=given, known=known, writer=first.writer_id):
             yield convert_exec.response(item)
 
     async def _open(self, first: pb.ExecCommandRequest) -> Job:

@@ -73,7 +73,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
     async def AppendInput(self, request: pb.AppendInputRequest, context: Any) -> pb.AppendInputResponse:
         records = convert_inputs.records_from(request.records)
         at = request.offset if request.HasField("offset") else None
-        status = await self._inputs.put(request.job_id, records, at)
+        status = await self._inputs.put(request.job_id, records, at, writer=request.writer_id)
         return pb.AppendInputResponse(status=convert_inputs.status(status))
 
     async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:

@@ -28,12 +28,12 @@ class Exec:
         self._inputs = inputs
         self._signals = signals
 
-    async def status(self, job: Job) -> InputStatus | None:
-        """How far the job's input is; None when it takes none."""
-        return None if job.spec.stdin is Stdin.NULL else await self._inputs.status(job.job_id)
+    async def status(self, job: Job, *, writer: str = "") -> InputStatus | None:
+        """How far the job's input is, and of it what ``writer`` gave; None when it takes none."""
+        return None if job.spec.stdin is Stdin.NULL else await self._inputs.status(job.job_id, writer=writer)
 
     async def connect(
-        self, job: Job, *, cursor: str, given: AsyncIterator[Given], known: InputStatus | None
+        self, job: Job, *, cursor: str, given: AsyncIterator[Given], known: InputStatus | None, writer: str = ""
     ) -> AsyncIterator[LogBatch | InputStatus | LogEnd]:
         """Gives the job what ``given`` brings, and yields its output from ``cursor`` on and how far its input is beyond
         what is ``known``, until it has ended: then `LogEnd`.
@@ -55,14 +55,14 @@ class Exec:
         async def give() -> None:
             async for at, records in given:
                 try:
-                    await self._inputs.put(job.job_id, records, at)
+                    await self._inputs.put(job.job_id, records, at, writer=writer)
                 except JobFinished:
                     return  # Its end comes as output does.
 
         async def tell(told: InputStatus) -> None:
             with self._signals.subscribe(input_topic(job.job_id)) as waiter:
                 while True:
-                    status = await self._inputs.status(job.job_id)
+                    status = await self._inputs.status(job.job_id, writer=writer)
                     if status != told:
                         told = status
                         await news.put(status)

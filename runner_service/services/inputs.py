@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from runner_service.domain import inputs
-from runner_service.domain.errors import AttemptNotFound, StaleAttempt
+from runner_service.domain.errors import AttemptNotFound, InvalidArgument, StaleAttempt
 from runner_service.domain.inputs import InputRecord, InputStatus, PlacedInput
 from runner_service.ports.signals import Signals, input_topic, job_topic
 from runner_service.ports.store import InputStore, JobStore
@@ -33,17 +33,20 @@ class Inputs:
         """Says that nothing follows; see `put`."""
         return await self.put(job_id, [inputs.END], at)
 
-    async def put(self, job_id: str, records: Sequence[InputRecord], at: int | None = None) -> InputStatus:
+    async def put(
+        self, job_id: str, records: Sequence[InputRecord], at: int | None = None, *, writer: str = ""
+    ) -> InputStatus:
         """Keeps all of ``records``, and returns how far the input is. What the processes do not read in time is waited
         for: cancel the call to give up, and look at `status` for how far it came. Given again with the same place
-        ``at``, nothing is kept twice; without one it goes behind all that is there.
+        ``at`` by the same ``writer``, nothing is kept twice; without a place it goes behind all that is there.
 
         Raises as `InputStore.append`.
         """
+        check_writer(writer)
         rest = list(records)
         with self._signals.subscribe(input_topic(job_id), job_topic(job_id)) as waiter:
             while True:
-                status = await self._store.append(job_id, rest, at=at)
+                status = await self._store.append(job_id, rest, at=at, writer=writer)
                 if status.taken:
                     self._signals.publish((input_topic(job_id),))
                 rest, done = _behind(rest, status.taken), at
@@ -52,9 +55,10 @@ class Inputs:
                 at = None if done is None else done + status.taken
                 await waiter.wait(POLL_SECONDS)
 
-    async def status(self, job_id: str) -> InputStatus:
-        """How far the input of a job is. Raises `JobNotFound`, `InputNotTaken`."""
-        return await self._store.status(job_id)
+    async def status(self, job_id: str, *, writer: str = "") -> InputStatus:
+        """How far the input of a job is, and of it what a writer gave. Raises `JobNotFound`, `InputNotTaken`."""
+        check_writer(writer)
+        return await self._store.status(job_id, writer=writer)
 
     async def feed(
         self, runner_id: str, attempt_id: str, fence: int, offset: int, written: AsyncIterator[int]
@@ -99,6 +103,14 @@ class Inputs:
         async for place in written:
             await self._store.advance(attempt_id, fence, place)
             self._signals.publish((input_topic(job_id),))
+
+
+def check_writer(writer: str) -> None:
+    """Raises `InvalidArgument` for a name that no writer may have."""
+    if len(writer) > inputs.MAX_WRITER or "\0" in writer:
+        raise InvalidArgument(
+            field="writer_id", problem=f"give at most {inputs.MAX_WRITER} characters, none of them NUL"
+        )
 
 
 def _behind(records: Sequence[InputRecord], places: int) -> list[InputRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from runner_service.domain.errors import (
     InputEnded,
@@ -19,6 +19,7 @@ from runner_service.domain.errors import (
 from runner_service.domain.ids import is_id
 from runner_service.domain.inputs import (
     KEPT_PLACES,
+    KNOWN_WRITERS,
     SLACK,
     WINDOW,
     InputKind,
@@ -30,7 +31,7 @@ from runner_service.domain.inputs import (
 )
 from runner_service.domain.jobs import AttemptState
 from runner_service.store import jobs
-from runner_service.store.schema import attempts, input_records, inputs
+from runner_service.store.schema import attempts, input_records, input_writers, inputs
 from runner_service.store.statements import Connection, Query, integer, number, string
 
 _STATE = select(
@@ -43,6 +44,25 @@ SAVE_STATE = Query(
     update(inputs)
     .values({column.name: bindparam(column.name, type_=column.type) for column in _CHANGING})
     .where(inputs.c.job_id == string("job_id"))
+)
+_OF_WRITER = (input_writers.c.job_id == string("job_id"), input_writers.c.writer_id == string("writer_id"))
+WRITER = Query(select(input_writers.c.next_offset).where(*_OF_WRITER))
+ADD_WRITER = Query(insert(input_writers))
+SAVE_WRITER = Query(
+    update(input_writers).values(next_offset=integer("next_offset"), behind=integer("behind")).where(*_OF_WRITER)
+)
+COUNT_WRITERS = Query(select(func.count()).where(input_writers.c.job_id == string("job_id")))
+# Of those who wrote together, as in one transaction, any: they are equally old.
+FORGET_WRITER = Query(
+    delete(input_writers).where(
+        input_writers.c.job_id == string("job_id"),
+        input_writers.c.writer_id
+        == select(input_writers.c.writer_id)
+        .where(input_writers.c.job_id == string("job_id"))
+        .order_by(input_writers.c.behind)
+        .limit(number(1))
+        .scalar_subquery(),
+    )
 )
 ADD_RECORD = Query(insert(input_records))
 _OF_JOB = input_records.c.job_id == string("job_id")
@@ -86,20 +106,27 @@ class _State:
         limit = self.written_offset + WINDOW
         return min(limit, KEPT_PLACES) if self.kept else limit
 
-    def status(self, taken: int = 0) -> InputStatus:
-        return InputStatus(self.next_offset, self.written_offset, self.limit, bool(self.ended), taken)
+    def status(self, taken: int = 0, *, ahead: int = 0) -> InputStatus:
+        """``ahead``: places that others than the writer gave."""
+        known = self.next_offset - ahead
+        return InputStatus(self.next_offset, self.written_offset, self.limit, bool(self.ended), taken, known)
 
     def save(self, conn: Connection) -> None:
         values = {column.name: getattr(self, column.name) for column in _CHANGING}
         conn.run(SAVE_STATE, {"job_id": self.job_id, **values})
 
 
-def append(conn: Connection, job_id: str, records: Sequence[InputRecord], at: int | None) -> InputStatus:
+def append(
+    conn: Connection, job_id: str, records: Sequence[InputRecord], at: int | None, writer: str = ""
+) -> InputStatus:
     job = jobs.get(conn, job_id)
     state = _state(conn, job_id, LOCKED_STATE)
-    start = state.next_offset if at is None else at
+    given = _given(conn, job_id, writer)
+    # What the writer gives next lies in the job's input this much further than in its own.
+    ahead = 0 if not writer else state.next_offset - (given or 0)
+    start = state.next_offset if at is None else at + ahead
     if start > state.next_offset:
-        raise InvalidArgument(field="offset", problem=f"the input goes on at {state.next_offset}, not at {start}")
+        raise InvalidArgument(field="offset", problem=f"the input goes on at {state.next_offset - ahead}, not at {at}")
     rows = []
     reached = start
     for one in placed(records, start):
@@ -121,7 +148,26 @@ def append(conn: Connection, job_id: str, records: Sequence[InputRecord], at: in
     if rows:
         conn.many(ADD_RECORD, rows)
         state.save(conn)
-    return state.status(reached - start)
+        if writer:
+            _save_writer(conn, state, writer, state.next_offset - ahead, new=given is None)
+    return state.status(reached - start, ahead=ahead)
+
+
+def _given(conn: Connection, job_id: str, writer: str) -> int | None:
+    """How much a writer has given; None for one that is not known."""
+    row = conn.one(WRITER, {"job_id": job_id, "writer_id": writer}) if writer else None
+    return None if row is None else int(row[0])
+
+
+def _save_writer(conn: Connection, state: _State, writer: str, given: int, *, new: bool) -> None:
+    values = {"job_id": state.job_id, "writer_id": writer, "next_offset": given, "behind": state.next_offset}
+    if not new:
+        conn.run(SAVE_WRITER, values)
+        return
+    counted = conn.one(COUNT_WRITERS, {"job_id": state.job_id})
+    if counted is not None and counted[0] >= KNOWN_WRITERS:
+        conn.run(FORGET_WRITER, {"job_id": state.job_id})
+    conn.run(ADD_WRITER, values)
 
 
 def _fitting(one: PlacedInput, state: _State) -> PlacedInput | None:
@@ -150,9 +196,11 @@ def _row(job_id: str, one: PlacedInput) -> dict[str, Any]:
     }
 
 
-def status(conn: Connection, job_id: str) -> InputStatus:
+def status(conn: Connection, job_id: str, writer: str = "") -> InputStatus:
     jobs.get(conn, job_id)
-    return _state(conn, job_id, STATE).status()
+    state = _state(conn, job_id, STATE)
+    ahead = state.next_offset - (_given(conn, job_id, writer) or 0) if writer else 0
+    return state.status(ahead=ahead)
 
 
 def read(conn: Connection, attempt_id: str, fence: int, offset: int, limit: int) -> list[PlacedInput]:

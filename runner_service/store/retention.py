@@ -11,6 +11,7 @@ from runner_service.store.schema import (
     agents,
     attempts,
     input_records,
+    input_writers,
     inputs,
     job_bodies,
     job_events,
@@ -34,7 +35,19 @@ BLOBS_OF = Query(select(log_archives.c.blob_key).where(among(log_archives.c.atte
 DROP_ARCHIVES = Query(delete(log_archives).where(among(log_archives.c.attempt_id, "attempt_ids")))
 DROPS = tuple(
     Query(delete(table).where(among(table.c.job_id, "job_ids")))
-    for table in (agents, job_events, job_tags, requests, input_records, inputs, attempts, queue_jobs, job_bodies, jobs)
+    for table in (
+        agents,
+        job_events,
+        job_tags,
+        requests,
+        input_records,
+        input_writers,
+        inputs,
+        attempts,
+        queue_jobs,
+        job_bodies,
+        jobs,
+    )
 )
 
 

@@ -46,11 +46,28 @@ async def test_output_is_byte_exact_and_nothing_is_added(server: ScriptedServer,
     assert ended.code == 7
 
 
+LIMITS = ("--cpus", "1.5", "--memory", "512M", "--processes", "100")
+
+
 async def test_what_is_asked_for_reaches_the_server(server: ScriptedServer, runner: CommandLine) -> None:
     ends_with(server, exited())
     ended = await runner(
         *("--token", "key-1", "exec", "-e", "A=1", "--env", "B=x=y", "--cwd", "/srv", "--timeout", "1m30s"),
-        *("--label", "os=linux", "--tag", "who=me", "--priority", "5", "--", "sh", "-c", "echo $1", "--", "-x"),
+        *(
+            "--label",
+            "os=linux",
+            "--tag",
+            "who=me",
+            "--priority",
+            "5",
+            *LIMITS,
+            "--",
+            "sh",
+            "-c",
+            "echo $1",
+            "--",
+            "-x",
+        ),
     )
     assert ended.code == 0
     [(request, metadata)] = [call for call in server.calls if isinstance(call[0], RunCommandRequest)]
@@ -58,6 +75,7 @@ async def test_what_is_asked_for_reaches_the_server(server: ScriptedServer, runn
     assert list(request.argv) == ["sh", "-c", "echo $1", "--", "-x"]
     assert dict(request.environment) == {"A": "1", "B": "x=y"}
     assert request.working_directory == "/srv"
+    assert (request.limits.cpus, request.limits.memory_bytes, request.limits.processes) == (1.5, 512 << 20, 100)
     assert request.timeout.seconds == 90
     assert dict(request.required_labels) == {"os": "linux"}
     assert dict(request.tags) == {"who": "me"}

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
-from runner.v1.job_pb2 import RetryRule
+from runner.v1.job_pb2 import (
+    CLEANUP_POLICY_ON_FAILURE,
+    SPOOL_POLICY_DROP_MIDDLE,
+    JobSpec,
+    LossPolicy,
+    RetryRule,
+)
 from runner.v1.outcome_pb2 import Outcome
 from runner_client.cli.job_file import JobFileError, parse_job_file
 from runner_client.cli.values import format_duration, parse_duration
@@ -40,6 +48,67 @@ def test_everything_a_file_may_say() -> None:
     assert (job.priority, job.tags, dict(job.spec.required_labels)) == (-5, {"branch": "main"}, {"os": "linux"})
 
 
+EVERY_FIELD = """\
+steps: [make]
+environment: {A: b}
+inputs: [{artifact: 01a2, path: in.csv, executable: yes}]
+outputs: [out.csv]
+secrets: {TOKEN: deploy}
+working_directory: /srv
+timeout: 30m
+queue_timeout: 1h
+start_timeout: 1m
+idle_timeout: 2m
+kill_grace: 3s
+limits: {cpus: 1.5, memory: 512M, processes: 100}
+log_limit: 100M
+stdin: pty
+terminal: {rows: 50, columns: 132}
+retry: {max_attempts: 3, delay: 10s, on: [timed_out: [idle], exited: [75], signaled: [9], out_of_memory]}
+loss: {then: retry, wait: 5m, idempotent: true}
+spool_policy: drop_middle
+cleanup: on_failure
+labels: {os: linux}
+"""
+
+
+def fields_of(message: Message, path: str = "") -> set[str]:
+    """Each field that is set, by its path."""
+    found = set()
+    for field, value in message.ListFields():
+        found.add(path + field.name)
+        message = field.message_type
+        if message is None or message.file.package != "runner.v1" or message.GetOptions().map_entry:
+            continue
+        for one in value if field.is_repeated else [value]:
+            found |= fields_of(one, f"{path}{field.name}.")
+    return found
+
+
+def known_fields(descriptor: Descriptor, path: str = "") -> set[str]:
+    found = set()
+    for field in descriptor.fields:
+        found.add(path + field.name)
+        message = field.message_type
+        if message is not None and message.file.package == "runner.v1" and not message.GetOptions().map_entry:
+            found |= known_fields(message, f"{path}{field.name}.")
+    return found
+
+
+def test_a_file_can_say_every_field_of_a_job() -> None:
+    said = fields_of(parse_job_file(EVERY_FIELD).spec) | fields_of(parse_job_file(FULL).spec)
+    assert said == known_fields(JobSpec.DESCRIPTOR)
+
+
+def test_words_stand_for_the_values_of_the_contract() -> None:
+    spec = parse_job_file(EVERY_FIELD).spec
+    assert (spec.stdin, spec.terminal.columns) == (JobSpec.STDIN_PTY, 132)
+    assert (spec.loss.kind, spec.loss.idempotent) == (LossPolicy.KIND_RETRY, True)
+    assert (spec.spool_policy, spec.cleanup) == (SPOOL_POLICY_DROP_MIDDLE, CLEANUP_POLICY_ON_FAILURE)
+    assert (spec.log_limit_bytes, spec.limits.memory_bytes) == (100 << 20, 512 << 20)
+    assert parse_job_file("steps: [a]\nloss: fail\nstdin: none\n").spec.loss.kind == LossPolicy.KIND_FAIL
+
+
 def test_json_is_read_too_and_keeps_numbers_as_written() -> None:
     job = parse_job_file('{\n\t"steps": ["make"],\n\t"environment": {"V": 1.10},\n\t"timeout": 30, "retries": 2}')
     assert (job.spec.timeout.seconds, job.spec.retry.max_attempts) == (30, 3)
@@ -57,6 +126,10 @@ FAULTS = [
     ("priority: 1\n", None, "no steps"),
     ("steps: [a]\npriority: high\n", 2, "whole number"),
     ("steps: [a]\npriority: 1001\n", 2, "from -1000 to 1000"),
+    ("steps: [a]\nstdin: tty\n", 2, "write none, pipe, pty"),
+    ("steps: [a]\nlog_limit: 2G\n", 2, "at most 1G"),
+    ("steps: [a]\nterminal: 80\n", 2, "write a mapping of rows, columns"),
+    ("steps: [a]\nloss:\n  then: wait\n  for: 5m\n", 4, "'for' is not known"),
     ("steps: [a]\ntimeout: soon\n", 2, "not a duration"),
     ("steps: [a]\nretries: 1\nretry: {max_attempts: 2}\n", 3, "exclude each other"),
     ("steps: [a]\nretry: {max_attempts: 0}\n", 2, "from 1"),
@@ -121,7 +194,7 @@ def test_limits_budgets_and_rules_are_read() -> None:
     ("text", "part"),
     [
         ("limits: {ram: 1}", "'ram' is not known"),
-        ("limits: {memory: much}", "whole number"),
+        ("limits: {memory: much}", "is not a size"),
         ("retry: {on: [sad]}", "known outcomes are"),
         ("retry: {on: [exited: [300]]}", "from 0 to 255"),
     ],

@@ -45,6 +45,14 @@ async def test_a_request_id_with_another_request_is_refused(client: AsyncClient,
     assert reply.json()["details"][0]["reason"] == "REQUEST_ID_REUSED"
 
 
+async def test_a_command_has_limits_too(http: httpx.AsyncClient) -> None:
+    body = {"argv": ["true"], "limits": {"memoryBytes": "67108864", "processes": 9}}
+    command = (await http.post("/api/v2/commands", json=body)).raise_for_status().json()["command"]
+    assert command["limits"] == {"cpus": 0.0, "memoryBytes": "67108864", "processes": 9}
+    job = (await http.get(f"/api/v2/jobs/{command['jobId']}")).raise_for_status().json()["job"]
+    assert job["spec"]["limits"] == command["limits"]
+
+
 async def test_wait_returns_the_end_or_the_job_as_it_stands(http: httpx.AsyncClient, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     body = {"spec": {"steps": [{"script": wait_for(gate)}]}}

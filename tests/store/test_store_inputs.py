@@ -15,7 +15,7 @@ from runner_service.domain.errors import (
     JobNotFound,
     StaleAttempt,
 )
-from runner_service.domain.inputs import SLACK, WINDOW, InputKind, PlacedInput
+from runner_service.domain.inputs import KNOWN_WRITERS, SLACK, WINDOW, InputKind, PlacedInput
 from runner_service.domain.jobs import Stdin
 from runner_service.store import SqlStore
 
@@ -141,3 +141,46 @@ async def test_input_may_come_before_the_job_runs_and_goes_with_it(store: SqlSto
     assert (await store.jobs.expire(finished_before=finished + 1, limit=10)).jobs == 1
     with pytest.raises(JobNotFound):
         await store.inputs.status(job.job_id)
+
+
+async def test_each_writer_counts_its_own_places(reopen: Opener) -> None:
+    async with reopen() as store:
+        _, job, attempt = await running(store, spec=PIPE)
+        await store.inputs.append(job.job_id, inputs.data(b"one "), at=0, writer="a")
+        await store.inputs.append(job.job_id, inputs.data(b"two "), at=0, writer="b")
+        status = await store.inputs.append(job.job_id, inputs.data(b"one three "), at=0, writer="a")
+        assert (status.next_offset, status.writer_offset, status.taken) == (14, 10, 10)
+    async with reopen() as store:
+        assert (await store.inputs.status(job.job_id, writer="b")).writer_offset == 4
+        assert (await store.inputs.status(job.job_id, writer="nobody")).writer_offset == 0
+        assert (await store.inputs.status(job.job_id)).writer_offset == 14
+        status = await store.inputs.append(job.job_id, inputs.data(b"two four"), at=0, writer="b")
+        assert (status.next_offset, status.writer_offset) == (18, 8)
+        with pytest.raises(InvalidArgument, match="goes on at 8, not at 9"):
+            await store.inputs.append(job.job_id, inputs.data(b"x"), at=9, writer="b")
+        found = await store.inputs.read(attempt.attempt_id, attempt.fence, offset=0, limit=9)
+    assert bytes_of(found) == b"one two three four"
+
+
+async def test_a_writer_that_is_cut_at_the_limit_goes_on_where_it_was(store: SqlStore) -> None:
+    _, job, attempt = await running(store, spec=PIPE)
+    await store.inputs.append(job.job_id, inputs.data(bytes(WINDOW - 3)), at=0, writer="a")
+    status = await store.inputs.append(job.job_id, inputs.data(b"abcde"), at=0, writer="b")
+    assert (status.taken, status.writer_offset, status.next_offset) == (3, 3, WINDOW)
+    found = await store.inputs.read(attempt.attempt_id, attempt.fence, offset=WINDOW - 3, limit=9)
+    assert bytes_of(found) == b"abc"
+    await store.inputs.advance(attempt.attempt_id, attempt.fence, WINDOW)
+    status = await store.inputs.append(job.job_id, inputs.data(b"abcde"), at=0, writer="b")
+    assert (status.taken, status.writer_offset) == (5, 5)
+    found = await store.inputs.read(attempt.attempt_id, attempt.fence, offset=WINDOW, limit=9)
+    assert bytes_of(found) == b"de"
+
+
+async def test_the_writer_who_wrote_least_lately_is_forgotten_first(store: SqlStore) -> None:
+    _, job, _ = await running(store, spec=PIPE)
+    for number in range(KNOWN_WRITERS):
+        await store.inputs.append(job.job_id, inputs.data(b"x"), at=0, writer=f"w{number}")
+    await store.inputs.append(job.job_id, inputs.data(b"y"), at=1, writer="w0")
+    await store.inputs.append(job.job_id, inputs.data(b"z"), at=0, writer="another")
+    known = [(await store.inputs.status(job.job_id, writer=name)).writer_offset for name in ("w0", "w1", "w2")]
+    assert known == [2, 0, 1]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from runner.v1.log_pb2 import LogEnd, LogRecord
 from runner.v1.log_stream_service_pb2 import StreamLogsRequest, StreamLogsResponse
 from runner.v1.log_stream_service_pb2_grpc import LogStreamServiceStub
 from runner_client.calls import CALL_SECONDS, Caller
 from runner_client.channel import DEFAULT_TARGET, Tls, open_channel
-from runner_client.requests import duration_of, new_request_id, run_command
+from runner_client.requests import CommandOptions, duration_of, new_request_id, run_command
 
 if TYPE_CHECKING:
     from runner.v1.command_pb2 import Command
     from runner.v1.command_service_pb2_grpc import CommandServiceAsyncStub
-    from runner.v1.job_pb2 import Attempt, Job, JobEvent, JobInput, JobSpec
+    from runner.v1.job_pb2 import Attempt, Job, JobEvent, JobSpec
     from runner.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from runner.v1.runner_pb2 import Runner
     from runner.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
@@ -69,42 +69,18 @@ class AsyncClient:
         self,
         argv: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        working_directory: str = "",
-        timeout: float | None = None,
-        priority: int = 0,
-        tags: Mapping[str, str] | None = None,
-        required_labels: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        inputs: Iterable[JobInput] = (),
-        outputs: Iterable[str] = (),
-        request_id: str | None = None,
         interactive: bool = False,
         terminal: tuple[int, int] | None = None,
         wait: float = 0.0,
+        **options: Unpack[CommandOptions],
     ) -> Command:
         """Queues a command and returns it at once; with ``wait``, once it has ended, or as it stands after so many
         seconds, at most 300.
 
-        ``timeout``: seconds; default: the server's own. ``interactive``: :meth:`attach` can give it input; with a
-        ``terminal``, rows and columns, in one.
+        ``interactive``: :meth:`attach` can give it input; with a ``terminal``, rows and columns, in one.
         """
-        request = run_command(
-            argv,
-            stdin=interactive or terminal is not None,
-            terminal=terminal,
-            environment=environment,
-            working_directory=working_directory,
-            timeout=timeout,
-            priority=priority,
-            tags=tags,
-            required_labels=required_labels,
-            secrets=secrets,
-            inputs=inputs,
-            outputs=outputs,
-            request_id=request_id,
-            wait=duration_of(wait) if wait else None,
-        )
+        stdin = interactive or terminal is not None
+        request = run_command(argv, stdin=stdin, terminal=terminal, wait=wait, **options)
         return (await self._caller.unary(self._commands.RunCommand, request, seconds=CALL_SECONDS + wait)).command
 
     def exec(
@@ -112,48 +88,28 @@ class AsyncClient:
         argv: Sequence[str],
         *,
         terminal: tuple[int, int] | None = None,
-        environment: Mapping[str, str] | None = None,
-        working_directory: str = "",
-        timeout: float | None = None,
-        priority: int = 0,
-        tags: Mapping[str, str] | None = None,
-        required_labels: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        inputs: Iterable[JobInput] = (),
-        outputs: Iterable[str] = (),
-        request_id: str | None = None,
+        writer_id: str = "",
+        **options: Unpack[CommandOptions],
     ) -> ExecSession:
         """Runs a command with its standard input connected, or attaches to the one that ``request_id`` made before.
 
-        ``terminal``: its rows and columns; without one, input and outputs are pipes.
+        ``terminal``: its rows and columns; without one, input and outputs are pipes. ``writer_id``: whom to go on as.
         """
         from runner.v1.command_service_pb2 import ExecCommandRequest
         from runner_client.exec import ExecSession
 
-        start = run_command(
-            argv,
-            stdin=True,
-            terminal=terminal,
-            environment=environment,
-            working_directory=working_directory,
-            timeout=timeout,
-            priority=priority,
-            tags=tags,
-            required_labels=required_labels,
-            secrets=secrets,
-            inputs=inputs,
-            outputs=outputs,
-            request_id=request_id,
-        )
-        return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(start=start))
+        start = run_command(argv, stdin=True, terminal=terminal, **options)
+        opening = ExecCommandRequest(start=start, writer_id=writer_id)
+        return ExecSession(self._caller, self._commands.ExecCommand, opening)
 
-    def attach(self, job_id: str = "", *, request_id: str = "", cursor: str = "") -> ExecSession:
+    def attach(self, job_id: str = "", *, request_id: str = "", cursor: str = "", writer_id: str = "") -> ExecSession:
         """Connects with a job, by its id or by the request id that this caller made it with."""
         from runner.v1.command_service_pb2 import ExecAttach, ExecCommandRequest
         from runner_client.exec import ExecSession
 
         attach = ExecAttach(job_id=job_id, request_id=request_id, cursor=cursor)
-        return ExecSession(self._caller, self._commands.ExecCommand, ExecCommandRequest(attach=attach))
+        opening = ExecCommandRequest(attach=attach, writer_id=writer_id)
+        return ExecSession(self._caller, self._commands.ExecCommand, opening)
 
     async def create_job(
         self,

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import uuid4
 
 from grpc import aio
 
@@ -27,8 +28,9 @@ class ExecSession:
     Input is taken in the order of the calls. What the server had not confirmed when the connection was cut is given
     again, at the same place, once it is back. The command outlives the session: stop iterating to detach.
 
-    Several sessions may be connected with one command, and take turns to give it input: of two that do so within the
-    same few milliseconds one's may be taken for a repetition of the other's.
+    Several sessions may be connected with one command: each is a writer of its own, so that what all of them give
+    arrives once, each one's in its order. A program that is killed and started again goes on as the same writer, by its
+    ``writer_id``: of all that it gave the first :attr:`kept` places are there, a byte is one.
     """
 
     def __init__(self, caller: Caller, method: Callable[..., Any], opening: ExecCommandRequest) -> None:
@@ -36,13 +38,15 @@ class ExecSession:
         self._caller = caller
         self._method = method
         self._opening = opening
+        self.writer_id = self._opening.writer_id = opening.writer_id or uuid4().hex
         self._given: deque[tuple[int, InputRecord]] = deque()
         """Sent, with their places, and not confirmed."""
         self._waiting: deque[InputRecord] = deque()
         """Not sent yet, because there is no room."""
-        self._next = -1
-        """The place of what is sent next; -1: not known yet."""
-        self._limit = 0
+        self._next = 0
+        """The place of what is sent next, in what we give."""
+        self._status = InputStatus()
+        """How far the server is."""
         self._held = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -52,6 +56,11 @@ class ExecSession:
         self.takes_input = True
         self.end: LogEnd | None = None
         """How it ended, once :meth:`output` is over."""
+
+    @property
+    def kept(self) -> int:
+        """Of all that this writer gave the places that the server has, once :attr:`started`."""
+        return self._status.writer_offset
 
     async def write(self, data: bytes) -> None:
         """Gives bytes, and waits while too much is on its way."""
@@ -128,19 +137,23 @@ class ExecSession:
         self.job_id = started.job_id
         self.takes_input = started.HasField("input")
         cursor = self._opening.attach.cursor
-        self._opening = ExecCommandRequest()
+        self._opening = ExecCommandRequest(writer_id=self.writer_id)
         self._opening.attach.job_id, self._opening.attach.cursor = started.job_id, cursor
         self._confirm(started.input)
         self.started.set()
 
     def _confirm(self, status: InputStatus) -> None:
-        while self._given and self._given[0][0] + _places(self._given[0][1]) <= status.next_offset:
+        while self._given and self._given[0][0] + _places(self._given[0][1]) <= status.writer_offset:
             self._held -= len(self._given.popleft()[1].data)
         if not self._given:
-            self._next = max(self._next, status.next_offset)  # Somebody else gives it input too.
-        self._limit = max(self._limit, status.limit_offset)
+            self._next = max(self._next, status.writer_offset)  # Of a session before us that had our name.
+        self._status = status
         self._changed.set()
         self._room.set()
+
+    def _has_room(self) -> bool:
+        under_way = self._next - self._status.writer_offset
+        return self._status.next_offset + under_way < self._status.limit_offset
 
     async def _send(self, call: Any) -> None:
         """Sends again what was not confirmed, then what comes, as far as there is room."""
@@ -149,7 +162,7 @@ class ExecSession:
                 await call.write(_input(offset, record))
             while self.takes_input:
                 self._changed.clear()
-                while self._waiting and (not self._waiting[0].HasField("data") or self._next < self._limit):
+                while self._waiting and (not self._waiting[0].HasField("data") or self._has_room()):
                     record = self._waiting.popleft()
                     offset, self._next = self._next, self._next + _places(record)
                     self._given.append((offset, record))

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from google.protobuf.duration_pb2 import Duration
 
 if TYPE_CHECKING:
     from runner.v1.command_service_pb2 import RunCommandRequest
+    from runner.v1.job_pb2 import JobInput, Limits
+
+
+class CommandOptions(TypedDict, total=False):
+    """What may be said of a command beside its arguments; what is left out is the server's default."""
+
+    environment: Mapping[str, str]
+    working_directory: str
+    timeout: float | None
+    """Seconds."""
+    priority: int
+    tags: Mapping[str, str]
+    required_labels: Mapping[str, str]
+    secrets: Mapping[str, str]
+    inputs: Iterable[JobInput]
+    outputs: Iterable[str]
+    limits: Limits | None
+    request_id: str | None
+    """Default: a new one, so that a call that is repeated makes one command."""
 
 
 def run_command(
@@ -17,19 +36,28 @@ def run_command(
     *,
     stdin: bool,
     terminal: tuple[int, int] | None,
-    timeout: float | None,
-    request_id: str | None,
-    **fields: Any,
+    wait: float = 0.0,
+    **options: Unpack[CommandOptions],
 ) -> RunCommandRequest:
     from runner.v1.command_service_pb2 import RunCommandRequest
     from runner.v1.input_pb2 import TerminalSize
     from runner.v1.job_pb2 import JobSpec
 
+    timeout = options.get("timeout")
     request = RunCommandRequest(
         argv=argv,
+        environment=options.get("environment"),
+        working_directory=options.get("working_directory", ""),
         timeout=None if timeout is None else duration_of(timeout),
-        request_id=request_id or new_request_id(),
-        **fields,
+        priority=options.get("priority", 0),
+        tags=options.get("tags"),
+        required_labels=options.get("required_labels"),
+        secrets=options.get("secrets"),
+        inputs=options.get("inputs", ()),
+        outputs=options.get("outputs", ()),
+        limits=options.get("limits"),
+        request_id=options.get("request_id") or new_request_id(),
+        wait=duration_of(wait) if wait else None,
     )
     if terminal is not None:
         request.stdin = JobSpec.STDIN_PTY

@@ -15,22 +15,25 @@ class InputStore(Protocol):
     job may have another attempt.
     """
 
-    async def append(self, job_id: str, records: Sequence[InputRecord], *, at: int | None) -> InputStatus:
+    async def append(
+        self, job_id: str, records: Sequence[InputRecord], *, at: int | None, writer: str = ""
+    ) -> InputStatus:
         """Keeps as many of ``records`` as there is room for, from the place ``at`` on; None: behind all that is there.
         What is there already is passed over. ``taken`` of the answer says how far it came: data beyond the limit is
-        not taken, or in part.
+        not taken, or in part. With a ``writer``, ``at`` counts what this writer gave, and the records go behind all
+        that is there.
 
         Raises:
             JobNotFound: No such job.
             InputNotTaken: Its standard input takes nothing.
             JobFinished: It is terminal.
             InputEnded: The end was given before, and something new would follow.
-            InvalidArgument: ``at`` is beyond the next place.
+            InvalidArgument: ``at`` is beyond the next place of the writer, or of the job.
             InputFull: It is kept for another attempt and has reached its bound.
         """
         ...
 
-    async def status(self, job_id: str) -> InputStatus:
+    async def status(self, job_id: str, *, writer: str = "") -> InputStatus:
         """Raises `JobNotFound`, `InputNotTaken`."""
         ...
 

@@ -24,6 +24,7 @@ def command(value: Job) -> command_pb2.Command:
         outcome=outcomes.to_proto(value.outcome),
         cancel=jobs.cancel(value),
         runner_id=value.runner_id,
+        limits=jobs.limits(value.spec.limits),
     )
 
 
@@ -43,6 +44,7 @@ def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = St
         inputs=jobs.inputs(request.inputs),
         outputs=tuple(request.outputs),
         secrets=dict(request.secrets),
+        limits=jobs.limits_from(request.limits),
         terminal_rows=request.terminal.rows or 24,
         terminal_columns=request.terminal.columns or 80,
     )

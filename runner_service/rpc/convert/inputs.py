@@ -56,4 +56,5 @@ def status(value: InputStatus) -> input_pb2.InputStatus:
         written_offset=value.written_offset,
         limit_offset=value.limit_offset,
         ended=value.ended,
+        writer_offset=value.writer_offset,
     )

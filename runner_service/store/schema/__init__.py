@@ -15,7 +15,7 @@ from runner_service.store.schema.audit import audit_entries
 from runner_service.store.schema.base import REVISION, metadata
 from runner_service.store.schema.credentials import api_keys, clients, refresh_tokens
 from runner_service.store.schema.images import image_tags, images
-from runner_service.store.schema.inputs import input_records, inputs
+from runner_service.store.schema.inputs import input_records, input_writers, inputs
 from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
 from runner_service.store.schema.logs import log_archives, log_chunks
 from runner_service.store.schema.queues import (
@@ -56,6 +56,7 @@ __all__ = [
     "image_tags",
     "images",
     "input_records",
+    "input_writers",
     "inputs",
     "job_bodies",
     "job_events",

@@ -20,6 +20,18 @@ inputs = Table(
     sqlite_with_rowid=False,
 )
 
+# How much each writer of a job has given.
+input_writers = Table(
+    "input_writers",
+    metadata,
+    Column("job_id", word(), primary_key=True),
+    Column("writer_id", word(), primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+    # Where the job's input was behind the last of it: who wrote least lately has the smallest.
+    Column("behind", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 input_records = Table(
     "input_records",
     metadata,

@@ -15,11 +15,13 @@ class SqlInputs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def append(self, job_id: str, records: Sequence[InputRecord], *, at: int | None) -> InputStatus:
-        return await self._engine.write(inputs.append, job_id, records, at)
+    async def append(
+        self, job_id: str, records: Sequence[InputRecord], *, at: int | None, writer: str = ""
+    ) -> InputStatus:
+        return await self._engine.write(inputs.append, job_id, records, at, writer)
 
-    async def status(self, job_id: str) -> InputStatus:
-        return await self._engine.read(inputs.status, job_id)
+    async def status(self, job_id: str, *, writer: str = "") -> InputStatus:
+        return await self._engine.read(inputs.status, job_id, writer)
 
     async def read(self, attempt_id: str, fence: int, *, offset: int, limit: int) -> Sequence[PlacedInput]:
         return await self._engine.read(inputs.read, attempt_id, fence, offset, limit)

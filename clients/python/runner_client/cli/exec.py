@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner_client.cli.report import UNKNOWN
 from runner_client.cli.session import Session, command
-from runner_client.cli.values import Duration, pairs, secret_pairs
+from runner_client.cli.values import Duration, Size, pairs, secret_pairs
+
+if TYPE_CHECKING:
+    from runner.v1.job_pb2 import Limits
 
 
 @command("exec", context_settings={"allow_interspersed_args": False})
@@ -23,6 +26,9 @@ from runner_client.cli.values import Duration, pairs, secret_pairs
     "--tag", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Mark it, to find it again, repeatable."
 )
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
+@click.option("--cpus", type=click.FloatRange(min=0, min_open=True), help="Processors for it, such as 1.5.")
+@click.option("--memory", type=Size(), help="Memory for it: 512M, 2G …")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes and threads at one time.")
 @click.option(
     "--secret",
     multiple=True,
@@ -53,6 +59,9 @@ def command_line(
     label: dict[str, str],
     tag: dict[str, str],
     priority: int,
+    cpus: float | None,
+    memory: int | None,
+    processes: int | None,
     secret: dict[str, str],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -81,6 +90,7 @@ def command_line(
             required_labels=label,
             tags=tag,
             priority=priority,
+            limits=_limits_of(cpus=cpus, memory=memory, processes=processes),
             request_id=name or None,
             secrets=secret,
             inputs=inputs,
@@ -91,6 +101,15 @@ def command_line(
         ),
         failure=UNKNOWN,
     )
+
+
+def _limits_of(*, cpus: float | None, memory: int | None, processes: int | None) -> Limits | None:
+    """What was said of limits; None for nothing."""
+    if cpus is memory is processes is None:
+        return None
+    from runner.v1.job_pb2 import Limits
+
+    return Limits(cpus=cpus or 0.0, memory_bytes=memory or 0, processes=processes or 0)
 
 
 async def _execute(

@@ -14,7 +14,23 @@ import yaml
 
 from runner_client.cli.job_file import JobFile, JobFileError, parse_job_file
 
-_FOREIGN = ("secrets", "limits", "retry", "required_labels", "queue_timeout", "start_timeout", "spool_policy", "stdin")
+_FOREIGN = (
+    "secrets",
+    "limits",
+    "log_limit_bytes",
+    "retry",
+    "loss",
+    "required_labels",
+    "queue_timeout",
+    "start_timeout",
+    "kill_grace",
+    "spool_policy",
+    "cleanup",
+    "stdin",
+    "terminal",
+    "inputs",
+    "outputs",
+)
 
 
 def parse_queue_file(text: str, queue: str) -> bytes:

@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE|-")
 @click.option("-f", "--follow", is_flag=True, help="Stream its output; the job id goes to stderr.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until it has ended.")
+@click.option("--id", "name", default="", metavar="NAME", help="Submitted again with it: the same job, no second one.")
 @click.option("-q", "--queue", metavar="NAME", help="Place it on this lab queue, for whoever serves it.")
-def command_line(session: Session, file: str, *, follow: bool, wait: bool, queue: str | None) -> int:
+def command_line(session: Session, file: str, *, follow: bool, wait: bool, name: str, queue: str | None) -> int:
     """Submit a job from a file and print its id.
 
     The file is YAML or JSON; `-` is stdin. With --queue it may also be a lab's own definition of a job.
 
     With --follow or --wait it exits as `runner exec` would. Ctrl-C then leaves, and the job goes on.
     """
+    if name and queue:
+        raise CommandLineError("--id does not go with --queue", "leave one of them out", code=USAGE)
     failure = UNKNOWN if follow or wait else 1
-    return session.run(_submit(session, _read(file, queue), follow=follow, wait=wait), failure=failure)
+    return session.run(_submit(session, _read(file, queue), name, follow=follow, wait=wait), failure=failure)
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,15 @@ def _read(file: str, queue: str | None) -> JobFile | _QueueJob:
         raise CommandLineError(f"{file}{place}: {error}", error.advice, code=USAGE) from None
 
 
-async def _create(client: AsyncClient, wanted: JobFile | _QueueJob) -> Job:
+async def _create(client: AsyncClient, wanted: JobFile | _QueueJob, name: str) -> Job:
     if isinstance(wanted, _QueueJob):
         # An id of our own makes the call one that can be repeated.
         pushed = await client.queues.push(wanted.queue, wanted.definition, job_id=str(uuid.uuid4()))
         return pushed.job
-    return await client.create_job(wanted.spec, priority=wanted.priority, tags=wanted.tags)
+    return await client.create_job(wanted.spec, priority=wanted.priority, tags=wanted.tags, request_id=name or None)
 
 
-async def _submit(session: Session, wanted: JobFile | _QueueJob, *, follow: bool, wait: bool) -> int:
+async def _submit(session: Session, wanted: JobFile | _QueueJob, name: str, *, follow: bool, wait: bool) -> int:
     import asyncio
 
     from runner_client.cli.following import follow_to_end, output_for
@@ -76,7 +79,7 @@ async def _submit(session: Session, wanted: JobFile | _QueueJob, *, follow: bool
     from runner_client.cli.wait import wait_for_end
 
     async with session.client() as client:
-        job = await _create(client, wanted)
+        job = await _create(client, wanted, name)
         if follow:
             complain(f"job {job.job_id}")
         elif session.json:

@@ -1,4 +1,4 @@
-"""Words of the command line made values, and back: durations and KEY=VALUE pairs."""
+"""Words of the command line made values, and back: durations, sizes and KEY=VALUE pairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
@@ -34,6 +36,26 @@ def format_duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600}h{whole % 3_600 // 60:02}m"
     return f"{whole // 86_400}d{whole % 86_400 // 3_600}h"
+
+
+def parse_size(text: str) -> int:
+    """Returns bytes for `1000`, `512M`, `2GiB`; raises ``ValueError``. A K is 1,024."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or not int(found[1]):
+        raise ValueError(f"{text!r} is not a size: write it as 512M or 2G")
+    return int(found[1]) * _SIZES[found[2]]
+
+
+class Size(click.ParamType[int]):
+    """An option's size, as bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Duration(click.ParamType[float]):
