@@ -51,14 +51,16 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         if first is None:
             return
         _check_own(first.runner_id)
-        async for status in self._logs.append_all(first.attempt_id, first.fence, _batches(first, requests)):
+        batches = _batches(first, requests)
+        async for status in self._logs.append_all(first.attempt_id, first.fence, batches, runner_id=first.runner_id):
             yield pb.AppendLogsResponse(
                 next_sequence=status.next_sequence, followed=self._logs.followed(first.attempt_id)
             )
 
     async def AppendLogsOnce(self, request: pb.AppendLogsOnceRequest, context: Any) -> pb.AppendLogsOnceResponse:
         _check_own(request.runner_id)
-        status = await self._logs.append(request.attempt_id, request.fence, convert_logs.records_from(request.records))
+        records = convert_logs.records_from(request.records)
+        status = await self._logs.append(request.attempt_id, request.fence, records, runner_id=request.runner_id)
         return pb.AppendLogsOnceResponse(next_sequence=status.next_sequence)
 
     async def StreamInputs(
@@ -99,7 +101,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
 
     async def SealLogs(self, request: pb.SealLogsRequest, context: Any) -> pb.SealLogsResponse:
         _check_own(request.runner_id)
-        status = await self._logs.seal(request.attempt_id, request.fence, convert_logs.seal(request.seal))
+        seal = convert_logs.seal(request.seal)
+        status = await self._logs.seal(request.attempt_id, request.fence, seal, runner_id=request.runner_id)
         return pb.SealLogsResponse(sealed=status.sealed, next_sequence=status.next_sequence)
 
 

@@ -119,14 +119,14 @@ def _log(conn: Connection, job_id: str, text: str) -> str:
         return ""
     if found.job.state is not JobState.RUNNING or found.lease_until is None or not text:
         return ""
-    attempt_id, fence = found.job.attempt_id, found.job.fence
+    attempt_id, fence, runner_id = found.job.attempt_id, found.job.fence, found.job.runner_id
     sequence = logs.status(conn, attempt_id).next_sequence
     data, time_ns = text.encode(), conn.now() * 1000
     records = [
         LogRecord(sequence + place, time_ns, LogStream.STDOUT, data[start : start + MAX_RECORD_BYTES])
         for place, start in enumerate(range(0, len(data), MAX_RECORD_BYTES))
     ]
-    logs.append(conn, attempt_id, fence, pieces_of(sequence, len(records), encode_all(records)))
+    logs.append(conn, attempt_id, fence, pieces_of(sequence, len(records), encode_all(records)), runner_id)
     return attempt_id
 
 

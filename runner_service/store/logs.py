@@ -29,7 +29,13 @@ LOG_COLUMNS = (
     attempts.c.log_sha256,
 )
 _LOG = select(
-    attempts.c.attempt_id, *LOG_COLUMNS, attempts.c.fence, attempts.c.state, attempts.c.bound_to, attempts.c.job_id
+    attempts.c.attempt_id,
+    *LOG_COLUMNS,
+    attempts.c.fence,
+    attempts.c.state,
+    attempts.c.bound_to,
+    attempts.c.job_id,
+    attempts.c.runner_id,
 ).where(attempts.c.attempt_id == string("attempt_id"))
 LOG = Query(_LOG)
 LOCKED_LOG = Query(_LOG.with_for_update())
@@ -172,16 +178,16 @@ def log_of(attempt_id: str, row: Row) -> Log:
     return Log(attempt_id, *row)
 
 
-def _locked(conn: Connection, attempt_id: str, fence: int) -> tuple[Log, str, str]:
+def _locked(conn: Connection, attempt_id: str, fence: int, runner_id: str) -> tuple[Log, str, str]:
     """The log, the runner that its job is bound to, and the job."""
     row = conn.one(LOCKED_LOG, {"attempt_id": attempt_id}) if is_id(attempt_id) else None
-    if row is None or row[7] != fence or row[8] == AttemptState.FINISHED.value:
+    if row is None or row[7] != fence or row[8] == AttemptState.FINISHED.value or row[11] != runner_id:
         raise StaleAttempt(attempt_id=attempt_id, fence=fence)
     return log_of(attempt_id, row[1:7]), row[9], row[10]
 
 
-def append(conn: Connection, attempt_id: str, fence: int, pieces: Sequence[Piece]) -> LogStatus:
-    log, bound_to, job_id = _locked(conn, attempt_id, fence)
+def append(conn: Connection, attempt_id: str, fence: int, pieces: Sequence[Piece], runner_id: str) -> LogStatus:
+    log, bound_to, job_id = _locked(conn, attempt_id, fence, runner_id)
     if rows := log.extend(pieces):
         conn.many(ADD_CHUNK, rows)
         conn.run(SAVE_LOG, log.values())
@@ -191,8 +197,8 @@ def append(conn: Connection, attempt_id: str, fence: int, pieces: Sequence[Piece
     return log.status()
 
 
-def seal(conn: Connection, attempt_id: str, fence: int, wanted: LogSeal) -> LogStatus:
-    log, _, _ = _locked(conn, attempt_id, fence)
+def seal(conn: Connection, attempt_id: str, fence: int, wanted: LogSeal, runner_id: str) -> LogStatus:
+    log, _, _ = _locked(conn, attempt_id, fence, runner_id)
     before = log.state
     log.close(wanted)
     if log.state != before:

@@ -168,7 +168,7 @@ class Worker:
 
     async def write(self, attempt_id: str, *texts: bytes, first: int = 0, stream: LogStream = LogStream.STDOUT) -> None:
         records = [LogRecord(first + number, 1_000, stream, text) for number, text in enumerate(texts)]
-        await self.house.ingest.append(attempt_id, self.held[attempt_id][0], records)
+        await self.house.ingest.append(attempt_id, self.held[attempt_id][0], records, runner_id=self.runner.runner_id)
 
     async def exchange(self, *ended: str, held: Sequence[Order] = ()) -> Sequence[Order]:
         """Reports what ended well, and has what is held confirmed; what comes along."""

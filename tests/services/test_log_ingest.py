@@ -22,7 +22,7 @@ class SlowLog:
         self.let = asyncio.Semaphore(0)
         self.error: Exception | None = None
 
-    async def append(self, attempt_id: str, fence: int, chunk: LogChunk) -> LogStatus:
+    async def append(self, attempt_id: str, fence: int, chunk: LogChunk, *, runner_id: str) -> LogStatus:
         self.commits.append(chunk)
         await self.let.acquire()
         if self.error is not None:
@@ -43,7 +43,7 @@ async def feed(*batches: Sequence[LogRecord] | Exception) -> AsyncIterator[Seque
 
 async def collect(log: SlowLog, *batches: Sequence[LogRecord] | Exception) -> list[int]:
     ingest = LogIngest(store=log, signals=LocalSignals(), tails=LogTails())  # type: ignore[arg-type]
-    return [status.next_sequence async for status in ingest.append_all("a", 1, feed(*batches))]
+    return [status.next_sequence async for status in ingest.append_all("a", 1, feed(*batches), runner_id="r")]
 
 
 async def test_what_arrives_during_a_commit_goes_into_the_next_as_one() -> None:

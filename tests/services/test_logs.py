@@ -104,7 +104,9 @@ async def test_a_log_without_its_end_says_so(house: House) -> None:
 async def test_a_stale_fence_writes_nothing(house: House) -> None:
     worker, job, attempt_id = await _started(house)
     with pytest.raises(StaleAttempt):
-        await house.ingest.append(attempt_id, 99, [LogRecord(0, 1, LogStream.STDOUT, b"x")])
+        await house.ingest.append(
+            attempt_id, 99, [LogRecord(0, 1, LogStream.STDOUT, b"x")], runner_id=worker.runner.runner_id
+        )
     await worker.finish(attempt_id)
     records, _, _ = await _read(house, job)
     assert records == []
@@ -119,7 +121,7 @@ async def test_a_filter_passes_over_streams_but_never_over_gaps(house: House) ->
         LogRecord(2, 3, LogStream.GAP, b"", 42),
         LogRecord(3, 4, LogStream.STDOUT, b"more"),
     ]
-    await house.ingest.append(attempt_id, fence, records)
+    await house.ingest.append(attempt_id, fence, records, runner_id=worker.runner.runner_id)
     await worker.finish(attempt_id)
     found, _, _ = await _read(house, job, streams=[LogStream.STDERR], follow=True)
     assert [(record.stream, record.data, record.gap_bytes) for _, record in found] == [
@@ -233,11 +235,11 @@ async def test_a_page_is_bounded_in_bytes(house: House) -> None:
 
 async def test_outputs_grow_and_show_head_and_tail_at_the_end(house: House) -> None:
     worker, job, attempt_id = await _started(house)
-    fence, limit, shown = worker.held[attempt_id][0], 100_000, b""
+    limit, shown = 100_000, b""
     for number in range(60):
         stream = LogStream.STDOUT if number % 2 == 0 else LogStream.STDERR
         data = b"%02d" % number * 30_000
-        await house.ingest.append(attempt_id, fence, [LogRecord(number, 1, stream, data)])
+        await worker.write(attempt_id, data, first=number, stream=stream)
         if number % 10 == 0:
             output = await read_output(house.reader, await house.jobs.get(job.job_id), limit=limit)
             assert output.stdout.startswith(shown), "what is shown only grows"

@@ -37,7 +37,7 @@ async def test_appended_frames_come_back_byte_for_byte(store: SqlStore) -> None:
         LogRecord(4, 5, LogStream.STDOUT, b""),
     ]
     whole = LogChunk(first_sequence=0, records=5, journal=encode_all(mixed))
-    status = await store.logs.append(attempt.attempt_id, attempt.fence, whole)
+    status = await store.logs.append(attempt.attempt_id, attempt.fence, whole, runner_id=attempt.runner_id)
     assert status == LogStatus(attempt.attempt_id, 5, 259, 3, False, True)
     assert await store.logs.status(attempt.attempt_id) == status
     assert list(await store.logs.read(attempt.attempt_id, sequence=3, max_bytes=1)) == [whole]
@@ -48,7 +48,9 @@ async def test_duplicates_are_dropped_and_what_is_new_behind_them_is_kept(store:
     texts = [b"a", b"bb", b"ccc", b"dddd", b"eeeee"]
     parts = [(0, 2), (0, 2), (0, 1), (1, 4), (3, 4), (2, 5), (0, 5)]
     for start, end in parts:
-        status = await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts[start:end], first=start))
+        status = await store.logs.append(
+            attempt.attempt_id, attempt.fence, chunk(*texts[start:end], first=start), runner_id=attempt.runner_id
+        )
     assert status.next_sequence == 5
     assert status.stdout_bytes == 15
     assert await journal(store, attempt) == encode_all(records(*texts))
@@ -56,9 +58,12 @@ async def test_duplicates_are_dropped_and_what_is_new_behind_them_is_kept(store:
 
 async def test_nothing_behind_a_gap_is_appended(store: SqlStore) -> None:
     _, _, attempt = await running(store)
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
     before = await store.logs.status(attempt.attempt_id)
-    assert await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"c", first=2)) == before
+    assert (
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"c", first=2), runner_id=attempt.runner_id)
+        == before
+    )
     assert await journal(store, attempt) == encode_all(records(b"a"))
 
 
@@ -77,14 +82,14 @@ async def test_nothing_behind_a_gap_is_appended(store: SqlStore) -> None:
 async def test_a_damaged_chunk_is_refused_whole(store: SqlStore, damaged: LogChunk) -> None:
     _, _, attempt = await running(store)
     with pytest.raises(InvalidArgument):
-        await store.logs.append(attempt.attempt_id, attempt.fence, damaged)
+        await store.logs.append(attempt.attempt_id, attempt.fence, damaged, runner_id=attempt.runner_id)
     assert (await store.logs.status(attempt.attempt_id)).next_sequence == 0
 
 
 async def test_a_large_chunk_is_cut_into_rows_at_frames(store: SqlStore) -> None:
     _, _, attempt = await running(store)
     texts = [bytes([number]) * 60_000 for number in range(12)]
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts), runner_id=attempt.runner_id)
     chunks = await store.logs.read(attempt.attempt_id, sequence=0, max_bytes=1 << 30)
     assert len(chunks) == 3
     assert all(len(one.journal) <= MAX_CHUNK_BYTES for one in chunks)
@@ -98,12 +103,16 @@ async def test_only_the_attempts_own_fence_appends_and_seals(store: SqlStore) ->
     worker, _, attempt = await running(store)
     for attempt_id, fence in ((attempt.attempt_id, 99), (new_id(), 1), ("x", 1)):
         with pytest.raises(StaleAttempt):
-            await store.logs.append(attempt_id, fence, chunk(b"a"))
+            await store.logs.append(attempt_id, fence, chunk(b"a"), runner_id=attempt.runner_id)
         with pytest.raises(StaleAttempt):
-            await store.logs.seal(attempt_id, fence, seal_of())
+            await store.logs.seal(attempt_id, fence, seal_of(), runner_id=attempt.runner_id)
+    with pytest.raises(StaleAttempt):
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=new_id())
+    with pytest.raises(StaleAttempt):
+        await store.logs.seal(attempt.attempt_id, attempt.fence, seal_of(), runner_id=new_id())
     await worker.report(attempt, DONE)
     with pytest.raises(StaleAttempt):
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
     with pytest.raises(AttemptNotFound):
         await store.logs.status(new_id())
     assert list(await store.logs.read(new_id(), sequence=0, max_bytes=1)) == []
@@ -111,7 +120,7 @@ async def test_only_the_attempts_own_fence_appends_and_seals(store: SqlStore) ->
 
 async def test_a_seal_holds_only_when_everything_is_there(store: SqlStore) -> None:
     _, _, attempt = await running(store)
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"), runner_id=attempt.runner_id)
     right = seal_of(b"a", b"b")
     for wrong in (
         seal_of(b"a"),
@@ -119,13 +128,17 @@ async def test_a_seal_holds_only_when_everything_is_there(store: SqlStore) -> No
         right._replace(stdout_bytes=3),
         right._replace(stderr_bytes=1),
     ):
-        assert not (await store.logs.seal(attempt.attempt_id, attempt.fence, wrong)).sealed
+        assert not (await store.logs.seal(attempt.attempt_id, attempt.fence, wrong, runner_id=attempt.runner_id)).sealed
     for _ in range(2):
-        status = await store.logs.seal(attempt.attempt_id, attempt.fence, right)
+        status = await store.logs.seal(attempt.attempt_id, attempt.fence, right, runner_id=attempt.runner_id)
         assert (status.sealed, status.complete) == (True, True)
-    assert (await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"))) == status
+    assert (
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"), runner_id=attempt.runner_id)
+    ) == status
     with pytest.raises(LogSealed):
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"b", b"c", first=1))
+        await store.logs.append(
+            attempt.attempt_id, attempt.fence, chunk(b"b", b"c", first=1), runner_id=attempt.runner_id
+        )
 
 
 async def test_large_sealed_logs_are_archivable_oldest_first(store: SqlStore) -> None:
@@ -134,11 +147,11 @@ async def test_large_sealed_logs_are_archivable_oldest_first(store: SqlStore) ->
     for size in (6, 1, 6, 6):
         worker, _, attempt = await running(store)
         attempts.append(attempt)
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts[:size]))
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts[:size]), runner_id=attempt.runner_id)
         if attempt is not attempts[0] or size == 6:
             await worker.report(attempt, seal=seal_of(*texts[:size]))
     _, _, open_one = await running(store)
-    await store.logs.append(open_one.attempt_id, open_one.fence, chunk(*texts))
+    await store.logs.append(open_one.attempt_id, open_one.fence, chunk(*texts), runner_id=open_one.runner_id)
     expected = [attempts[number].attempt_id for number in (0, 2, 3)]
     assert list(await store.logs.archivable(limit=9)) == expected
     assert list(await store.logs.archivable(limit=1)) == expected[:1]
@@ -161,7 +174,7 @@ async def test_rows_left_behind_by_a_crash_are_deleted_later(store: SqlStore) ->
 
     texts = [b"x" * 60_000] * 6
     worker, _, attempt = await running(store)
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts), runner_id=attempt.runner_id)
     await worker.report(attempt, seal=seal_of(*texts))
     # The first transaction of an archival, and then the server dies.
     await store.engine.write(logs.archive, attempt.attempt_id, LogArchive(blob_key="logs/aa/x", index=b""))
@@ -171,14 +184,16 @@ async def test_rows_left_behind_by_a_crash_are_deleted_later(store: SqlStore) ->
 
 async def test_an_empty_log_is_sealed_by_an_empty_seal(store: SqlStore) -> None:
     _, _, attempt = await running(store)
-    status = await store.logs.seal(attempt.attempt_id, attempt.fence, LogSeal(0, 0, 0, b"\x00" * 32))
+    status = await store.logs.seal(
+        attempt.attempt_id, attempt.fence, LogSeal(0, 0, 0, b"\x00" * 32), runner_id=attempt.runner_id
+    )
     assert (status.sealed, status.complete, status.next_sequence) == (True, True, 0)
 
 
 async def test_everything_is_there_after_a_restart(reopen: Opener) -> None:
     async with reopen() as store:
         worker, job, attempt = await running(store, tags={"a": "b"}, request_id="r")
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
         events = list(await store.jobs.events(after=0, limit=99))
         runner = await store.runners.get(worker.runner_id)
     async with reopen() as store:
@@ -188,5 +203,5 @@ async def test_everything_is_there_after_a_restart(reopen: Opener) -> None:
         assert list(await store.jobs.events(after=0, limit=99)) == events
         assert await store.runners.get(worker.runner_id) == runner
         worker.store = store
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"b", first=1))
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"b", first=1), runner_id=attempt.runner_id)
         assert (await worker.report(attempt, seal=seal_of(b"a", b"b"))).value == "ACCEPTED"

@@ -99,13 +99,13 @@ async def test_a_report_without_its_log_is_sent_back_and_changes_nothing(store: 
     assert await worker.report(attempt, seal=seal, **partly) is Verdict.LOG_MISSING
     assert await store.logs.status(attempt.attempt_id) == before
     assert await store.jobs.get(job.job_id) == job
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a", b"b"), runner_id=attempt.runner_id)
     assert await worker.report(attempt, seal=seal, **fields) is Verdict.ACCEPTED
 
 
 async def test_without_a_seal_the_log_is_given_up(store: SqlStore) -> None:
     worker, _, attempt = await running(store)
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
     assert await worker.report(attempt, seal=None) is Verdict.ACCEPTED
     status = await store.logs.status(attempt.attempt_id)
     assert (status.next_sequence, status.sealed, status.complete) == (1, True, False)
@@ -113,8 +113,8 @@ async def test_without_a_seal_the_log_is_given_up(store: SqlStore) -> None:
 
 async def test_a_log_sealed_before_is_enough(store: SqlStore) -> None:
     worker, _, attempt = await running(store)
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
-    await store.logs.seal(attempt.attempt_id, attempt.fence, seal_of(b"a"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
+    await store.logs.seal(attempt.attempt_id, attempt.fence, seal_of(b"a"), runner_id=attempt.runner_id)
     again = chunk(b"a")
     verdict = await worker.report(attempt, seal=seal_of(b"a"), records=1, journal=again.journal)
     assert verdict is Verdict.ACCEPTED
@@ -216,7 +216,7 @@ async def test_a_lease_that_ran_out_moves_the_job_by_its_policy(
     store: SqlStore, clock: MovingClock, policy: LossPolicy, spec: dict[str, object], seconds: float, state: JobState
 ) -> None:
     worker, job, attempt = await running(store, spec={**spec, "loss_policy": policy})
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a"), runner_id=attempt.runner_id)
     clock.advance(30 + seconds - 0.001)
     assert list(await store.dispatch.expire_leases(kill_budget_seconds=10)) == []
     clock.advance(0.001)

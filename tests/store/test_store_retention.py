@@ -24,7 +24,7 @@ def rows(conn: Connection) -> dict[str, int]:
 async def test_expiry_deletes_old_ended_jobs_with_everything_of_theirs(store: SqlStore, clock: MovingClock) -> None:
     texts = [b"x" * 60_000] * 10
     worker, _, attempt = await running(store, tags={"a": "b"}, request_id="r")
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(*texts), runner_id=attempt.runner_id)
     await worker.report(attempt, seal=seal_of(*texts))
     _, _, kept = await running(store)
     clock.advance(10)

@@ -43,7 +43,9 @@ async def test_the_life_of_a_bound_job_is_in_its_runners_feed(store: SqlStore) -
     worker = await make_worker(store)
     job = await bound(store, worker)
     attempt = await worker.start()
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"one\ntwo", b"2\nthree"))
+    await store.logs.append(
+        attempt.attempt_id, attempt.fence, chunk(b"one\ntwo", b"2\nthree"), runner_id=attempt.runner_id
+    )
     await worker.report(attempt, seal=seal_of(b"one\ntwo", b"2\nthree"))
     runs = await feed(store, worker)
     words = [(run.kind, run.word) for run in runs]
@@ -69,7 +71,9 @@ async def test_a_line_is_told_apart_again_however_the_log_came_in(store: SqlStor
     out, err = LogStream.STDOUT, LogStream.STDERR
     wrote = [(out, b"a"), (err, b"x\ny"), (out, b"b"), (err, b"z"), (out, b"c\nd"), (err, b"\n"), (out, b"e\n")]
     for number, (stream, data) in enumerate(wrote):
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(data, first=number, stream=stream))
+        await store.logs.append(
+            attempt.attempt_id, attempt.fence, chunk(data, first=number, stream=stream), runner_id=attempt.runner_id
+        )
     runs = [run for run in await feed(store, worker) if run.kind is FeedKind.OUTPUT]
     assert [await texts(store, run) for run in runs] == [["x"], ["abc"], ["yz"], ["de"]]
     assert [run.counts.error for run in runs] == [1, 0, 1, 0]
@@ -80,8 +84,10 @@ async def test_a_repeated_append_adds_nothing(store: SqlStore) -> None:
     await bound(store, worker)
     attempt = await worker.start()
     for _ in range(2):
-        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a\n", b"b\n"))
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"b\n", b"c\n", first=1))
+        await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a\n", b"b\n"), runner_id=attempt.runner_id)
+    await store.logs.append(
+        attempt.attempt_id, attempt.fence, chunk(b"b\n", b"c\n", first=1), runner_id=attempt.runner_id
+    )
     runs = [run for run in await feed(store, worker) if run.kind is FeedKind.OUTPUT]
     assert [await texts(store, run) for run in runs] == [["a", "b"], ["c"]]
 
@@ -90,7 +96,7 @@ async def test_jobs_that_are_bound_to_nobody_leave_no_trace_in_a_feed(store: Sql
     worker = await make_worker(store)
     await create(store)
     attempt = await worker.start()
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"secret\n"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"secret\n"), runner_id=attempt.runner_id)
     await worker.report(attempt, seal=seal_of(b"secret\n"))
     assert [run.kind for run in await feed(store, worker)] == [FeedKind.RUNNER]
 
@@ -99,7 +105,7 @@ async def test_reading_goes_on_within_a_run(store: SqlStore) -> None:
     worker = await make_worker(store)
     await bound(store, worker)
     attempt = await worker.start()
-    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a\nb\nc\n"))
+    await store.logs.append(attempt.attempt_id, attempt.fence, chunk(b"a\nb\nc\n"), runner_id=attempt.runner_id)
     (run,) = [run for run in await feed(store, worker) if run.kind is FeedKind.OUTPUT]
     assert (await feed(store, worker, run.first))[0] == run
     assert (await feed(store, worker, run.first + 1))[0] == run
@@ -113,7 +119,7 @@ async def test_totals_count_levels_in_a_time_and_name_the_runs_at_its_border(sto
     second = 1_000_000_000
     frames = [LogRecord(0, 5 * second, LogStream.STDOUT, b"a\n"), LogRecord(1, 9 * second, LogStream.STDERR, b"b\n")]
     piece = LogChunk(first_sequence=0, records=2, journal=encode_all(frames))
-    await store.logs.append(attempt.attempt_id, attempt.fence, piece)
+    await store.logs.append(attempt.attempt_id, attempt.fence, piece, runner_id=attempt.runner_id)
     counts, borders = await store.runner_feed.totals(worker.runner_id, since=0, until=ALL)
     assert (counts.info, counts.error, borders) == (3, 1, [])
     counts, borders = await store.runner_feed.totals(worker.runner_id, since=7_000_000, until=20_000_000)

@@ -30,17 +30,17 @@ class LogArchive:
 class LogStore(Protocol):
     """The journals of attempts."""
 
-    async def append(self, attempt_id: str, fence: int, chunk: LogChunk) -> LogStatus:
+    async def append(self, attempt_id: str, fence: int, chunk: LogChunk, *, runner_id: str) -> LogStatus:
         """Appends frames and returns how the log stands then. Records below ``next_sequence`` are dropped as
         duplicates; a chunk that begins above it is not appended at all: the status says where to resume.
 
         Raises:
-            StaleAttempt: Unknown attempt, another fence, or the attempt has ended.
+            StaleAttempt: Unknown attempt, another fence, another runner's, or the attempt has ended.
             LogSealed: The log is sealed and the chunk brings something new.
         """
         ...
 
-    async def seal(self, attempt_id: str, fence: int, seal: LogSeal) -> LogStatus:
+    async def seal(self, attempt_id: str, fence: int, seal: LogSeal, *, runner_id: str) -> LogStatus:
         """Seals the log if all ``seal.records`` are there and the byte counts agree, else leaves it open: the status
         says. Repeated, it changes nothing. Raises `StaleAttempt`."""
         ...

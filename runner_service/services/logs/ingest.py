@@ -24,7 +24,7 @@ class LogIngest:
         self._signals = signals
         self._tails = tails
 
-    async def append(self, attempt_id: str, fence: int, records: Sequence[LogRecord]) -> LogStatus:
+    async def append(self, attempt_id: str, fence: int, records: Sequence[LogRecord], *, runner_id: str) -> LogStatus:
         """Commits records and returns how the log stands; see `LogStore.append`. Without records: only looks.
 
         Raises:
@@ -33,14 +33,14 @@ class LogIngest:
         """
         first = records[0].sequence if records else 0
         chunk = LogChunk(first_sequence=first, records=len(records), journal=encode_all(records))
-        status = await self._store.append(attempt_id, fence, chunk)
+        status = await self._store.append(attempt_id, fence, chunk, runner_id=runner_id)
         if records:
             self._tails.push(attempt_id, chunk, status)
             self._signals.publish((log_topic(attempt_id),))
         return status
 
     async def append_all(
-        self, attempt_id: str, fence: int, batches: AsyncIterator[Sequence[LogRecord]]
+        self, attempt_id: str, fence: int, batches: AsyncIterator[Sequence[LogRecord]], *, runner_id: str
     ) -> AsyncIterator[LogStatus]:
         """Commits batches as they come and yields how the log stands after each commit. What arrives while one commit
         is under way goes into the next, as one: the disk is waited for once, and the order stays.
@@ -64,13 +64,13 @@ class LogIngest:
                         records += more
                     else:
                         waiting.append(more)
-                yield await self.append(attempt_id, fence, records)
+                yield await self.append(attempt_id, fence, records, runner_id=runner_id)
         finally:
             reading.cancel()
 
-    async def seal(self, attempt_id: str, fence: int, seal: LogSeal) -> LogStatus:
+    async def seal(self, attempt_id: str, fence: int, seal: LogSeal, *, runner_id: str) -> LogStatus:
         """Seals a log when all of it is there; see `LogStore.seal`."""
-        status = await self._store.seal(attempt_id, fence, seal)
+        status = await self._store.seal(attempt_id, fence, seal, runner_id=runner_id)
         self._tails.settle(attempt_id)
         self._signals.publish((log_topic(attempt_id),))
         return status

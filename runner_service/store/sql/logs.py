@@ -17,14 +17,14 @@ class SqlLogs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def append(self, attempt_id: str, fence: int, chunk: LogChunk) -> LogStatus:
+    async def append(self, attempt_id: str, fence: int, chunk: LogChunk, *, runner_id: str) -> LogStatus:
         pieces = journal.pieces_of(chunk.first_sequence, chunk.records, chunk.journal)
-        status = await self._engine.write(logs.append, attempt_id, fence, pieces)
+        status = await self._engine.write(logs.append, attempt_id, fence, pieces, runner_id)
         crashpoints.reached("append.after_commit")
         return status
 
-    async def seal(self, attempt_id: str, fence: int, seal: LogSeal) -> LogStatus:
-        return await self._engine.write(logs.seal, attempt_id, fence, seal)
+    async def seal(self, attempt_id: str, fence: int, seal: LogSeal, *, runner_id: str) -> LogStatus:
+        return await self._engine.write(logs.seal, attempt_id, fence, seal, runner_id)
 
     async def status(self, attempt_id: str) -> LogStatus:
         return await self._engine.read(logs.status, attempt_id)
