@@ -35,11 +35,13 @@ from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.interceptors import GuardInterceptor
 from runner_service.rpc.limiter import Limiter
 from runner_service.rpc.rate_limits import RateLimits
+from runner_service.rpc.repeats import Repeats
 from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
 from runner_service.secrets_key import SecretsKeyUnusable, load_key
 from runner_service.services.agent_reports import AgentReports
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
+from runner_service.services.answers import Answers
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.audit import Audit
 from runner_service.services.claimer import Claimer
@@ -54,6 +56,7 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.retention import Retention
 from runner_service.services.runners import RunnerServices
+from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.waiting import Waiting
@@ -104,7 +107,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         signals, clock, times = store.signals, SystemClock(), _times(settings)
         tails, endings = LogTails(), Endings()
 
-        secrets = Secrets(store=store.secrets, key=load_key(_secrets_key(settings, data_dir)))
+        sealer = Sealer(load_key(_secrets_key(settings, data_dir)))
+        secrets = Secrets(store=store.secrets, sealer=sealer)
         artifacts = Artifacts(
             store=store.artifacts,
             jobs=store.jobs,
@@ -221,16 +225,20 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         gatekeeper = access.gatekeeper(settings, names)
         limiter = Limiter(limits=RateLimits(settings.rate_limits.model_dump(), clock=clock), gatekeeper=gatekeeper)
         auditor = Auditor(audit=audit, rules=gatekeeper.rules)
+        kept = settings.retention.jobs_days * 86_400
+        answers = Answers(store=store.answers, sealer=sealer, clock=clock, keep_seconds=kept)
+        repeats = Repeats(answers=answers, rules=gatekeeper.rules)
         rpc = RpcServer(
             registrations=registrations,
             services=names,
-            interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor)],
+            interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor, repeats=repeats)],
         )
         gateway = rest(
             handlers,
             settings=settings,
             admission=admission(limiter),
-            interceptor=GuardInterceptor(gatekeeper, auditor=auditor),  # calls are counted by the admission
+            # Calls are counted by the admission.
+            interceptor=GuardInterceptor(gatekeeper, auditor=auditor, repeats=repeats),
         )
         tls = _tls(settings)
         http = HttpServer(gateway, tls=tls)
@@ -265,7 +273,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             jobs=store.jobs,
             blobs=blobs,
             clock=clock,
-            keep_seconds=settings.retention.jobs_days * 86_400,
+            keep_seconds=kept,
             sweep_seconds=settings.retention.sweep_seconds,
         )
         loops = [
@@ -282,6 +290,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
+        loops.append(sweep_for_ever("answers", answers.sweep, seconds=sweep))
         loops += lab.loops()
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runner_service.services.secrets import KEY_BYTES
+from runner_service.services.sealing import KEY_BYTES
 
 
 class SecretsKeyUnusable(Exception):

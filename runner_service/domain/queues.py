@@ -133,6 +133,8 @@ class PopRequest:
     agent: str = ""
     lease_seconds: float | None = None
     """None: what the job says, for agents that never renew."""
+    key: str = ""
+    """Of a request that may be repeated: it pops one job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

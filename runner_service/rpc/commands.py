@@ -59,8 +59,9 @@ class CommandServicer(command_service_pb2_grpc.CommandServiceServicer):
         )
 
     async def CancelCommand(self, request: pb.CancelCommandRequest, context: Any) -> pb.CancelCommandResponse:
+        by, again = current_principal.get().name, bool(request.request_id)
         job = await self._jobs.cancel(
-            request.job_id, by=current_principal.get().name, reason=request.reason, kind=JobKind.COMMAND
+            request.job_id, by=by, reason=request.reason, kind=JobKind.COMMAND, repeatable=again
         )
         return pb.CancelCommandResponse(command=convert.command(job))
 

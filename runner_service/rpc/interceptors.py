@@ -18,6 +18,7 @@ from runner_service.rpc.auditing import Auditor
 from runner_service.rpc.callers import caller_of
 from runner_service.rpc.errors import status_of
 from runner_service.rpc.limiter import Limiter
+from runner_service.rpc.repeats import Repeats
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,18 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Admits a call, runs it, and turns domain errors into a status that says why."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, *, limiter: Limiter | None = None, auditor: Auditor | None = None
+        self,
+        gatekeeper: Gatekeeper,
+        *,
+        limiter: Limiter | None = None,
+        auditor: Auditor | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """``limiter``: counts calls here; the gateway counts its own before it reads their bodies."""
         self._gatekeeper = gatekeeper
         self._limiter = limiter
         self._auditor = auditor
+        self._repeats = repeats
         self._guarded: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -106,6 +113,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         for name, make, guarded in kinds:
             behavior = getattr(handler, name)
             if behavior is not None:
+                if self._repeats is not None:
+                    behavior = self._repeats.wrap(method, behavior)
                 return make(
                     guarded,
                     request_deserializer=handler.request_deserializer,

@@ -8,6 +8,7 @@ from typing import Any
 from runner.v1 import job_service_pb2 as pb
 from runner.v1 import job_service_pb2_grpc
 from runner_service.ports.store import JobFilter
+from runner_service.rpc import repeats
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import inputs as convert_inputs
 from runner_service.rpc.convert import jobs as convert
@@ -57,7 +58,8 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         )
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
-        job = await self._jobs.cancel(request.job_id, by=current_principal.get().name, reason=request.reason)
+        by, again = current_principal.get().name, bool(request.request_id)
+        job = await self._jobs.cancel(request.job_id, by=by, reason=request.reason, repeatable=again)
         return pb.CancelJobResponse(job=convert.job(job))
 
     async def WaitJob(self, request: pb.WaitJobRequest, context: Any) -> pb.WaitJobResponse:
@@ -72,8 +74,11 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def AppendInput(self, request: pb.AppendInputRequest, context: Any) -> pb.AppendInputResponse:
         records = convert_inputs.records_from(request.records)
-        at = request.offset if request.HasField("offset") else None
-        status = await self._inputs.put(request.job_id, records, at, writer=request.writer_id)
+        at, writer = request.offset if request.HasField("offset") else None, request.writer_id
+        if request.request_id and at is None and not writer:
+            # A writer that writes once: said again, nothing is given twice.
+            at, writer = 0, repeats.key_of(request.request_id)
+        status = await self._inputs.put(request.job_id, records, at, writer=writer)
         return pb.AppendInputResponse(status=convert_inputs.status(status))
 
     async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:

@@ -12,6 +12,7 @@ from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.json_text import members_of, object_of, parse, text_of
 from runner_service.domain.principals import Role
 from runner_service.domain.queues import PopRequest, QueueJob
+from runner_service.rpc import repeats
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import jobs as convert
 from runner_service.rpc.convert import times
@@ -37,13 +38,21 @@ class QueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
 
     async def PushJob(self, request: pb.PushJobRequest, context: Any) -> pb.PushJobResponse:
         members = _members("definition", request.definition) | {"job_queue": text_of(request.queue)}
-        wanted = replace(read_definition(object_of(members)), job_id=_uuid(request.job_id))
+        job_id = _uuid(request.job_id)
+        if request.request_id and not job_id:
+            job_id = str(uuid.UUID(repeats.key_of(request.request_id)[:32]))
+        wanted = replace(read_definition(object_of(members)), job_id=job_id)
         return pb.PushJobResponse(queue_job=_job(await self._queues.push(wanted, caller=_caller())))
 
     async def PopJob(self, request: pb.PopJobRequest, context: Any) -> pb.PopJobResponse:
         if not request.queues:
             raise InvalidArgument(field="queues", problem="name at least one")
-        wanted = PopRequest(queues=tuple(request.queues), agent=request.agent, lease_seconds=_lease(request))
+        wanted = PopRequest(
+            queues=tuple(request.queues),
+            agent=request.agent,
+            lease_seconds=_lease(request),
+            key=repeats.key_of(request.request_id) if request.request_id else "",
+        )
         popped = await self._queues.pop(wanted)
         return pb.PopJobResponse(queue_job=_job(popped) if popped is not None else None)
 

@@ -144,9 +144,11 @@ class Jobs:
         origin: str | None = None,
         kind: JobKind | None = None,
         once: bool = False,
+        repeatable: bool = False,
     ) -> Job:
         """Accepts a cancel: see `JobStore.cancel`. With ``once``, for APIs that show a job as cancelled from the first
-        cancel on, another one finds it finished.
+        cancel on, another one finds it finished. With ``repeatable`` it may be said again because its answer was lost:
+        a job that ended by a cancel is what it asked for.
 
         Raises:
             JobNotFound: No such job, or of another origin or kind.
@@ -156,7 +158,13 @@ class Jobs:
             known = await self.get(job_id, origin=origin, kind=kind)
             if once and known.cancelling:
                 raise JobFinished(job_id=job_id, state=JobState.CANCELLED)
-        job = await self._store.cancel(job_id, by=by or "user", reason=reason)
+        try:
+            job = await self._store.cancel(job_id, by=by or "user", reason=reason)
+        except JobFinished:
+            job = await self._store.get(job_id)
+            if not (repeatable and job.cancel is not None):
+                raise
+            return job
         topics = [EVENTS, job_topic(job_id)]
         if job.state.terminal:
             self._endings.tell(job)

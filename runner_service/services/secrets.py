@@ -1,51 +1,33 @@
 """Use cases of secrets: set, list, delete, and what a job that starts gets.
 
-Values are sealed by AES-256-GCM under the service's key before the store sees them, each bound to its name: a value
-that was moved to another name in the database cannot be read.
+Values are sealed before the store sees them, each bound to its name: a value that was moved to another name in the
+database cannot be read.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.secrets import Secret, check_name, check_value
 from runner_service.ports.store import SecretStore
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from runner_service.services.sealing import Sealer, Unsealable
 
 log = logging.getLogger(__name__)
-
-KEY_BYTES = 32
-_NONCE_BYTES = 12
 
 
 class Secrets:
     """Secrets of the service."""
 
-    def __init__(self, *, store: SecretStore, key: bytes) -> None:
-        """``key``: of `KEY_BYTES`. Whoever has it and the database has the values."""
+    def __init__(self, *, store: SecretStore, sealer: Sealer) -> None:
         self._store = store
-        self._key = key
-
-    @cached_property
-    def _cipher(self) -> AESGCM:
-        # Here, because it costs 9 MB and a tenth of a second, and many a server keeps no secrets.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return AESGCM(self._key)
+        self._sealer = sealer
 
     async def set(self, name: str, value: bytes, *, by: str = "") -> Secret:
         """Stores a value. Raises `InvalidArgument` for a name or value that cannot be."""
         check_name(name)
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, check_value(value), name.encode())
-        return await self._store.put(name, sealed, by=by)
+        return await self._store.put(name, self._sealer.seal(name, check_value(value)), by=by)
 
     async def list(self) -> Sequence[Secret]:
         """All, in order of name, without their values."""
@@ -66,13 +48,11 @@ class Secrets:
 
     async def reveal(self, names: Collection[str]) -> Mapping[str, bytes]:
         """The values of those that are there and can be read."""
-        from cryptography.exceptions import InvalidTag
-
         values = {}
         for name, sealed in (await self._store.get(names)).items():
             try:
-                values[name] = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
-            except InvalidTag:
+                values[name] = self._sealer.open(name, sealed)
+            except Unsealable:
                 log.error(
                     "The secret %s was sealed with another key than this server has: set it again, or give all servers "
                     "of one store the same security.secrets_key_file.",

@@ -52,7 +52,7 @@ _COLUMNS = (
     queue_jobs.c.popped_at,
     queue_jobs.c.lease_until,
 )
-ADD = Query(insert(queue_jobs))
+ADD = Query(insert(queue_jobs), columns=[column.name for column in queue_jobs.c if column.name != "pop_key"])
 KNOWN = Query(select(jobs.c.job_id).where(among(jobs.c.job_id, "job_ids")))
 _OF_JOB = queue_jobs.c.job_id == string("job_id")
 ONE = Query(select(*_COLUMNS).where(_OF_JOB))
@@ -65,9 +65,11 @@ POP = Query(
         lease_until=integer("now") + func.coalesce(integer("lease_us"), queue_jobs.c.lease_us),
         popped_at=func.coalesce(queue_jobs.c.popped_at, integer("now")),
         wait_us=func.coalesce(queue_jobs.c.wait_us, integer("wait_us")),
+        pop_key=string("pop_key"),
     )
     .where(_OF_JOB)
 )
+POPPED = Query(select(queue_jobs.c.job_id).where(queue_jobs.c.pop_key == string("pop_key")))
 LET_GO = Query(update(queue_jobs).values(lease_until=null(), phase=string("phase")).where(_OF_JOB))
 _RENEW = (
     update(queue_jobs)
@@ -228,33 +230,39 @@ def close_log(conn: Connection, held: Execution, *, complete: bool) -> None:
 
 def pop_all(conn: Connection, wanted: Sequence[PopRequest]) -> list[QueueJob | None]:
     """One job, or none, for each."""
-    wants = [
-        Want(
-            runner_id=agent_runner_id(one.agent),
-            labels=labels_for(one.queues, one.agent),
-            count=1,
-            only=frozenset(map(label_of, one.queues)),
-        )
-        for one in wanted
-    ]
-    given = claims.claim(conn, wants)
+    answers = [_popped(conn, one.key) for one in wanted]
+    fresh = [index for index, answer in enumerate(answers) if answer is None]
+    given = claims.claim(conn, [_want(wanted[index]) for index in fresh])
     now = conn.now()
     ledger = Ledger(conn, now)
-    answers: list[QueueJob | None] = []
-    for one, assignments in zip(wanted, given, strict=True):
+    for index, assignments in zip(fresh, given, strict=True):
         if not assignments:
-            answers.append(None)
             continue
-        (assignment,) = assignments
+        one, (assignment,) = wanted[index], assignments
         job = confirm(ledger, assignment.job, assignment.attempt)
         lease_us = None if one.lease_seconds is None else round(one.lease_seconds * 1e6)
         values = {"job_id": job.job_id, "agent": one.agent, "phase": "", "now": now, "lease_us": lease_us}
-        conn.run(POP, {**values, "wait_us": now - job.created_at})
+        conn.run(POP, {**values, "wait_us": now - job.created_at, "pop_key": one.key or None})
         row = conn.one(ONE, {"job_id": job.job_id})
         assert row is not None
-        answers.append(queue_job_of(job, row))
+        answers[index] = queue_job_of(job, row)
     ledger.flush()
     return answers
+
+
+def _want(one: PopRequest) -> Want:
+    return Want(
+        runner_id=agent_runner_id(one.agent),
+        labels=labels_for(one.queues, one.agent),
+        count=1,
+        only=frozenset(map(label_of, one.queues)),
+    )
+
+
+def _popped(conn: Connection, key: str) -> QueueJob | None:
+    """What a request popped before."""
+    row = conn.one(POPPED, {"pop_key": key}) if key else None
+    return get(conn, row[0]) if row is not None else None
 
 
 def renew(conn: Connection, job_id: str, agent: str | None, lease_seconds: float | None) -> None:

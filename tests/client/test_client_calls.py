@@ -16,7 +16,7 @@ from scripted_server import ScriptedServer, exited, job_id
 import runner_client
 from runner.v1.command_service_pb2 import RunCommandRequest
 from runner.v1.job_pb2 import Job, JobSpec, Step
-from runner.v1.job_service_pb2 import CreateJobRequest, ListJobsRequest, WaitJobRequest
+from runner.v1.job_service_pb2 import CancelJobRequest, CreateJobRequest, ListJobsRequest, WaitJobRequest
 from runner.v1.runner_pb2 import Runner
 from runner_client import (
     AsyncClient,
@@ -50,6 +50,10 @@ async def test_retried_mutation_keeps_its_request_id(server: ScriptedServer, cli
     assert len({request.request_id for request in server.asked(RunCommandRequest)}) == 1
     await client.run(["true"])
     assert len({request.request_id for request in server.asked(RunCommandRequest)}) == 2
+    server.cancel_ends = False
+    for _ in range(2):
+        await client.cancel(job_id(1))
+    assert len({request.request_id for request in server.asked(CancelJobRequest)} - {""}) == 2
 
 
 async def test_job_arrives_as_it_was_asked_for(server: ScriptedServer, client: AsyncClient) -> None:

@@ -27,6 +27,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.runners import NewRunner, RunnerServices
+from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 from runner_service.store import SqlStore
 
@@ -68,7 +69,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
     blobs = DirectoryBlobs(directory / "blobs")
     archive = ArchiveReader(store=store.logs, blobs=blobs)
     claimer = Claimer(store=store.dispatch, signals=signals)
-    secrets = Secrets(store=store.secrets, key=bytes(32))
+    secrets = Secrets(store=store.secrets, sealer=Sealer(bytes(32)))
     jobs = Jobs(
         store=store.jobs,
         signals=signals,

@@ -12,6 +12,7 @@ from services_house import House
 from runner_service.domain.dispatch import Action, Phase
 from runner_service.domain.errors import InvalidArgument
 from runner_service.secrets_key import SecretsKeyUnusable, load_key
+from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 
 VALUE = b"correct horse battery"
@@ -31,7 +32,7 @@ async def test_a_value_under_another_name_or_key_is_no_value(house: House, caplo
     sealed = (await house.store.secrets.get({"token"}))["token"]
     await house.store.secrets.put("other", sealed, by="")
     assert await house.secrets.reveal({"other"}) == {}
-    stranger = Secrets(store=house.store.secrets, key=os.urandom(32))
+    stranger = Secrets(store=house.store.secrets, sealer=Sealer(os.urandom(32)))
     assert await stranger.reveal({"token"}) == {}
     assert VALUE.decode() not in caplog.text
     assert "another key" in caplog.text

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from grpc import StatusCode, aio
 
 from runner_client.errors import ClientError, Unavailable, from_rpc_error
+from runner_client.requests import new_request_id
 from runner_client.retry import CAP_SECONDS, Retry
 
 CALL_SECONDS = 30.0
@@ -64,7 +65,9 @@ class Caller:
         return self._retry(self._patience if self._reached else self._connect_patience)
 
     async def unary(self, method: Unary[Reply], request: Any, *, seconds: float = CALL_SECONDS) -> Reply:
-        """Returns the reply; raises a :class:`ClientError`."""
+        """Returns the reply; raises a :class:`ClientError`. A mutation without a request id gets one."""
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = new_request_id()
         retry = self.retry()
         while True:
             try:

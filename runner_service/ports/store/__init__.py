@@ -11,6 +11,7 @@ from typing import Protocol
 
 from runner_service.ports.store.agent_reports import AgentReportStore
 from runner_service.ports.store.agents import AgentStore
+from runner_service.ports.store.answers import AnswerKey, AnswerStore, KeptAnswer
 from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.artifacts import ArtifactStore
 from runner_service.ports.store.audit import AuditStore
@@ -41,6 +42,8 @@ __all__ = [
     "Advance",
     "AgentReportStore",
     "AgentStore",
+    "AnswerKey",
+    "AnswerStore",
     "ApiKeyStore",
     "ArtifactStore",
     "AuditStore",
@@ -54,6 +57,7 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "JobStore",
+    "KeptAnswer",
     "LabAgentStore",
     "LabRecordStore",
     "LogArchive",
@@ -86,6 +90,7 @@ class Store(Protocol):
     dispatch: DispatchStore
     logs: LogStore
     agent_reports: AgentReportStore
+    answers: AnswerStore
     api_keys: ApiKeyStore
     clients: ClientStore
     refresh_tokens: RefreshTokenStore

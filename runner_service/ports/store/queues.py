@@ -29,7 +29,8 @@ class QueueStore(Protocol):
     async def pop(self, wanted: PopRequest) -> QueueJob | None:
         """Gives out one waiting job of the queues: by priority, then first in, first out, leaving out those that
         exclude the agent or wait for attachments. Moves it to RUNNING with a new attempt and a lease, in
-        one transaction; with any number of callers and servers nobody gets the same job."""
+        one transaction; with any number of callers and servers nobody gets the same job. With a ``key`` that popped a
+        job before, that one is returned as it stands."""
         ...
 
     async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:

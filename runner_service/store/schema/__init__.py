@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from runner_service.store.schema.agent_reports import agent_reports, report_numbers, report_sessions, reported_agents
 from runner_service.store.schema.agents import agents
+from runner_service.store.schema.answers import answers
 from runner_service.store.schema.artifacts import artifact_parts, artifacts
 from runner_service.store.schema.audit import audit_entries
 from runner_service.store.schema.base import REVISION, metadata
@@ -47,6 +48,7 @@ __all__ = [
     "REVISION",
     "agent_reports",
     "agents",
+    "answers",
     "api_keys",
     "artifact_parts",
     "artifacts",

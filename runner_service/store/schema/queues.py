@@ -20,7 +20,15 @@ queue_jobs = Table(
     Column("popped_at", BigInteger),
     Column("wait_us", BigInteger),
     Column("definition", Text, nullable=False),
+    # Of the request that popped it last, if that can be repeated.
+    Column("pop_key", word()),
     Index("queue_jobs_of_queue", "queue", "job_id"),
+)
+Index(
+    "queue_jobs_pops",
+    queue_jobs.c.pop_key,
+    sqlite_where=text("pop_key IS NOT NULL"),
+    postgresql_where=text("pop_key IS NOT NULL"),
 )
 Index(
     "queue_jobs_leases",

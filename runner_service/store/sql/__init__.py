@@ -6,6 +6,7 @@ from runner_service.ports.signals import Signals
 from runner_service.store.engine import Engine
 from runner_service.store.sql.agent_reports import SqlAgentReports
 from runner_service.store.sql.agents import SqlAgents
+from runner_service.store.sql.answers import SqlAnswers
 from runner_service.store.sql.artifacts import SqlArtifacts
 from runner_service.store.sql.audit import SqlAudit
 from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
@@ -37,6 +38,7 @@ class SqlStore:
         self.samples = SqlSamples(engine)
         self.dispatch = SqlDispatch(engine)
         self.logs = SqlLogs(engine)
+        self.answers = SqlAnswers(engine)
         self.api_keys = SqlApiKeys(engine)
         self.clients = SqlClients(engine)
         self.refresh_tokens = SqlRefreshTokens(engine)
