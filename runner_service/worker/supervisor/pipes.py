@@ -28,6 +28,8 @@ SMALL_IN_A_ROW = 3
 PAUSE_NS = 5 * MILLISECOND
 RETRY_NS = 200 * MILLISECOND
 """Between two tries when the disk is full or the spool at its limit."""
+SILENCE_NS = 100 * MILLISECOND
+"""After which a short beginning of what may be a secret is shown to somebody who waits for a prompt."""
 MAX_LAST_BYTES = 4 << 20
 """Read at the end from pipes that somebody who could not be killed may still write to."""
 
@@ -43,7 +45,9 @@ class Pipe:
         "_may_read",
         "_name",
         "_on_output",
+        "_prompts",
         "_redactor",
+        "_silence",
         "_small",
         "_stream",
         "_timer",
@@ -61,10 +65,11 @@ class Pipe:
         may_read: Callable[[], bool],
         name: str = "",
         redactor: Redactor | None = None,
+        prompts: bool = False,
     ) -> None:
         """Takes over ``fd``. ``may_read`` is asked before each read: False means the spool takes no more now.
         ``name``: of the other side, when that is no pipe. ``redactor``: what is read goes through it before it is
-        written."""
+        written. ``prompts``: somebody may wait for what was written last, to answer it."""
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
@@ -78,6 +83,8 @@ class Pipe:
         self._wide = bool(name)
         self._name = name
         self._redactor = redactor
+        self._prompts = prompts
+        self._silence: Timer | None = None
         loop.add(fd, select.EPOLLIN, self._on_ready)
 
     @property
@@ -112,6 +119,9 @@ class Pipe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
         if self._fd >= 0:
             self._loop.remove(self._fd)
             os.close(self._fd)
@@ -158,9 +168,27 @@ class Pipe:
                 raise
             data = b""  # A terminal that nobody has open any more.
         if data:
-            self._write(data if self._redactor is None else self._redactor.feed(data))
+            if self._redactor is None:
+                self._write(data)
+            else:
+                self._write(self._redactor.feed(data))
+                if self._prompts:
+                    self._await_silence(self._redactor)
             self._on_output()
         return len(data)
+
+    def _await_silence(self, redactor: Redactor) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        if redactor.holds:
+            self._silence = self._loop.call_later(SILENCE_NS, lambda: self._show(redactor))
+
+    def _show(self, redactor: Redactor) -> None:
+        self._silence = None
+        if data := redactor.show():
+            self._write(data)
+            self._on_output()
 
     def _pause(self, delay_ns: int) -> None:
         # Taken out altogether: a pipe without writers would report its end all the time.

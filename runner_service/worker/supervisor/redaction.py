@@ -2,7 +2,8 @@
 
 A secret is looked for as it is and as it comes out of the usual encoders: base64 (both alphabets, at each of the three
 places it can begin), percent-encoding, JSON, hexadecimal; and with its lines ended as a terminal does, and by line.
-What was just read and may be the beginning of one is held back until more comes, or the end.
+What was just read and may be the beginning of one is held back until more comes, or the end; where somebody waits for a
+prompt, a beginning too short to tell anything is shown after a moment of silence.
 
 Each form is searched for by `bytes.find`, which for forms of this length is far faster than one pattern for all.
 """
@@ -16,6 +17,8 @@ from collections.abc import Iterable
 MASK = b"***"
 MIN_FORM_BYTES = 6
 """Shorter ones, such as a line of a secret, would be found in ordinary words."""
+MAX_SHOWN_BYTES = 3
+"""So much of the beginning of a form may be shown, and no more than a sixth of it: one letter of the shortest."""
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _URL = bytes.maketrans(b"+/", b"-_")
 
@@ -112,11 +115,21 @@ class Forms:
                     return at
         return len(data)
 
+    def may_show(self, beginning: bytes) -> bool:
+        """Tells whether so little of every form that it may begin tells nothing."""
+        for at in range(len(beginning)):
+            rest = beginning[at:]
+            for form in self._heads.get(rest[0], ()):
+                allowed = min(MAX_SHOWN_BYTES, len(form) // MIN_FORM_BYTES)
+                if len(rest) > allowed and len(form) > len(rest) and form.startswith(rest):
+                    return False
+        return True
+
 
 class Redactor:
     """Takes one stream of output piece by piece and gives it back without secrets."""
 
-    __slots__ = ("_covered", "_forms", "_held", "_masked")
+    __slots__ = ("_covered", "_forms", "_held", "_masked", "_shown")
 
     def __init__(self, forms: Forms) -> None:
         self._forms = forms
@@ -124,6 +137,13 @@ class Redactor:
         self._covered = 0
         """So much of what is held is the end of a secret that was masked already."""
         self._masked = False
+        self._shown = 0
+        """So much of what is held was given back: the rest of a secret is masked even so."""
+
+    @property
+    def holds(self) -> bool:
+        """Something is held back."""
+        return self._shown < len(self._held)
 
     def feed(self, data: bytes) -> bytes:
         """Takes what was read and returns what may be written down now."""
@@ -132,13 +152,23 @@ class Redactor:
         until = self._forms.held_from(data)
         out = self._masked_until(data, spans, until)
         self._held = data[until:]
+        self._shown = max(0, self._shown - until)
         self._covered = max(0, max((end for start, end in spans if start <= until), default=0) - until)
+        return out
+
+    def show(self) -> bytes:
+        """What is held, if it tells nothing even when it is the beginning of a secret; when more may come at any time,
+        and somebody waits for this."""
+        if not self.holds or not self._forms.may_show(self._held):
+            return b""
+        out = self._masked_until(self._held, self._spans(self._held), len(self._held))
+        self._shown = len(self._held)
         return out
 
     def flush(self) -> bytes:
         """The rest, at the end of the stream."""
         out = self._masked_until(self._held, self._spans(self._held), len(self._held))
-        self._held, self._covered = b"", 0
+        self._held, self._covered, self._shown = b"", 0, 0
         return out
 
     def _spans(self, data: bytes) -> list[tuple[int, int]]:
@@ -147,10 +177,12 @@ class Redactor:
 
     def _masked_until(self, data: bytes, spans: list[tuple[int, int]], until: int) -> bytes:
         parts = []
-        at = 0
+        at = self._shown
         for start, end in spans:
             if start >= until:
                 break
+            if end <= at:
+                continue
             if start > at:
                 parts.append(data[at:start])
                 self._masked = False

@@ -22,7 +22,7 @@ from runner_service.worker.supervisor.wire import Plan
 class Stdio:
     """What an attempt reads from and writes to. Made by `open`; `drain` and `close` end it."""
 
-    __slots__ = ("_group", "_inner", "_near", "_stdin", "_terminal", "feed", "outputs")
+    __slots__ = ("_group", "_inner", "_near", "_prompts", "_stdin", "_terminal", "feed", "outputs")
 
     def __init__(self, group: Callable[[], int]) -> None:
         self._group = group
@@ -31,6 +31,7 @@ class Stdio:
         self._stdin = -1
         self._near = -1
         self._terminal = ""
+        self._prompts = False
         self.outputs: list[Pipe] = []
         self.feed: Feed | None = None
 
@@ -54,6 +55,7 @@ class Stdio:
             OSError: The machine has no room for more.
         """
         self = cls(group)
+        self._prompts = plan.stdin in ("PTY", "PIPE")
         forms = Forms(map(os.fsencode, plan.secrets)) if plan.secrets else None
         try:
             if plan.stdin == "PTY":
@@ -133,8 +135,9 @@ class Stdio:
     ) -> None:
         redactor = None if forms is None else Redactor(forms)
         output = Pipe(
-            loop, fd, stream, journal, on_output=on_output, may_read=may_read, name=self._terminal, redactor=redactor
-        )
+            loop, fd, stream, journal, on_output=on_output, may_read=may_read, name=self._terminal, redactor=redactor,
+            prompts=self._prompts,
+        )  # fmt: skip
         self.outputs.append(output)
 
     def _signal(self, number: int) -> None:

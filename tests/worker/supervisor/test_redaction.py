@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
@@ -10,10 +11,11 @@ import urllib.parse
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor_rig import Hold
+from supervisor_rig import PATIENCE, Hold
 
+from runner_service.domain import inputs
 from runner_service.domain.logs import LogStream
-from runner_service.worker.supervisor.redaction import MASK, Forms, Redactor
+from runner_service.worker.supervisor.redaction import MASK, MAX_SHOWN_BYTES, Forms, Redactor
 
 SECRET = b'p+ss/w\xc3\xb6rd "1"'
 PEM = b"-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
@@ -78,6 +80,27 @@ def test_what_is_no_secret_comes_through_untouched_and_a_beginning_is_only_late(
     assert redactor.flush() == b"hunt"
 
 
+def test_a_short_beginning_is_shown_to_who_waits_and_the_rest_is_masked() -> None:
+    redactor = Redactor(Forms([b"password-of-mine!!"]))  # 18 bytes: three may be shown.
+    assert (redactor.feed(b"give it: p"), redactor.holds) == (b"give it: ", True)
+    assert (redactor.show(), redactor.holds) == (b"p", False)
+    assert redactor.show() == b""
+    assert redactor.feed(b"as") == b""
+    assert redactor.show() == b"as"
+    assert redactor.feed(b"s") == b""
+    assert redactor.show() == b""  # Four are too many.
+    assert redactor.feed(b"word-of-mine!!x") == b"***x"
+    assert redactor.feed(b"p") + redactor.show() + redactor.feed(b"lain") == b"plain"
+    assert redactor.feed(b"pa") + redactor.flush() == b"pa"
+
+
+def test_of_a_short_secret_one_letter_is_shown() -> None:
+    redactor = Redactor(Forms([b"secret"]))
+    assert redactor.feed(b"s") + redactor.show() == b"s"
+    assert redactor.feed(b"e") + redactor.show() == b""
+    assert redactor.feed(b"cret") == b"***"
+
+
 @given(
     secrets=st.lists(st.binary(min_size=6, max_size=12), min_size=1, max_size=3),
     parts=st.lists(st.one_of(st.integers(0, 2), st.binary(max_size=4)), max_size=12),
@@ -102,6 +125,37 @@ def test_secrets_that_repeat_themselves(secrets: list[bytes], text: str, cut: in
     whole = redact(secrets, data)
     assert redact(secrets, data[:cut], data[cut:]) == whole
     assert not any(secret in whole for secret in secrets)
+
+
+@given(
+    secrets=st.lists(st.text(alphabet="ab", min_size=6, max_size=20).map(str.encode), min_size=1, max_size=2),
+    pieces=st.lists(st.text(alphabet="ab", max_size=9).map(str.encode), max_size=12),
+)
+def test_what_is_shown_in_silence_is_a_sixth_of_a_secret_at_most(secrets: list[bytes], pieces: list[bytes]) -> None:
+    redactor, out = Redactor(Forms(secrets)), b""
+    for piece in pieces:
+        out += redactor.feed(piece)
+        shown = redactor.show()
+        assert len(shown) <= MAX_SHOWN_BYTES
+        out += shown
+    out += redactor.flush()
+    assert not any(secret in out for secret in secrets)
+    whole = redact(secrets, *pieces)
+    if MASK not in whole:
+        assert out == whole
+
+
+async def test_a_prompt_that_ends_like_a_secret_begins_is_seen(hold: Hold) -> None:
+    value = "hunter2-correct-horse"
+    script = 'printf "name [h"; read name; printf "hun"; read rest; printf "$TOKEN"'
+    await hold.start("a", script, environment={"TOKEN": value}, secrets=[value], stdin="PIPE")
+    for offset, answer, prompt in ((0, b"x\n", b"name [h"), (2, b"y\n", b"name [hhun")):
+        async with asyncio.timeout(PATIENCE):
+            while hold.text("a") != prompt:
+                await hold.news()
+        await hold.client.input("a", offset, inputs.data(answer))
+    assert (await hold.end("a")).outcome.exit_code == 0
+    assert hold.text("a", LogStream.STDOUT) == b"name [hhun***"
 
 
 @pytest.mark.parametrize("stdin", ["NULL", "PTY"])
