@@ -16,7 +16,7 @@ from gateway import HandlerCapture
 from runner_client import __version__
 from runner_service.access import on_loopback, open_access
 from runner_service.admission import admission
-from runner_service.blobs.directory import DirectoryBlobs
+from runner_service.blobs import Bucket, BucketUnusable, open_blobs
 from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.domain.errors import InvalidArgument
@@ -73,6 +73,7 @@ class DataDirectoryBusy(Exception):
 
 
 CANNOT_SERVE = (
+    BucketUnusable,
     ConfigError,
     DataDirectoryBusy,
     SecretsKeyUnusable,
@@ -103,7 +104,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         store = await stack.enter_async_context(
             open_store(settings.store.url or f"sqlite:///{data_dir}/runner.db", migrate=settings.store.migrate)
         )
-        blobs = DirectoryBlobs(data_dir / "blobs")
+        blobs = await open_blobs(Bucket(**settings.blobs.model_dump()), data_dir / "blobs")
         signals, clock, times = store.signals, SystemClock(), _times(settings)
         tails, endings = LogTails(), Endings()
 

@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"sqlalchemy", "alembic", "psycopg"},
     ),
     "runner_service.registries": ({"runner_service.domain", "runner_service.ports"}, {"httpx"}),
-    "runner_service.blobs": ({"runner_service.domain", "runner_service.ports"}, set()),
+    "runner_service.blobs": ({"runner_service.domain", "runner_service.ports"}, {"obstore"}),
     "runner_service.rpc": (
         {"runner_service.domain", "runner_service.ports", "runner_service.services", "runner"},
         {*GRPC, "limits"},

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
@@ -16,23 +17,27 @@ from runner_service.domain.ids import new_id
 from runner_service.ports.blobs import BlobNotFound
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+LEFT_SECONDS = 86_400
 _BATCH_BYTES = 1 << 20
 """Written in one visit to a thread."""
 
 
 class DirectoryBlobs:
-    """`Blobs` in a directory of one machine.
+    """`Blobs` in a directory, of one machine or a mounted one that several servers share.
 
     A blob is written beside its place, synced, and renamed into it; so a reader sees the whole or nothing, also
-    after a crash. What a crash leaves in ``.incoming`` is removed at the next start.
+    after a crash. What a crash leaves in ``.incoming`` is removed at the next start; where another server may write
+    there (``shared``), once nobody has written to it for a day.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self._root = root
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         for leftover in self._incoming.iterdir():
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if not shared or time.time() - leftover.stat().st_mtime > LEFT_SECONDS:
+                    leftover.unlink()
 
     async def put(self, key: str, data: AsyncIterator[bytes]) -> int:
         """See `Blobs.put`. Raises ValueError for a malformed key, StorageFull when the disk is."""

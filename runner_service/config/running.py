@@ -32,6 +32,19 @@ class Store(Section):
     migrate: bool = True
 
 
+class Blobs(Section):
+    """Where sealed logs, artifacts and images are kept."""
+
+    url: str = ""
+    """Empty: ``blobs/`` in the data directory. ``file:///directory`` or ``s3://bucket/prefix`` for several servers."""
+    endpoint: str = ""
+    """Of a service other than Amazon's that speaks S3: ``https://host:port``."""
+    region: str = "us-east-1"
+    access_key_id: str = ""
+    """Empty: what the AWS tools would take (their environment, a web identity, the machine's role)."""
+    secret_access_key: str = Field(default="", repr=False)
+
+
 class Artifacts(Section):
     """Files that jobs get and leave."""
 

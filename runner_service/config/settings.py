@@ -12,7 +12,7 @@ from runner_service.config.agents import Agents
 from runner_service.config.dialects import KubeAgents, RustCi, Sct, Sentinel, Testflinger
 from runner_service.config.dispatch import Dispatch
 from runner_service.config.limits import RateLimits, Webhooks
-from runner_service.config.running import Artifacts, Executor, Logging, Retention, Store
+from runner_service.config.running import Artifacts, Blobs, Executor, Logging, Retention, Store
 from runner_service.config.security import Security
 from runner_service.config.server import Server
 
@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     executor: Executor = Executor()
     dispatch: Dispatch = Dispatch()
     store: Store = Store()
+    blobs: Blobs = Blobs()
     artifacts: Artifacts = Artifacts()
     logging: Logging = Logging()
     retention: Retention = Retention()

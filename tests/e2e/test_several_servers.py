@@ -1,13 +1,18 @@
-"""Two servers on one PostgreSQL, each with a runner of its own: one service, whichever of them one asks."""
+"""Two servers on one PostgreSQL and one bucket, each with a runner: one service, whichever of them one asks."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
+import obstore
 import pytest
 from e2e_following import STDOUT, Followed, by_grpc
 from e2e_jobs import script, wait_for
@@ -15,18 +20,30 @@ from e2e_server import ServerProcess
 from e2e_until import until
 
 from runner.v1.job_pb2 import Job
+from runner_service.blobs import Bucket, S3Blobs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "store"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "blobs"))
 
+from s3_server import NoS3, s3_server
 from store_postgres import NoPostgres, postgres
 
 JOBS = 40
 
-pytestmark = pytest.mark.slow  # two servers, and a PostgreSQL of their own
+pytestmark = pytest.mark.slow  # two servers, a PostgreSQL and a bucket of their own
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
+def bucket(tmp_path: Path) -> Iterator[Bucket]:
+    try:
+        with s3_server(tmp_path) as server:
+            yield server.bucket("s3://blobs/runner")
+    except NoS3 as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def servers(bucket: Bucket, tmp_path: Path) -> Iterator[list[ServerProcess]]:
     with ExitStack() as stack:
         try:
             database = stack.enter_context(postgres())
@@ -37,6 +54,7 @@ def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
             (tmp_path / name).mkdir()
             server = ServerProcess(tmp_path / name)
             server.settings["store"] = {"url": database.url("postgres")}
+            server.settings["blobs"] = asdict(bucket)
             stack.callback(server.close)
             made.append(server)
         for server in made:
@@ -88,3 +106,21 @@ async def test_a_server_that_is_killed_costs_no_job(servers: list[ServerProcess]
         ended = [await b.wait(job.job_id) for job in made]
         assert {(job.state, job.attempts) for job in ended} == {(Job.STATE_SUCCEEDED, 1)}
         assert sorted(map(int, ran.read_text().split())) == list(range(16))
+
+
+async def test_files_and_old_logs_of_one_are_had_from_the_other(servers: list[ServerProcess], bucket: Bucket) -> None:
+    first, second = servers
+    data = random.Random(1).randbytes(20_000_000)
+    async with first.client() as a, second.client() as b:
+        artifact = await a.artifacts.upload(io.BytesIO(data), name="file")
+        got = b"".join([piece async for piece in b.artifacts.download(await b.artifacts.get(artifact.artifact_id))])
+        assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+        # A log that is large enough to leave the database for the bucket.
+        job = await a.create_job(script("head -c 3000000 /dev/zero | tr '\\0' x"))
+        assert (await a.wait(job.job_id)).state == Job.STATE_SUCCEEDED
+        store = S3Blobs(bucket)._store
+        await until(lambda: list(obstore.list(store, "logs")), what="the log in the bucket", seconds=60)
+        followed = await by_grpc(b, job.job_id, Followed())
+        assert followed.bytes_of(STDOUT) == b"x" * 3_000_000
+        for server in servers:
+            assert not (server.data_dir / "blobs").exists()

@@ -72,6 +72,7 @@
     └── Unavailable              this server cannot now; another or a later call can
         ├── WebhookUnreachable
         ├── RunnerUnavailable    a runner cannot
+        ├── BlobsUnavailable
         └── RegistryUnavailable
 
 The class docstring is the message, with the keyword arguments in braces; the arguments travel as metadata. One
@@ -92,6 +93,7 @@ from runner_service.domain.errors.agents import ReportSessionNotFound as ReportS
 from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
 from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCorrupt
 from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound
+from runner_service.domain.errors.artifacts import BlobsUnavailable as BlobsUnavailable
 from runner_service.domain.errors.artifacts import RangeOutside as RangeOutside
 from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists
 from runner_service.domain.errors.kinds import DeadlineExceeded as DeadlineExceeded

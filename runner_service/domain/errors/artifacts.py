@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner_service.domain.errors.kinds import FailedPrecondition, InvalidArgument, NotFound
+from runner_service.domain.errors.kinds import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 
 class ArtifactNotFound(NotFound):
@@ -21,3 +21,9 @@ class RangeOutside(InvalidArgument):
     """The artifact has {size} bytes, and the range begins behind them."""
 
     reason = "RANGE_OUTSIDE"
+
+
+class BlobsUnavailable(Unavailable):
+    """The place where files and old logs are kept is away. Nothing is lost: try again in a moment."""
+
+    reason = "BLOBS_UNAVAILABLE"
