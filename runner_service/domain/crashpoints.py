@@ -8,22 +8,91 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Callable
+from typing import Any
 
-SERVER = (
-    "create.before_commit",
-    "create.after_commit",
-    "cancel.before_commit",
-    "cancel.after_commit",
-    "claim.before_commit",
-    "claim.after_commit",
-    "beat.before_commit",
-    "beat.after_commit",
-    "report.before_commit",
-    "report.after_commit",
-    "append.before_commit",
-    "append.after_commit",
+JOB_COMMITS = (
+    "jobs.create",
+    "jobs.cancel",
+    "claims.claim_all",
+    "dispatch.beat",
+    "exchanges.exchange_all",
+    "dispatch.release_unconfirmed",
+    "dispatch.expire_leases",
+    "dispatch.expire_queued",
+    "dispatch.renew_leases",
+    "logs.append",
+    "logs.seal",
+    "logs.archive",
+    "logs.drop_chunks",
+    "logs.forget_rows",
+    "retention.drop_jobs",
+    "inputs.append",
+    "inputs.advance",
+    "inputs.discard",
+    "artifacts.begin",
+    "artifacts.add_part",
+    "artifacts.finish",
+    "artifacts.drop",
+    "artifacts.expire",
 )
-"""Before the transaction is durable, and after that but before anybody was told."""
+"""The transactions that a job's life is made of."""
+OTHER_COMMITS = (
+    "agents.create",
+    "agents.measure",
+    "agents.record",
+    "agents.remove",
+    "agent_reports.report_all",
+    "agent_reports.expire",
+    "agent_reports.purge",
+    "audit.append",
+    "audit.purge",
+    "credentials.add_key",
+    "credentials.revoke_key",
+    "credentials.put_client",
+    "credentials.delete_client",
+    "credentials.add_token",
+    "credentials.touch_token",
+    "credentials.revoke_token",
+    "credentials.revoke_tokens",
+    "credentials.purge_tokens",
+    "images.put",
+    "images.untag",
+    "lab_agents.post",
+    "lab_agents.add_provision_log",
+    "lab_agents.advertise",
+    "lab_agents.set_images",
+    "lab_agents.restrict",
+    "lab_agents.release",
+    "lab_agents.expire",
+    "lab_records.append",
+    "lab_records.put_file",
+    "lab_records.unread",
+    "lab_records.note_read",
+    "lab_records.expire",
+    "queues.push_all",
+    "queues.pop_all",
+    "queues.renew",
+    "queues.renew_all",
+    "queues.set_attachments",
+    "queues.expire",
+    "queue_results.post_result",
+    "runners.register",
+    "runners.change",
+    "runner_control.advance",
+    "runner_control.drop",
+    "runner_control.save_check",
+    "runner_events.expire",
+    "samples.add",
+    "samples.expire",
+    "secrets.put",
+    "secrets.drop",
+)
+"""Each is the whole of what it does."""
+BEFORE, AFTER = "before_commit", "after_commit"
+"""All is written, and not durable; it is durable, and nobody was told. Only a transaction that writes passes them."""
+SERVER = tuple(f"{path}.{when}" for path in JOB_COMMITS + OTHER_COMMITS for when in (BEFORE, AFTER))
 WORKER = (
     "worker.offered",
     "worker.ordered",
@@ -44,17 +113,21 @@ SUPERVISOR = (
 """The start is on disk; the process exists; output is in the journal; the end is on disk; the worker was told of it."""
 
 _armed: dict[str, int] = {}
+_held_seconds = 0.0
 
 
-def arm(name: str, passes: int = 1) -> None:
-    """Kills this process, or one forked from it, with -9 when it passes ``name`` for the so-manieth time.
+def arm(name: str, passes: int = 1, held_seconds: float = 0.0) -> None:
+    """Kills this process, or one forked from it, with -9 when it passes ``name`` for the so-manieth time; before that
+    it stands still there for so long, as one does that gets no processor, while all others go on.
 
     Raises:
         ValueError: There is no such point.
     """
+    global _held_seconds
     if name not in SERVER + WORKER + SUPERVISOR:
         raise ValueError(name)
     _armed[name] = passes
+    _held_seconds = held_seconds
 
 
 def reached(name: str) -> None:
@@ -62,4 +135,22 @@ def reached(name: str) -> None:
     if _armed and name in _armed:
         _armed[name] -= 1
         if _armed[name] <= 0:
+            time.sleep(_held_seconds)
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_commit(function: Callable[..., Any]) -> None:
+    """The transaction of a store function is about to be committed."""
+    if _armed:
+        reached(f"{path_of(function)}.{BEFORE}")
+
+
+def after_commit(function: Callable[..., Any]) -> None:
+    """It is, and nobody knows."""
+    if _armed:
+        reached(f"{path_of(function)}.{AFTER}")
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """The name of a commit path: that of the store function that is run in the transaction, behind its module's."""
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"

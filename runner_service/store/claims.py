@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from sqlalchemy import case, func, literal_column, select, text
 
-from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Assignment, Want
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Attempt, AttemptState, Job, JobState, transition
@@ -137,7 +136,6 @@ def claim(conn: Connection, wants: Sequence[Want]) -> list[list[Assignment]]:
     for job_id, want in choice.items():
         given[want].append(_assign(ledger, queued[job_id], wants[want].runner_id))
     ledger.flush()
-    crashpoints.reached("claim.before_commit")
     return given
 
 

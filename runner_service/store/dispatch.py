@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from sqlalchemy import bindparam, case, literal_column, select, update
 
-from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Moved, Order, Phase, want_of
 from runner_service.domain.errors import StaleSync, StaleWorker
 from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, transition
@@ -147,7 +146,6 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
         orders += [offer_of(one.job, one.attempt) for one in given]
         moved += [Moved(one.job, one.attempt.attempt_id) for one in given]
         active.update(one.job.bound_to or said.runner_id for one in given)
-    crashpoints.reached("beat.before_commit")
     return BeatAnswer(after, orders, moved, active)
 
 

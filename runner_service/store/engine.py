@@ -42,13 +42,19 @@ class Engine(Protocol):
 class Unit:
     """A function call that waits for its transaction, and then for its caller to hear of it."""
 
-    __slots__ = ("call", "error", "future", "result")
+    __slots__ = ("call", "error", "function", "future", "result", "wrote")
 
-    def __init__(self, call: Callable[[Connection], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], call: Callable[[Connection], Any], future: asyncio.Future[Any]
+    ) -> None:
+        self.function = function
+        """What ``call`` calls, which names its crash points."""
         self.call = call
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+        self.wrote = False
+        """It has changed something in its transaction."""
 
     def settle(self) -> None:
         # A caller that was cancelled has a future that is done already.
@@ -82,10 +88,11 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, call: Callable[[Connection], Any]) -> asyncio.Future[Any]:
+    def submit(self, function: Callable[..., Any], call: Callable[[Connection], Any]) -> asyncio.Future[Any]:
+        """Queues ``call``, which calls ``function`` with the arguments that it was asked for with."""
         if self._closed:
             raise Unavailable
-        unit = Unit(call, self._loop.create_future())
+        unit = Unit(function, call, self._loop.create_future())
         self._queue.put(unit)
         return unit.future
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from sqlalchemy import func, insert, literal_column, or_, select
 
-from runner_service.domain import crashpoints
 from runner_service.domain.errors import (
     AlreadyExists,
     AttemptNotFound,
@@ -122,7 +121,6 @@ def create(conn: Connection, wanted: Sequence[NewJob]) -> list[tuple[Job, bool] 
         answers.append((job, True))
     _insert(conn, made)
     ledger.flush()
-    crashpoints.reached("create.before_commit")
     return answers
 
 
@@ -241,5 +239,4 @@ def cancel(conn: Connection, job_id: str, by: str, reason: str) -> Job:
         )
         after = ledger.moved(job, ended, "finished", outcome.kind)
     ledger.flush()
-    crashpoints.reached("cancel.before_commit")
     return after

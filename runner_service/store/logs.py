@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, insert, select, update
 
-from runner_service.domain import crashpoints
 from runner_service.domain.errors import AttemptNotFound, LogSealed, StaleAttempt
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import AttemptState
@@ -193,7 +192,6 @@ def append(conn: Connection, attempt_id: str, fence: int, pieces: Sequence[Piece
         conn.run(SAVE_LOG, log.values())
         if bound_to:
             runner_feed.output(conn, bound_to, job_id, attempt_id, rows)
-        crashpoints.reached("append.before_commit")
     return log.status()
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import NullPool
 
+from runner_service.domain import crashpoints
 from runner_service.domain.errors import InvalidArgument, StorageFull, Unavailable
 from runner_service.domain.jobs import Micros
 from runner_service.ports.clock import Clock
@@ -103,6 +104,8 @@ class PostgresConnection:
         # Journals in binary: as text they are twice as long and twelve times as slow.
         self._cursor = driver.cursor(binary=True)
         self._now: Micros | None = None
+        self.wrote = False
+        """In this transaction."""
 
     def all(self, query: Query, values: Values = _NOTHING, /) -> Sequence[Row]:
         return self._cursor.execute(query.text(_DIALECT), values).fetchall()
@@ -112,9 +115,12 @@ class PostgresConnection:
         return row
 
     def run(self, query: Query, values: Values = _NOTHING, /) -> int:
-        return self._cursor.execute(query.text(_DIALECT), values).rowcount
+        touched = self._cursor.execute(query.text(_DIALECT), values).rowcount
+        self.wrote |= touched > 0
+        return touched
 
     def many(self, query: Query, rows: Sequence[Values], /) -> None:
+        self.wrote |= bool(rows)
         if len(rows) == 1:
             self._cursor.execute(query.text(_DIALECT), rows[0])
         elif rows:
@@ -154,7 +160,7 @@ class PostgresConnection:
 
     def finish(self, *, commit: bool) -> None:
         """Ends the transaction, if there is one."""
-        self._now = None
+        self._now, self.wrote = None, False
         if commit:
             self.driver.commit()
         else:
@@ -180,12 +186,12 @@ class PostgresEngine:
     def write(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        return self._writers.submit(lambda conn: function(conn, *args, **kwargs))
+        return self._writers.submit(function, lambda conn: function(conn, *args, **kwargs))
 
     def read(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        return self._readers.submit(lambda conn: function(conn, *args, **kwargs))
+        return self._readers.submit(function, lambda conn: function(conn, *args, **kwargs))
 
     def _connect(self, reader: bool) -> PostgresConnection:
         connection = self.sql.raw_connection()
@@ -217,7 +223,12 @@ class PostgresEngine:
                 conn = conn or self._connect(reader)
                 result = unit.call(conn)
                 committing = not reader
+                unit.wrote = conn.wrote
+                if unit.wrote:
+                    crashpoints.before_commit(unit.function)
                 conn.finish(commit=committing)
+                if unit.wrote:
+                    crashpoints.after_commit(unit.function)
                 unit.result, unit.error = result, None
                 return conn
             except Exception as error:

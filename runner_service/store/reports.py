@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Moved, Report, Verdict
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import (
@@ -143,7 +142,6 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Ve
     conn.many(ADD_CHUNK, chunks)
     conn.many(SAVE_LOG, [log.values() for log in logs])
     ledger.flush()
-    crashpoints.reached("report.before_commit")
     return verdicts
 
 

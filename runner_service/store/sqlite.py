@@ -20,6 +20,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import NullPool
 
+from runner_service.domain import crashpoints
 from runner_service.domain.errors import InvalidArgument, StorageFull
 from runner_service.domain.jobs import Micros
 from runner_service.ports.clock import Clock
@@ -107,12 +108,12 @@ class SqliteEngine:
     def write(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        return self._writer.submit(lambda conn: function(conn, *args, **kwargs))
+        return self._writer.submit(function, lambda conn: function(conn, *args, **kwargs))
 
     def read(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        return self._readers.submit(lambda conn: function(conn, *args, **kwargs))
+        return self._readers.submit(function, lambda conn: function(conn, *args, **kwargs))
 
     async def close(self) -> None:
         await self._writer.close()
@@ -171,13 +172,12 @@ def _commit_plain(conn: SqliteConnection, units: Sequence[Unit]) -> bool:
     try:
         driver.execute("BEGIN IMMEDIATE")
         for unit in units:
-            before = driver.total_changes
-            _attempt(conn, unit)
+            _attempt_write(conn, unit)
             # An error before the first change is the unit's own affair, and by far the most frequent kind.
-            if not driver.in_transaction or (unit.error is not None and driver.total_changes != before):
+            if not driver.in_transaction or (unit.error is not None and unit.wrote):
                 break
         else:
-            driver.execute("COMMIT")
+            _commit(driver, units)
             return True
     except sqlite3.Error:
         pass  # no lock, or no room to commit: the units get another chance
@@ -191,14 +191,14 @@ def _commit_with_savepoints(conn: SqliteConnection, units: Sequence[Unit]) -> bo
         driver.execute("BEGIN IMMEDIATE")
         for unit in units:
             driver.execute("SAVEPOINT unit")
-            _attempt(conn, unit)
+            _attempt_write(conn, unit)
             if not driver.in_transaction:
                 break
             if unit.error is not None:
                 driver.execute("ROLLBACK TO unit")
             driver.execute("RELEASE unit")
         else:
-            driver.execute("COMMIT")
+            _commit(driver, units)
             return True
     except sqlite3.Error:
         pass
@@ -210,9 +210,9 @@ def _commit_alone(conn: SqliteConnection, unit: Unit) -> None:
     driver = conn.driver
     try:
         driver.execute("BEGIN IMMEDIATE")
-        _attempt(conn, unit)
+        _attempt_write(conn, unit)
         if unit.error is None:
-            driver.execute("COMMIT")
+            _commit(driver, [unit])
     except sqlite3.Error as error:
         unit.error = translate(error)
     _rollback(driver)
@@ -226,6 +226,21 @@ def _read(conn: SqliteConnection, unit: Unit) -> None:
     except sqlite3.Error as error:
         unit.error = translate(error)
     _rollback(conn.driver)
+
+
+def _attempt_write(conn: SqliteConnection, unit: Unit) -> None:
+    before = conn.driver.total_changes
+    _attempt(conn, unit)
+    unit.wrote = conn.driver.total_changes != before
+    if unit.wrote and unit.error is None:
+        crashpoints.before_commit(unit.function)
+
+
+def _commit(driver: sqlite3.Connection, units: Sequence[Unit]) -> None:
+    driver.execute("COMMIT")
+    for unit in units:
+        if unit.wrote and unit.error is None:
+            crashpoints.after_commit(unit.function)
 
 
 def _attempt(conn: SqliteConnection, unit: Unit) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import Along, Assignment, Beat, BeatAnswer, Report, Reported, Want
 from runner_service.store import claims, dispatch, journal
 from runner_service.store.combiner import Combiner
@@ -21,26 +20,17 @@ class SqlDispatch:
         self._reports = Combiner(engine, exchange_all, limit=64)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
-        answer = await self._engine.write(dispatch.beat, beat)
-        crashpoints.reached("beat.after_commit")
-        return answer
+        return await self._engine.write(dispatch.beat, beat)
 
     async def claim(self, wants: Sequence[Want]) -> Sequence[Assignment]:
-        if not wants:
-            return []
-        assignments = await self._claims.submit(wants)
-        if assignments:
-            crashpoints.reached("claim.after_commit")
-        return assignments
+        return await self._claims.submit(wants) if wants else []
 
     async def release_unconfirmed(self, *, older_than_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.release_unconfirmed, older_than_seconds)
 
     async def report(self, reports: Sequence[Report], *, along: Along | None = None) -> Reported:
         prepared = [(one, journal.pieces_of(one.first_sequence, one.records, one.journal)) for one in reports]
-        reported = await self._reports.submit(Exchange(prepared, along))
-        crashpoints.reached("report.after_commit")
-        return reported
+        return await self._reports.submit(Exchange(prepared, along))
 
     async def expire_leases(self, *, kill_budget_seconds: float) -> Sequence[str]:
         return await self._engine.write(dispatch.expire_leases, kill_budget_seconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from runner_service.domain import crashpoints
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Attempt, Job, JobEvent, JobState, Micros
 from runner_service.ports.store import Expired, JobFilter, JobPage
@@ -26,9 +25,7 @@ class SqlJobs:
         self._creates = Combiner(engine, jobs.create, limit=256)
 
     async def create(self, job: Job, *, fingerprint: str = "", queue_limit: int) -> tuple[Job, bool]:
-        created = await self._creates.submit(jobs.NewJob(job, fingerprint, queue_limit))
-        crashpoints.reached("create.after_commit")
-        return created
+        return await self._creates.submit(jobs.NewJob(job, fingerprint, queue_limit))
 
     async def get(self, job_id: str) -> Job:
         return await self._engine.read(jobs.get, job_id)
@@ -40,9 +37,7 @@ class SqlJobs:
         return await self._engine.read(listing.list_jobs, filter, limit, offset, after)
 
     async def cancel(self, job_id: str, *, by: str, reason: str) -> Job:
-        job = await self._engine.write(jobs.cancel, job_id, by, reason)
-        crashpoints.reached("cancel.after_commit")
-        return job
+        return await self._engine.write(jobs.cancel, job_id, by, reason)
 
     async def attempts(self, job_id: str) -> Sequence[Attempt]:
         return await self._engine.read(jobs.attempts_of, job_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner_service.domain import crashpoints
 from runner_service.domain.logs import LogSeal, LogStatus
 from runner_service.ports.store import LogArchive, LogChunk
 from runner_service.store import journal, logs
@@ -19,9 +18,7 @@ class SqlLogs:
 
     async def append(self, attempt_id: str, fence: int, chunk: LogChunk, *, runner_id: str) -> LogStatus:
         pieces = journal.pieces_of(chunk.first_sequence, chunk.records, chunk.journal)
-        status = await self._engine.write(logs.append, attempt_id, fence, pieces, runner_id)
-        crashpoints.reached("append.after_commit")
-        return status
+        return await self._engine.write(logs.append, attempt_id, fence, pieces, runner_id)
 
     async def seal(self, attempt_id: str, fence: int, seal: LogSeal, *, runner_id: str) -> LogStatus:
         return await self._engine.write(logs.seal, attempt_id, fence, seal, runner_id)
