@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from e2e_server import ServerProcess
-from faults_schedule import TALLIES, Tally
+from faults_tally import TALLIES, Tally
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""One server and two machines, each a process that can be killed, with a proxy on every line between them; and the
-oracles: what /proc says, what the jobs wrote down, what followers got."""
+"""Servers and machines, each a process that can be killed, with a proxy on every line between them; and an oracle: what
+/proc says."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import yaml
 from faults_proxy import FaultProxy
-from faults_zygote import Child, Zygote
+from faults_zygote import Child, Crash, Zygote
 
 from runner_client import AsyncClient
 from runner_service.domain import crashpoints
 
 PATIENCE = 60.0
+COMMITS = (
+    "jobs.create", "jobs.cancel", "claims.claim_all", "dispatch.beat", "exchanges.exchange_all", "logs.append",
+    "inputs.append", "inputs.advance", "dispatch.renew_leases",
+)  # fmt: skip
+"""Those that every schedule passes."""
 _READY = re.compile(r"runner is ready: \S+ grpc://(\S+)")
 SETTINGS = {"server": {"shutdown_grace_seconds": 1}, "executor": {"kill_grace_seconds": 1, "max_queued_jobs": 100_000}}
 
@@ -33,8 +39,14 @@ class Machine:
         self.directory = directory / name
         self.proxy = FaultProxy()
         self.worker: Child | None = None
-        self.crash: tuple[str, int] | None = None
+        self.crash: Crash | None = None
         """Armed in the next worker, and only there."""
+        self.armed_supervisor: Child | None = None
+
+    @property
+    def may_lose(self) -> bool:
+        """Its supervisor may die at a crash point that it has not passed yet."""
+        return self.armed_supervisor is not None and self.armed_supervisor.alive
 
     @property
     def supervisor_pid(self) -> int:
@@ -45,24 +57,40 @@ class Machine:
             return 0
 
 
-class House:
-    """Everything; `start` and `close`."""
+class Seat:
+    """A place for a server, and the one that has it."""
 
-    def __init__(self, directory: Path, zygote: Zygote, *, machines: int = 2, slots: int = 4) -> None:
+    def __init__(self, directory: Path, number: int) -> None:
+        self.name = f"server{number}"
+        self.data = directory / ("data" if number == 0 else f"data{number}")
+        self.child: Child | None = None
+        self.address = ""
+        """Empty: nothing listens."""
+        self.crash: Crash | None = None
+        """Armed in the next server, and only there."""
+        self.starts = 0
+
+
+class House:
+    """Everything; `start` and `close`. More than one server needs the URL of a PostgreSQL."""
+
+    def __init__(
+        self, directory: Path, zygote: Zygote, *, machines: int = 2, slots: int = 4, servers: int = 1,
+        database: str = "",
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.zygote = zygote
         self.slots = slots
         self.front = FaultProxy()
         """The line of the clients."""
         self.machines = [Machine(directory, f"machine{number}") for number in range(machines)]
-        self.server: Child | None = None
-        self.crash: tuple[str, int] | None = None
-        """Armed in the next server, and only there."""
-        self.starts = 0
+        self.seats = [Seat(directory, number) for number in range(servers)]
         self.kills = 0
         self._keeper: asyncio.Task[None] | None = None
         self._wanted = True
-        self.settings = SETTINGS
+        self.settings: dict[str, Any] = {name: dict(section) for name, section in SETTINGS.items()}
+        if database:
+            self.settings["store"] = {"url": database}
         self.port = 0
         """Of the server; 0: another one with each start, to which the proxies follow."""
 
@@ -71,8 +99,22 @@ class House:
         return [self.front, *(machine.proxy for machine in self.machines)]
 
     @property
-    def faults(self) -> int:
-        return self.kills + sum(proxy.faults for proxy in self.proxies)
+    def server(self) -> Child | None:
+        """The first one."""
+        return self.seats[0].child
+
+    @property
+    def starts(self) -> int:
+        return self.seats[0].starts
+
+    def arm(self, name: str, passes: int = 1) -> None:
+        """The next first server has this crash point."""
+        self.seats[0].crash = Crash(name, passes)
+
+    @property
+    def armed(self) -> bool:
+        """No server has taken it yet."""
+        return self.seats[0].crash is not None
 
     @property
     def errors(self) -> str:
@@ -85,7 +127,13 @@ class House:
     async def start(self) -> None:
         for proxy in self.proxies:
             await proxy.start()
-        await self.start_server()
+        blobs = self.directory / "blobs"
+        blobs.mkdir()
+        for seat in self.seats:
+            if len(self.seats) > 1:
+                seat.data.mkdir()
+                (seat.data / "blobs").symlink_to(blobs)
+            await self.start_server(seat)
         for machine in self.machines:
             self.start_worker(machine)
         self._keeper = asyncio.create_task(self._keep_alive())
@@ -96,7 +144,7 @@ class House:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
-        children = [machine.worker for machine in self.machines] + [self.server]
+        children = [machine.worker for machine in self.machines] + [seat.child for seat in self.seats]
         stubborn = [child for child in children if child is not None and not await self._stop(child)]
         for machine in self.machines:
             if stubborn:
@@ -114,25 +162,34 @@ class House:
             return False
         return True
 
-    async def start_server(self) -> None:
+    async def start_server(self, seat: Seat | None = None) -> None:
         """Returns when it is ready, or has crashed."""
-        crash, self.crash = self.crash, None
-        self.starts += 1
-        config, output = self.directory / "config.yaml", self.directory / f"output-{self.starts}"
+        seat = seat or self.seats[0]
+        crash, seat.crash = seat.crash, None
+        seat.starts += 1
+        config, output = self.directory / "config.yaml", self.directory / f"output-{seat.name}-{seat.starts}"
         config.write_text(yaml.safe_dump(self.settings))
-        self.server = self.zygote.fork(
-            "serve", "--config", str(config), "--data-dir", str(self.directory / "data"), "--http", "127.0.0.1:0",
+        seat.child = child = self.zygote.fork(
+            "serve", "--config", str(config), "--data-dir", str(seat.data), "--http", "127.0.0.1:0",
             "--grpc", f"127.0.0.1:{self.port}", "--no-local-runner", "--log-file", str(self.directory / "errors"),
             output=output, crash=crash,
         )  # fmt: skip
         async with asyncio.timeout(PATIENCE):
             while not (output.exists() and (ready := _READY.search(output.read_text()))):
-                if not self.server.alive:
+                if not child.alive:
                     return
                 await asyncio.sleep(0.01)
         output.unlink()
+        self._move(seat, ready[1])
+
+    def _move(self, seat: Seat, address: str) -> None:
+        """The server of this seat is there now, which is nowhere if empty."""
+        before, seat.address = seat.address, address
         for proxy in self.proxies:
-            proxy.target = ready[1]
+            if before in proxy.targets:
+                proxy.targets.remove(before)
+            if address:
+                proxy.targets.append(address)
 
     def start_worker(self, machine: Machine) -> None:
         crash, machine.crash = machine.crash, None
@@ -142,15 +199,16 @@ class House:
             output=self.directory / "errors", crash=crash,
         )  # fmt: skip
 
-    async def start_supervisor(self, machine: Machine, crash: tuple[str, int]) -> Child:
-        """Starts one with a crash point armed, in place of the one that is there, and waits until it serves."""
+    async def start_supervisor(self, machine: Machine, crash: Crash, number: int = signal.SIGTERM) -> Child:
+        """Starts one with a crash point armed, in place of the one that is there, which gets this signal; waits until
+        it serves."""
         if machine.worker is not None:
             machine.worker.signal(signal.SIGKILL)
             await machine.worker.ended(5)
             machine.worker = None
         if before := machine.supervisor_pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(before, signal.SIGTERM)
+                os.kill(before, number)
             await until(lambda: not Path(f"/proc/{before}").exists(), what="the end of the supervisor before")
         output = self.directory / f"{machine.name}-supervisor"
         output.unlink(missing_ok=True)
@@ -159,14 +217,16 @@ class House:
             crash=crash,
         )  # fmt: skip
         await until(lambda: output.exists() and "ready" in output.read_text(), what="the supervisor")
+        machine.armed_supervisor = supervisor
         self.start_worker(machine)
         return supervisor
 
-    async def kill_server(self) -> None:
+    async def kill_server(self, seat: Seat | None = None) -> None:
+        child = (seat or self.seats[0]).child
         self.kills += 1
-        assert self.server is not None
-        self.server.signal(signal.SIGKILL)
-        await self.server.ended(5)
+        assert child is not None
+        child.signal(signal.SIGKILL)
+        await child.ended(5)
 
     async def kill_worker(self, machine: Machine) -> None:
         self.kills += 1
@@ -180,27 +240,33 @@ class House:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def crash_server(self, dice: Random) -> str:
+    async def crash_server(self, seat: Seat, dice: Random) -> str:
         """Starts it again with a crash point armed, which it may reach soon, late or never."""
-        name = dice.choice(crashpoints.SERVER)
-        self.crash = (name, dice.randrange(1, 5))
-        await self.kill_server()
-        return name
+        path, when = dice.choice(COMMITS), dice.choice((crashpoints.BEFORE, crashpoints.AFTER))
+        seat.crash = crash = Crash(f"{path}.{when}", dice.randrange(1, 5))
+        await self.kill_server(seat)
+        return crash.name
 
     async def crash_worker(self, machine: Machine, dice: Random) -> str:
-        name = dice.choice(crashpoints.WORKER)
-        machine.crash = (name, dice.randrange(1, 3))
+        machine.crash = crash = Crash(dice.choice(crashpoints.WORKER), dice.randrange(1, 3))
         await self.kill_worker(machine)
-        return name
+        return crash.name
+
+    async def crash_supervisor(self, machine: Machine, dice: Random) -> str:
+        """As the others; held for long enough there for its jobs to go on, and for its worker to ask again."""
+        crash = Crash(dice.choice(crashpoints.SUPERVISOR), dice.randrange(1, 4), dice.choice([0.0, 0.05, 0.3]))
+        self.kills += 1
+        await self.start_supervisor(machine, crash, signal.SIGKILL)
+        return f"{crash.name} held {crash.held_seconds:g} s"
 
     async def _keep_alive(self) -> None:
         """Starts again whatever has died, as an init system would."""
         while self._wanted:
             await asyncio.sleep(0.03)
-            if self.server is not None and not self.server.alive:
-                for proxy in self.proxies:
-                    proxy.target = ""
-                await self.start_server()
+            for seat in self.seats:
+                if seat.child is not None and not seat.child.alive:
+                    self._move(seat, "")
+                    await self.start_server(seat)
             for machine in self.machines:
                 if machine.worker is not None and not machine.worker.alive:
                     self.start_worker(machine)

@@ -35,11 +35,12 @@ class _Connection:
 
 
 class FaultProxy:
-    """Listens on a port of its own and passes on to ``target``, which may move."""
+    """Listens on a port of its own and passes on to one of ``targets``, which may come and go."""
 
-    def __init__(self, target: str = "") -> None:
-        self.target = target
-        """``HOST:PORT``, or empty: connections are closed at once."""
+    def __init__(self, *targets: str) -> None:
+        self.targets = list(targets)
+        """``HOST:PORT`` of each; each connection goes to the next one that answers. None: it is closed at once."""
+        self._turn = 0
         self.address = ""
         self.faults = 0
         """How many faults there were."""
@@ -99,7 +100,7 @@ class FaultProxy:
         """Everything that was asked on each connection is asked again, on another one, whose answers nobody hears."""
         self.faults += 1
         for connection in list(self._connections):
-            if connection.said and self.target:
+            if connection.said:
                 await self._say_again(bytes(connection.said))
 
     async def _say_again(self, said: bytes) -> None:
@@ -117,10 +118,6 @@ class FaultProxy:
         finally:
             writer.transport.abort()
 
-    def _place(self) -> tuple[str, int]:
-        host, _, port = self.target.rpartition(":")
-        return host, int(port)
-
     def _reset_all(self) -> None:
         for connection in list(self._connections):
             connection.reset()
@@ -130,7 +127,7 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            far_side = None if self._refusing or not self.target else await self._reach()
+            far_side = None if self._refusing else await self._reach()
             if far_side is None:
                 return
             far_reader, far = far_side
@@ -150,10 +147,13 @@ class FaultProxy:
             self._tasks.discard(task)
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        try:
-            return await asyncio.open_connection(*self._place())
-        except OSError:
-            return None
+        self._turn += 1
+        at = self._turn % max(1, len(self.targets))
+        for target in self.targets[at:] + self.targets[:at]:
+            host, _, port = target.rpartition(":")
+            with contextlib.suppress(OSError):
+                return await asyncio.open_connection(host, int(port))
+        return None
 
     async def _pump(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool

@@ -14,7 +14,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Crash(NamedTuple):
+    """A crash point that is armed."""
+
+    name: str
+    passes: int = 1
+    held_seconds: float = 0.0
+    """How long the process stands still there before."""
 
 
 class Child:
@@ -60,7 +69,7 @@ class Zygote:
             text=True,
         )
 
-    def fork(self, program: str, *arguments: str, output: Path, crash: tuple[str, int] | None = None) -> Child:
+    def fork(self, program: str, *arguments: str, output: Path, crash: Crash | None = None) -> Child:
         """Starts ``serve``, ``worker`` or ``supervisor`` with a command line; its outputs are appended to a file."""
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash}

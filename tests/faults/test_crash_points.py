@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from faults_house import House, until
-from faults_schedule import Schedule, Tally
-from faults_zygote import Zygote
+from faults_schedule import Schedule
+from faults_tally import Tally
+from faults_zygote import Crash, Zygote
 
 from runner_service.domain import crashpoints
 
@@ -35,7 +36,7 @@ async def house(tmp_path: Path, zygote: Zygote) -> AsyncIterator[House]:
 @pytest.mark.slow
 async def test_a_server_that_crashes_anywhere_loses_nothing(house: House) -> None:
     for seed, name in enumerate(crashpoints.SERVER, 1):
-        house.crash = (name, 1)
+        house.arm(name)
         await house.kill_server()
         before = house.starts
         schedule = Schedule(house, seed, Tally())
@@ -47,7 +48,7 @@ async def test_a_server_that_crashes_anywhere_loses_nothing(house: House) -> Non
 async def test_a_worker_that_crashes_anywhere_loses_nothing(house: House) -> None:
     (machine,) = house.machines
     for seed, name in enumerate(crashpoints.WORKER, 1):
-        machine.crash = (name, 1)
+        machine.crash = Crash(name)
         await house.kill_worker(machine)
         await until(lambda: machine.worker is not None and machine.worker.alive, what="the armed worker")
         armed = machine.worker
@@ -59,7 +60,7 @@ async def test_a_worker_that_crashes_anywhere_loses_nothing(house: House) -> Non
 async def test_a_supervisor_that_crashes_anywhere_takes_its_jobs_along_and_says_so(house: House) -> None:
     (machine,) = house.machines
     for seed, name in enumerate(crashpoints.SUPERVISOR, 1):
-        supervisor = await house.start_supervisor(machine, (name, 1))
+        supervisor = await house.start_supervisor(machine, Crash(name))
         schedule = Schedule(house, seed, Tally())
         schedule.supervisor_died = True
         await schedule.run(*KINDS, faults=False)

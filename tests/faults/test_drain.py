@@ -137,4 +137,4 @@ async def _restart_server(house: House) -> None:
     assert before is not None
     before.signal(signal.SIGTERM)
     await before.ended(30)
-    await until(lambda: house.starts > starts and bool(house.front.target), what="another server")
+    await until(lambda: house.starts > starts and bool(house.front.targets), what="another server")

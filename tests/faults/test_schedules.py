@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from faults_house import House, processes_with
-from faults_schedule import TALLIES, Schedule, Tally
+from faults_schedule import Schedule
+from faults_tally import TALLIES, Tally
 from faults_zygote import Zygote
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "3"))
