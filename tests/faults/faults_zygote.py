@@ -70,7 +70,8 @@ class Zygote:
         )
 
     def fork(self, program: str, *arguments: str, output: Path, crash: Crash | None = None) -> Child:
-        """Starts ``serve``, ``worker`` or ``supervisor`` with a command line; its outputs are appended to a file."""
+        """Starts ``serve``, ``worker``, ``supervisor`` or ``step`` (see `faults_ways`) with a command line; its outputs
+        are appended to a file."""
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash}
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -93,6 +94,11 @@ def _run(order: dict[str, Any]) -> int:
         from runner_service.commands import serve
 
         return serve(order["arguments"])
+    if order["program"] == "step":
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "store"))
+        import faults_ways
+
+        return faults_ways.main(order["arguments"])
     if order["program"] == "worker":
         from runner_service.worker.main import main
 

