@@ -202,10 +202,10 @@ class House:
     async def start_supervisor(self, machine: Machine, crash: Crash, number: int = signal.SIGTERM) -> Child:
         """Starts one with a crash point armed, in place of the one that is there, which gets this signal; waits until
         it serves."""
-        if machine.worker is not None:
-            machine.worker.signal(signal.SIGKILL)
-            await machine.worker.ended(5)
-            machine.worker = None
+        worker, machine.worker = machine.worker, None  # So that nobody starts another one meanwhile.
+        if worker is not None:
+            worker.signal(signal.SIGKILL)
+            await worker.ended(5)
         if before := machine.supervisor_pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(before, number)
