@@ -42,25 +42,33 @@ class World(Talk):
         back=some.integers(0, 3),
         gap=some.booleans(),
         fence=some.sampled_from([0, 0, 0, -1, 1]),
+        foreign=some.sampled_from([False, False, False, True]),
     )
-    def ship(self, data: some.DataObject, lost: bool, back: int, gap: bool, fence: int) -> None:
+    def ship(self, data: some.DataObject, lost: bool, back: int, gap: bool, fence: int, foreign: bool) -> None:
         """A part of a journal reaches the server: what comes next, some of it again, or what comes after a gap. The
         acknowledgement may be lost."""
-        written = [one for machine in self.machines for one in machine.executions.values() if one.written]
+        written = [(machine, one) for machine in self.machines for one in machine.executions.values() if one.written]
         if not written:
             return
-        one = data.draw(some.sampled_from(written))
+        machine, one = data.draw(some.sampled_from(written))
         before, is_open = self.kept(one.attempt_id), self.is_open(one.attempt_id)
         first = before + 1 if gap else max(0, one.acknowledged - back)
         last = data.draw(some.integers(min(first, one.written), one.written))
         if first >= last:
             return
         try:
-            status = self.do(self.store.logs.append(one.attempt_id, one.fence + fence, one.chunk(first, last)))
+            status = self.do(
+                self.store.logs.append(
+                    one.attempt_id,
+                    one.fence + fence,
+                    one.chunk(first, last),
+                    runner_id=self.other(machine).runner_id if foreign else machine.runner_id,
+                )
+            )
         except StaleAttempt:
-            assert fence or not is_open, "its attempt goes on"
+            assert fence or foreign or not is_open, "its attempt goes on"
             return
-        assert is_open and not fence, "its attempt is over, or has another fence"
+        assert is_open and not fence and not foreign, "its attempt is over, or has another fence or runner"
         assert status.next_sequence == (before if gap else max(before, last))
         self.promised[one.attempt_id] = max(self.promised[one.attempt_id], status.next_sequence)
         if not lost:
@@ -70,12 +78,12 @@ class World(Talk):
     @rule(data=some.data())
     def seal(self, data: some.DataObject) -> None:
         """A seal comes, perhaps before the last of the journal: then it seals nothing."""
-        ended = [one for machine in self.machines for one in machine.executions.values() if one.outcome]
+        ended = [(machine, one) for machine in self.machines for one in machine.executions.values() if one.outcome]
         if not ended:
             return
-        one = data.draw(some.sampled_from(ended))
+        machine, one = data.draw(some.sampled_from(ended))
         try:
-            status = self.do(self.store.logs.seal(one.attempt_id, one.fence, one.seal))
+            status = self.do(self.store.logs.seal(one.attempt_id, one.fence, one.seal, runner_id=machine.runner_id))
         except StaleAttempt:
             assert not self.is_open(one.attempt_id)
             return
@@ -89,7 +97,7 @@ class World(Talk):
         """Its memory is gone; what it had started lives on with the supervisor."""
         machine = self.machines[at]
         machine.held.clear()
-        machine.late, machine.session_id, machine.number = None, new_id(), 0
+        machine.late, machine.underway, machine.session_id, machine.number = None, None, new_id(), 0
         machine.lease_end = float("-inf")
         for one in machine.executions.values():
             one.acknowledged = 0  # The next one asks, or ships what is there already.
@@ -116,6 +124,17 @@ class World(Talk):
         machine.boot_id, machine.spool_id = new_id(), new_id()
         machine.executions.clear()
 
+    @rule(at=MACHINE, cancelled=some.booleans())
+    def lose_a_start(self, at: int, cancelled: bool) -> None:
+        """A worker dies before it hears that it is to start what it has confirmed, and the next one comes."""
+        machine = self.machines[at]
+        self.strand(at)
+        held = [order.job.job_id for order in machine.held.values() if order.job is not None]
+        self.crash_worker(at)
+        if cancelled and held:
+            self.cancel(held[0])
+        self.sync(at, claims=False, lost=False)
+
     # What time does.
 
     @rule(seconds=some.sampled_from([0.5, 5.0, 16.0, 31.0, 45.0, 120.0]), swept=some.booleans())
@@ -138,7 +157,9 @@ class World(Talk):
     @rule()
     def sweep(self) -> None:
         self.do(self.store.dispatch.release_unconfirmed(older_than_seconds=TIMES.confirm))
-        self.do(self.store.dispatch.expire_leases(kill_budget_seconds=TIMES.kill_budget))
+        deadlines = self.deadlines()
+        for job_id in self.do(self.store.dispatch.expire_leases(kill_budget_seconds=TIMES.kill_budget)):
+            assert deadlines[job_id] <= self.now, "given up too soon"
         self.do(self.store.dispatch.expire_queued())
         self.nothing_is_overdue()
 
@@ -161,7 +182,7 @@ class World(Talk):
                 for one in machine.executions.values():
                     if not self.known[one.job_id].cancel:  # Else somebody has to tell it to end.
                         one.outcome = one.outcome or Outcome(kind=OutcomeKind.EXITED, exit_code=0)
-                self.report(at, lost=False, claims=True, unsynced=False, rest=True)
+                self.report(at, lost=False, claims=True, rest=True)
                 self.one_execution_lives_at_most()
             self.what_is_final_stays_and_all_moves_are_legal()
             if all(job.state.terminal for job in self.known.values()):

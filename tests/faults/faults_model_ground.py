@@ -115,11 +115,21 @@ class Ground(RuleBasedStateMachine):
                 attempt = self.do(self.store.jobs.attempt(job.attempt_id))
                 if attempt.state is AttemptState.ASSIGNED:
                     assert attempt.assigned_at >= self.clock.now() - TIMES.confirm * SECOND, "it is not confirmed"
-                else:
-                    (machine,) = (one for one in self.machines if one.runner_id == attempt.runner_id)
-                    lease_end = max(machine.heard_at, self.renewed_at) + TIMES.lease
-                    wait = 0.0 if job.cancel is not None else self_stop_seconds(job, TIMES)
-                    assert self.now < lease_end + wait + TIMES.kill_budget, "its runner is away for long"
+        assert all(self.now < deadline for deadline in self.deadlines().values()), "its runner is away for long"
+
+    def deadlines(self) -> dict[str, float]:
+        """By running job: when it is lost if its runner is not heard of any more."""
+        found = {}
+        for job in self.all_jobs():
+            if job.state is JobState.RUNNING:
+                (machine,) = (one for one in self.machines if one.runner_id == job.runner_id)
+                lease_end = max(machine.heard_at, self.renewed_at) + TIMES.lease
+                wait = 0.0 if job.cancel is not None else self_stop_seconds(job, TIMES)
+                found[job.job_id] = lease_end + wait + TIMES.kill_budget
+        return found
+
+    def other(self, machine: Machine) -> Machine:
+        return self.machines[self.machines[0] is machine]
 
     def log_holds(self, attempt_id: str, *, records: int | None = None) -> None:
         """What was acknowledged is there, as it was written, and nothing else; all ``records`` of it if given."""

@@ -75,6 +75,10 @@ class Machine:
     """Offered, not started: the worker's memory alone."""
     late: tuple[float, list[Order]] | None = None
     """A reply under way: when its request was sent, and what it says."""
+    underway: Beat | None = None
+    """A Sync that has not reached the server yet."""
+    sent_at: float = 0.0
+    """When that was sent."""
     lease_end: float = float("-inf")
     """As the worker counts it."""
     heard_at: float = float("-inf")

@@ -41,7 +41,7 @@ class Talk(Ground):
 
     def said(self, machine: Machine, claims: bool) -> Beat:
         machine.number += 1
-        beat = Beat(
+        return Beat(
             runner_id=machine.runner_id,
             session_id=machine.session_id,
             sync_number=machine.number,
@@ -53,17 +53,19 @@ class Talk(Ground):
             changes_only=True,
             claims=claims,
         )
-        machine.beats.append(beat)
-        return beat
 
     def beat(self, machine: Machine, *, claims: bool = False) -> None:
-        sent = self.now
-        machine.late = (sent, self.heard(machine, self.said(machine, claims)))
+        machine.underway = None
+        machine.late = (self.now, self.heard(machine, self.said(machine, claims)))
 
     def heard(self, machine: Machine, beat: Beat) -> list[Order]:
-        """The server takes a Sync; its orders are what the facts of that moment say."""
+        """The server takes a Sync; its orders are what the facts of that moment say, and it gives up nothing that the
+        machine has."""
+        open_before = [one for one in machine.executions.values() if self.is_open(one.attempt_id)]
         orders = list(self.do(self.store.dispatch.beat(beat)).orders)
         machine.heard_at = self.now
+        machine.beats.append(beat)
+        assert all(self.is_open(one.attempt_id) for one in open_before), "given up, and the machine has it"
         self._are_true(orders)
         return orders
 
@@ -161,9 +163,10 @@ class Talk(Ground):
     def say_again(self, at: int, data: some.DataObject) -> None:
         """An old Sync arrives once more, perhaps of a worker that is not there any more: it must change nothing."""
         machine = self.machines[at]
-        if len(machine.beats) < 2:
+        earlier = [one for one in machine.beats if one is not machine.beats[-1]]
+        if not earlier:
             return
-        beat = data.draw(some.sampled_from(machine.beats[:-1]))
+        beat = data.draw(some.sampled_from(earlier))
         before = self.all_jobs()
         with pytest.raises((StaleSync, StaleWorker)):
             self.do(self.store.dispatch.beat(beat))
@@ -177,7 +180,7 @@ class Talk(Ground):
             return
         older, before = machine.session_id, self.all_jobs()
         machine.session_id, machine.number = new_id(), 0
-        machine.late, machine.lease_end = None, float("-inf")
+        machine.late, machine.underway, machine.lease_end = None, None, float("-inf")
         machine.held.clear()
         self.beat(machine)
         beat = machine.beats[-1]
@@ -199,6 +202,43 @@ class Talk(Ground):
         assert self.all_jobs() == after
         assert len(before) == len(after)
 
+    @precondition(lambda self: any(not machine.late and not machine.underway for machine in self.machines))
+    @rule(at=MACHINE)
+    def send(self, at: int) -> None:
+        """A Sync is on its way, and takes its time."""
+        machine = self.machines[at]
+        if machine.late is None and machine.underway is None:
+            machine.underway, machine.sent_at = self.said(machine, claims=False), self.now
+
+    @rule(at=MACHINE)
+    def arrive(self, at: int) -> None:
+        """It reaches the server, and the reply is under way."""
+        machine = self.machines[at]
+        if machine.underway is not None:
+            machine.late = (machine.sent_at, self.heard(machine, machine.underway))
+            machine.underway = None
+
+    @rule(at=MACHINE, parked=some.booleans(), lost=some.booleans())
+    def go_on_by_reports(self, at: int, parked: bool, lost: bool) -> None:
+        """What a busy worker does: with one Sync parked, or on its way, it has jobs offered and confirmed by reports
+        alone. Then that Sync is looked at."""
+        machine = self.machines[at]
+        self.talk(at)
+        if parked:
+            self.beat(machine)
+        else:
+            self.send(at)
+        for one in list(machine.executions.values())[:1]:
+            one.outcome = one.outcome or Outcome(kind=OutcomeKind.EXITED, exit_code=0)
+        for _ in range(2):
+            self.report(at, lost=False, claims=True, rest=True)
+        if lost:
+            self.report(at, lost=True, claims=True, rest=True)
+        if parked:
+            self.look_again(at)
+        else:
+            self.arrive(at)
+
     @rule(at=MACHINE)
     def look_again(self, at: int) -> None:
         """A Sync that is parked looks at the store once more; its reply has not been sent."""
@@ -206,15 +246,13 @@ class Talk(Ground):
         if machine.late is not None:
             machine.late = (self.now, self.heard(machine, machine.beats[-1]))
 
-    @rule(at=MACHINE, lost=some.booleans(), claims=some.booleans(), unsynced=some.booleans(), rest=some.booleans())
-    def report(self, at: int, lost: bool, claims: bool, unsynced: bool, rest: bool) -> None:
-        """Ends are reported, with the rest of the log or without, and what is held is confirmed along with them;
-        perhaps after a Sync that is still on its way to the server, and arrives behind the report."""
+    @rule(at=MACHINE, lost=some.booleans(), claims=some.booleans(), rest=some.booleans())
+    def report(self, at: int, lost: bool, claims: bool, rest: bool) -> None:
+        """Ends are reported, with the rest of the log or without, and what is held is confirmed along with them."""
         machine = self.machines[at]
         ended = [one for one in machine.executions.values() if one.outcome is not None]
         reports = [self._report_of(machine, one, rest) for one in ended]
         machine.reports += reports
-        underway = self.said(machine, claims=False) if unsynced and machine.late is None else None
         along = None
         if machine.lease_end > self.now:
             along = Along(
@@ -224,7 +262,7 @@ class Talk(Ground):
                 held=tuple(one for one in machine.listed if one.phase is Phase.HELD),
                 want=Want(runner_id=machine.runner_id, labels={}, count=len(reports)) if claims else None,
             )
-        sent, lease_end = self.now, machine.lease_end
+        lease_end = machine.lease_end
         reported = self.do(self.store.dispatch.report(reports, along=along))
         self._are_true(list(reported.orders))
         for one, verdict in zip(ended, reported.verdicts, strict=True):
@@ -235,8 +273,6 @@ class Talk(Ground):
                     del machine.executions[one.attempt_id]
             for order in reported.orders:
                 self.obey(machine, order, lease_end)
-        if underway is not None:
-            machine.late = (sent, self.heard(machine, underway))
 
     def _report_of(self, machine: Machine, one: Execution, rest: bool) -> Report:
         assert one.outcome is not None
@@ -267,10 +303,9 @@ class Talk(Ground):
         """A report comes late, or with a fence or from a machine that is not its own: it changes nothing."""
         machine = data.draw(some.sampled_from([machine for machine in self.machines if machine.reports]))
         old = data.draw(some.sampled_from(machine.reports))
-        others = [other.runner_id for other in self.machines if other is not machine]
         wrong = bool(fence) or foreign
         report = Report(
-            runner_id=others[0] if foreign else old.runner_id,
+            runner_id=self.other(machine).runner_id if foreign else old.runner_id,
             attempt_id=old.attempt_id,
             fence=old.fence + fence,
             outcome=Outcome(kind=OutcomeKind.EXITED, exit_code=9) if wrong else old.outcome,

@@ -112,7 +112,7 @@ async def repeated(stage: Stage) -> Facts:
 async def written(stage: Stage) -> Facts:
     """An ended job with enough output for an archive."""
     facts = await at_work(stage)
-    await stage.store.logs.append(facts["attempt_id"], facts["fence"], chunk(*[LINE] * LINES))
+    await _append(stage, facts, *[LINE] * LINES)
     await stage.store.dispatch.report([_report(facts, *[LINE] * LINES)])
     return facts
 
@@ -162,6 +162,12 @@ def _worker(stage: Stage, facts: Facts) -> Worker:
     worker.runner_id, worker.session_id, worker.number = facts["runner_id"], facts["session_id"], facts["number"]
     worker.listed = {facts["attempt_id"]: facts["fence"]}
     return worker
+
+
+async def _append(stage: Stage, facts: Facts, *texts: bytes) -> object:
+    return await stage.store.logs.append(
+        facts["attempt_id"], facts["fence"], chunk(*texts), runner_id=facts["runner_id"]
+    )
 
 
 async def _create(stage: Stage, _: Facts) -> object:
@@ -303,7 +309,7 @@ async def _lease_is_new(stage: Stage, facts: Facts) -> bool:
 
 async def with_output(stage: Stage) -> Facts:
     facts = await at_work(stage)
-    await stage.store.logs.append(facts["attempt_id"], facts["fence"], chunk(b"hello"))
+    await _append(stage, facts, b"hello")
     return facts
 
 
@@ -321,12 +327,14 @@ WAYS: dict[str, Way] = {
     "dispatch.renew_leases": Way(at_work, _renew, _lease_is_new),
     "logs.append": Way(
         at_work,
-        lambda stage, facts: stage.store.logs.append(facts["attempt_id"], facts["fence"], chunk(b"hello")),
+        lambda stage, facts: _append(stage, facts, b"hello"),
         _log_has_one,
     ),
     "logs.seal": Way(
         with_output,
-        lambda stage, facts: stage.store.logs.seal(facts["attempt_id"], facts["fence"], seal_of(b"hello")),
+        lambda stage, facts: stage.store.logs.seal(
+            facts["attempt_id"], facts["fence"], seal_of(b"hello"), runner_id=facts["runner_id"]
+        ),
         _log_is_sealed,
     ),
     "logs.archive": Way(written, _archive, _is_whole),
