@@ -91,6 +91,7 @@ class House:
         self.settings: dict[str, Any] = {name: dict(section) for name, section in SETTINGS.items()}
         if database:
             self.settings["store"] = {"url": database}
+            self.settings["blobs"] = {"url": f"file://{directory}/blobs"}
         self.port = 0
         """Of the server; 0: another one with each start, to which the proxies follow."""
 
@@ -127,12 +128,7 @@ class House:
     async def start(self) -> None:
         for proxy in self.proxies:
             await proxy.start()
-        blobs = self.directory / "blobs"
-        blobs.mkdir()
         for seat in self.seats:
-            if len(self.seats) > 1:
-                seat.data.mkdir()
-                (seat.data / "blobs").symlink_to(blobs)
             await self.start_server(seat)
         for machine in self.machines:
             self.start_worker(machine)
