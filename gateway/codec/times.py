@@ -18,6 +18,8 @@ _UNITS = re.compile(
 _NANOS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
 _MAX_DURATION = 315_576_000_000  # seconds: ten thousand years
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # years 1 to 9999
+_MINUTE_TEXTS = [f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440)]
+_SECOND_TEXTS = [f"{second:02d}" for second in range(60)]
 _UPPER = re.compile("[A-Z]")
 _LOWER = re.compile("_([a-z])")
 _MASK_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
@@ -42,7 +44,15 @@ def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
 @functools.lru_cache(maxsize=256)
 def _second_text(seconds: int) -> str:
     """Times come in clusters: of one job, of a page of events."""
-    return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
+    day, rest = divmod(seconds, 86_400)
+    minute, second = divmod(rest, 60)
+    return f"{_day_text(day)}{_MINUTE_TEXTS[minute]}{_SECOND_TEXTS[second]}"
+
+
+@functools.lru_cache(maxsize=256)
+def _day_text(day: int) -> str:
+    """Of a series of a month a handful of days are thousands of times."""
+    return (_NAIVE_EPOCH + timedelta(days=day)).isoformat()[:11]
 
 
 def duration_text(seconds: int, nanos: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from runner_service.domain.jobs import Micros
@@ -78,51 +79,44 @@ def plan(*, since: int, until: int, resolution: int, now: int) -> list[tuple[int
 
 def series(buckets: Iterable[Bucket], *, resolution: int, jobs_executed: int = 0) -> Metrics:
     """Buckets in order of time as series: those of one resolution averaged over their samples."""
-    cpu: list[Point] = []
-    memory: list[Point] = []
-    disk: list[Point] = []
-    active: list[Point] = []
-    samples = 0
-    cpu_sum = cpu_most = memory_sum = memory_most = 0.0
-    for start, group in _grouped(buckets, resolution):
-        count = sum(one.samples for one in group)
-        at = start * 1_000_000
-        for points, values in (
-            (cpu, [one.cpu for one in group]),
-            (memory, [one.memory for one in group]),
-            (disk, [one.disk for one in group]),
-            (active, [one.active for one in group]),
-        ):
-            points.append(Point(at, round(sum(values) / count, 2)))
-        samples += count
-        cpu_sum += sum(one.cpu for one in group)
-        memory_sum += sum(one.memory for one in group)
-        cpu_most = max(cpu_most, *(one.cpu_most for one in group))
-        memory_most = max(memory_most, *(one.memory_most for one in group))
+    found = [bucket for bucket in buckets if bucket.samples]
+    if any(bucket.width < resolution for bucket in found):
+        found = list(_merged(found, resolution))
+    if not found:
+        return Metrics(jobs_executed=jobs_executed)
+    # Column by column: a month is thousands of points.
+    _, _, starts, counts, cpu, cpu_most, memory, memory_most, disk, active = zip(*found, strict=True)
+    times = [start * 1_000_000 for start in starts]
+    samples = sum(counts)
+
+    def points(sums: Sequence[float]) -> tuple[Point, ...]:
+        return tuple(map(Point, times, [round(total / count, 2) for total, count in zip(sums, counts, strict=True)]))
+
     return Metrics(
-        cpu=tuple(cpu),
-        memory=tuple(memory),
-        disk=tuple(disk),
-        active=tuple(active),
-        cpu_average=round(cpu_sum / samples, 2) if samples else 0.0,
-        cpu_most=round(cpu_most, 2),
-        memory_average=round(memory_sum / samples, 2) if samples else 0.0,
-        memory_most=round(memory_most, 2),
+        cpu=points(cpu),
+        memory=points(memory),
+        disk=points(disk),
+        active=points(active),
+        cpu_average=round(sum(cpu) / samples, 2),
+        cpu_most=round(max(cpu_most), 2),
+        memory_average=round(sum(memory) / samples, 2),
+        memory_most=round(max(memory_most), 2),
         jobs_executed=jobs_executed,
     )
 
 
-def _grouped(buckets: Iterable[Bucket], resolution: int) -> Iterable[tuple[int, list[Bucket]]]:
-    start, group = 0, list[Bucket]()
-    for bucket in buckets:
-        if not bucket.samples:
-            continue
-        # A bucket wider than the resolution is one point of its own.
-        first = bucket.start - bucket.start % max(resolution, bucket.width)
-        if group and first != start:
-            yield start, group
-            group = []
-        start = first
-        group.append(bucket)
-    if group:
-        yield start, group
+def _merged(buckets: Iterable[Bucket], resolution: int) -> Iterator[Bucket]:
+    """Each group of buckets of one resolution as one; a bucket that is wider is one of its own."""
+    for start, group in groupby(buckets, lambda one: one.start - one.start % max(resolution, one.width)):
+        one, *others = group
+        for other in others:
+            one = one._replace(
+                samples=one.samples + other.samples,
+                cpu=one.cpu + other.cpu,
+                cpu_most=max(one.cpu_most, other.cpu_most),
+                memory=one.memory + other.memory,
+                memory_most=max(one.memory_most, other.memory_most),
+                disk=one.disk + other.disk,
+                active=one.active + other.active,
+            )
+        yield one._replace(start=start)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import delete, func, insert, literal_column, select, text
+from sqlalchemy import ColumnElement, delete, func, insert, literal_column, select, text
 
 from runner_service.domain.logs import decode
 from runner_service.domain.runner_feed import (
@@ -42,14 +42,22 @@ DROP_STATE = Query(delete(runner_feed_logs).where(runner_feed_logs.c.attempt_id 
 _OF_RUNNER = runner_feed.c.runner_id == string("runner_id")
 _IN_TIME = (runner_feed.c.last_at >= integer("since")) & (runner_feed.c.first_at < integer("until"))
 _ALL = select(runner_feed)
+
+
+def _with(level: FeedLevel | None) -> list[ColumnElement[bool]]:
+    return [] if level is None else [runner_feed.c[level.lower()] > number(0)]
+
+
 # Both walk the primary key and stop at the limit.
-_NEWEST = _ALL.where(_OF_RUNNER, runner_feed.c.first < integer("below"), _IN_TIME)
+_NEWEST = _ALL.where(runner_feed.c.first < integer("below"), _IN_TIME)
 NEWEST = {
-    level: Query(
-        (_NEWEST if level is None else _NEWEST.where(runner_feed.c[level.lower()] > number(0)))
-        .order_by(runner_feed.c.first.desc())
-        .limit(integer("limit"))
-    )
+    level: Query(_NEWEST.where(_OF_RUNNER, *_with(level)).order_by(runner_feed.c.first.desc()).limit(integer("limit")))
+    for level in (None, *FeedLevel)
+}
+# The part of one job, which is in one feed only: walks runner_feed_of_job.
+_OF_JOB = [runner_feed.c.job_id == string("job_id"), literal_column("runner_feed.job_id") != text("''")]
+NEWEST_OF_JOB = {
+    level: Query(_NEWEST.where(*_OF_JOB, *_with(level)).order_by(runner_feed.c.first.desc()).limit(integer("limit")))
     for level in (None, *FeedLevel)
 }
 HOLDING = Query(
@@ -62,22 +70,19 @@ BEHIND = Query(
     .order_by(runner_feed.c.first)
     .limit(integer("limit"))
 )
+_TOTALS = select(
+    func.coalesce(func.sum(runner_feed.c.debug), number(0)),
+    func.coalesce(func.sum(runner_feed.c.info), number(0)),
+    func.coalesce(func.sum(runner_feed.c.warn), number(0)),
+    func.coalesce(func.sum(runner_feed.c.error), number(0)),
+).where(_IN_TIME)
+_BORDERS = _ALL.where(
+    _IN_TIME,
+    (runner_feed.c.first_at < integer("since")) | (runner_feed.c.last_at >= integer("until")),
+)
 # Reads nothing but runner_feed_by_time.
-TOTALS = Query(
-    select(
-        func.coalesce(func.sum(runner_feed.c.debug), number(0)),
-        func.coalesce(func.sum(runner_feed.c.info), number(0)),
-        func.coalesce(func.sum(runner_feed.c.warn), number(0)),
-        func.coalesce(func.sum(runner_feed.c.error), number(0)),
-    ).where(_OF_RUNNER, _IN_TIME)
-)
-BORDERS = Query(
-    _ALL.where(
-        _OF_RUNNER,
-        _IN_TIME,
-        (runner_feed.c.first_at < integer("since")) | (runner_feed.c.last_at >= integer("until")),
-    )
-)
+TOTALS, BORDERS = Query(_TOTALS.where(_OF_RUNNER)), Query(_BORDERS.where(_OF_RUNNER))
+TOTALS_OF_JOB, BORDERS_OF_JOB = Query(_TOTALS.where(*_OF_JOB)), Query(_BORDERS.where(*_OF_JOB))
 # Reads attempts_bound.
 OPEN_ATTEMPTS = Query(
     select(attempts.c.attempt_id, attempts.c.runner_id).where(
@@ -211,10 +216,27 @@ def rest(conn: Connection, bound_to: str, job_id: str, attempt_id: str, *, recor
 
 
 def newest(
-    conn: Connection, runner_id: str, since: int, until: int, level: FeedLevel | None, below: int, limit: int
+    conn: Connection,
+    runner_id: str,
+    job_id: str,
+    since: int,
+    until: int,
+    level: FeedLevel | None,
+    below: int,
+    limit: int,
 ) -> list[FeedRun]:
-    values = {"runner_id": runner_id, "since": since, "until": until, "below": below, "limit": limit}
-    return [run_of(row) for row in conn.all(NEWEST[level], values)]
+    values: dict[str, object] = {
+        "runner_id": runner_id,
+        "since": since,
+        "until": until,
+        "below": below,
+        "limit": limit,
+    }
+    query = NEWEST[level]
+    if job_id:
+        values["job_id"] = job_id
+        query = NEWEST_OF_JOB[level]
+    return [run_of(row) for row in conn.all(query, values)]
 
 
 def behind(conn: Connection, runner_id: str, after: int, limit: int) -> list[FeedRun]:
@@ -228,11 +250,15 @@ def behind(conn: Connection, runner_id: str, after: int, limit: int) -> list[Fee
     return found + [run_of(row) for row in rows]
 
 
-def totals(conn: Connection, runner_id: str, since: int, until: int) -> tuple[Counts, Sequence[FeedRun]]:
-    values = {"runner_id": runner_id, "since": since, "until": until}
-    row = conn.one(TOTALS, values)
+def totals(conn: Connection, runner_id: str, job_id: str, since: int, until: int) -> tuple[Counts, Sequence[FeedRun]]:
+    values: dict[str, object] = {"runner_id": runner_id, "since": since, "until": until}
+    counted, borders = TOTALS, BORDERS
+    if job_id:
+        values["job_id"] = job_id
+        counted, borders = TOTALS_OF_JOB, BORDERS_OF_JOB
+    row = conn.one(counted, values)
     assert row is not None
-    return Counts(*map(int, row)), [run_of(each) for each in conn.all(BORDERS, values)]
+    return Counts(*map(int, row)), [run_of(each) for each in conn.all(borders, values)]
 
 
 def last(conn: Connection, runner_id: str) -> int:

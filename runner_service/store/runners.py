@@ -218,7 +218,7 @@ def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) ->
         runner = replace(runner, registered_at=now, state_since=now)
         conn.run(ADD_RUNNER, {**_values(runner), "sync_number": 0, "paused": 0})
         conn.run(ADD_PROFILE, _profile_values(replace(profile, config_at=now)))
-        _save_tags(conn, profile)
+        _save_tags(conn, runner, profile)
         runner_events.record(conn, runner.runner_id, now, "registered", state=runner.state, detail=runner.name)
         return runner
     # A machine that registers again may still run jobs: what keeps them alive is not taken back.
@@ -240,26 +240,29 @@ def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) ->
 # Read attempts_bound and attempts_active.
 _ACTIVE = literal_column("attempts.state") != word("FINISHED")
 ACTIVE_BOUND = Query(
-    select(func.count())
-    .select_from(attempts)
-    .where(_ACTIVE, literal_column("attempts.bound_to") != text("''"), attempts.c.bound_to == string("runner_id"))
+    select(attempts.c.bound_to, func.count())
+    .where(_ACTIVE, literal_column("attempts.bound_to") != text("''"), among(attempts.c.bound_to, "runner_ids"))
+    .group_by(attempts.c.bound_to)
 )
 ACTIVE_OWN = Query(
-    select(func.count())
-    .select_from(attempts)
-    .where(_ACTIVE, attempts.c.runner_id == string("runner_id"), attempts.c.bound_to == text("''"))
+    select(attempts.c.runner_id, func.count())
+    .where(_ACTIVE, among(attempts.c.runner_id, "runner_ids"), attempts.c.bound_to == text("''"))
+    .group_by(attempts.c.runner_id)
 )
 
 
-def active_of(conn: Connection, runner_id: str) -> int:
-    """Attempts of the runner's jobs that have not ended."""
-    rows = [conn.one(query, {"runner_id": runner_id}) for query in (ACTIVE_BOUND, ACTIVE_OWN)]
-    return sum(int(row[0]) for row in rows if row)
+def active_of(conn: Connection, runner_ids: Sequence[str]) -> Mapping[str, int]:
+    """Attempts of the runners' jobs that have not ended; nothing is said of those without any."""
+    values = {"runner_ids": conn.array(runner_ids)}
+    found: dict[str, int] = {}
+    for runner_id, count in [*conn.all(ACTIVE_BOUND, values), *conn.all(ACTIVE_OWN, values)]:
+        found[runner_id] = found.get(runner_id, 0) + count
+    return found
 
 
-def _save_tags(conn: Connection, profile: RunnerProfile) -> None:
-    rows = [{"tag": tag, "runner_id": profile.runner_id} for tag in dict.fromkeys(profile.tags)]
-    conn.many(ADD_TAG, rows)
+def _save_tags(conn: Connection, runner: Runner, profile: RunnerProfile) -> None:
+    of = {"registered_at": runner.registered_at, "runner_id": runner.runner_id}
+    conn.many(ADD_TAG, [{"tag": tag, **of} for tag in dict.fromkeys(profile.tags)])
 
 
 def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner, RunnerProfile]:
@@ -267,14 +270,14 @@ def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner
     before = get(conn, runner_id, lock=True)
     profile = profiles(conn, [runner_id])[runner_id]
     now = conn.now()
-    made = move(before, profile, now, active_of(conn, runner_id))
+    made = move(before, profile, now, active_of(conn, [runner_id]).get(runner_id, 0))
     if made.runner != before:
         save_told(conn, before, made.runner, now, made.reason)
     if made.profile != profile:
         conn.run(SAVE_PROFILE, _profile_values(made.profile))
         if made.profile.tags != profile.tags:
             conn.run(DROP_TAGS, {"runner_id": runner_id})
-            _save_tags(conn, made.profile)
+            _save_tags(conn, made.runner, made.profile)
     for kind, detail in made.events:
         runner_events.record(conn, runner_id, now, kind, state=made.runner.state, detail=detail)
     return made.runner, made.profile

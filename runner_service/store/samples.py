@@ -62,7 +62,7 @@ def add(conn: Connection, buckets: Sequence[Bucket]) -> None:
 
 def read(conn: Connection, runner_id: str, parts: Sequence[tuple[int, int, int]]) -> list[Bucket]:
     return [
-        Bucket(*row)
+        Bucket._make(row)
         for width, since, until in parts
         for row in conn.all(READ, {"runner_id": runner_id, "width": width, "since": since, "until": until})
     ]

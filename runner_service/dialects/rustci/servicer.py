@@ -10,7 +10,14 @@ from typing import Any
 from runner.dialects.rustci.v1 import runner_pb2, runner_service_pb2_grpc
 from runner.dialects.rustci.v1 import runner_service_pb2 as pb
 from runner_service.dialects.rustci import bodies, shapes, words
-from runner_service.domain.errors import InvalidArgument, RunnerBusy, RunnerError, RunnerNotFound, RunnerUnavailable
+from runner_service.domain.errors import (
+    InvalidArgument,
+    JobNotFound,
+    RunnerBusy,
+    RunnerError,
+    RunnerNotFound,
+    RunnerUnavailable,
+)
 from runner_service.domain.runners import RunnerState
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import times
@@ -193,6 +200,29 @@ class RustCiRunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
                 else:
                     yield pb.StreamLogsResponse(id=entry.number, log=shapes.entry(entry))
 
+    async def ListJobLogs(self, request: pb.ListJobLogsRequest, context: Any) -> pb.ListJobLogsResponse:
+        words.flag("follow", request.follow or None)
+        with _shown(request.runner_id, request.job_id) as runner_id:
+            page = await self._runners.feeds.page(runner_id, _query_of_job(request))
+        return pb.ListJobLogsResponse(
+            runner_id=request.runner_id,
+            job_id=request.job_id,
+            logs=map(shapes.entry, page.entries),
+            total_count=page.total,
+            has_more=page.has_more,
+        )
+
+    async def StreamJobLogs(
+        self, request: pb.StreamJobLogsRequest, context: Any
+    ) -> AsyncIterator[pb.StreamJobLogsResponse]:
+        after = words.offset(request.last_event_id) if request.last_event_id else None
+        with _shown(request.runner_id, request.job_id) as runner_id:
+            async for entry in self._runners.feeds.follow(runner_id, _query_of_job(request), after=after):
+                if isinstance(entry, FeedEnd):
+                    yield pb.StreamJobLogsResponse(end=runner_pb2.LogEnd(reason=entry.reason))
+                else:
+                    yield pb.StreamJobLogsResponse(id=entry.number, log=shapes.entry(entry))
+
     async def OperateRunners(self, request: pb.OperateRunnersRequest, context: Any) -> pb.OperateRunnersResponse:
         if request.operation not in list(Operation):
             raise InvalidArgument(field="operation", problem=f"give one of {', '.join(Operation)}")
@@ -213,7 +243,11 @@ class RustCiRunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         )
 
 
-def _query(request: pb.ListLogsRequest | pb.StreamLogsRequest) -> FeedQuery:
+_Logs = pb.ListLogsRequest | pb.StreamLogsRequest
+_JobLogs = pb.ListJobLogsRequest | pb.StreamJobLogsRequest
+
+
+def _query(request: _Logs | _JobLogs) -> FeedQuery:
     everything = FeedQuery()
     return FeedQuery(
         since=words.moment("since", request.since, everything.since),
@@ -223,11 +257,18 @@ def _query(request: pb.ListLogsRequest | pb.StreamLogsRequest) -> FeedQuery:
     )
 
 
+def _query_of_job(request: _JobLogs) -> FeedQuery:
+    return replace(_query(request), job_id=words.native_job_id(request.job_id))
+
+
 @contextmanager
-def _shown(runner_id: str) -> Iterator[str]:
-    """The native id of a runner; errors about it name it as the client does."""
+def _shown(runner_id: str, job_id: str = "") -> Iterator[str]:
+    """The native id of a runner; errors about it, and about its job, name them as the client does."""
     try:
         yield words.native_runner_id(runner_id)
+    except JobNotFound as error:
+        error.metadata["job_id"] = job_id
+        raise
     except (RunnerNotFound, RunnerBusy, RunnerUnavailable) as error:
         raise _renamed(error, runner_id) from None
 

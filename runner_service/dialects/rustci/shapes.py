@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from runner.dialects.rustci.v1 import runner_pb2
 from runner.dialects.rustci.v1 import runner_service_pb2 as pb
@@ -130,15 +130,16 @@ def _check(value: Check) -> runner_pb2.HealthCheck:
 
 
 def metrics(value: Metrics) -> runner_pb2.Metrics:
+    # The series have their times in common.
+    moments = [times.timestamp(point.at) for point in value.cpu]
+
+    def points(series: Sequence[Point]) -> Iterator[runner_pb2.MetricPoint]:
+        for moment, point in zip(moments, series, strict=True):
+            yield runner_pb2.MetricPoint(timestamp=moment, value=point.value)
+
     return runner_pb2.Metrics(
-        cpu_usage=map(_point, value.cpu),
-        memory_usage=map(_point, value.memory),
-        active_jobs=map(_point, value.active),
+        cpu_usage=points(value.cpu), memory_usage=points(value.memory), active_jobs=points(value.active)
     )
-
-
-def _point(value: Point) -> runner_pb2.MetricPoint:
-    return runner_pb2.MetricPoint(timestamp=times.timestamp(value.at), value=value.value)
 
 
 def summary(value: Metrics) -> runner_pb2.MetricsSummary:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from runner_service.domain.errors import InvalidArgument, RunnerNotFound
+from runner_service.domain.errors import InvalidArgument, JobNotFound, RunnerNotFound
 from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import Job, JobState, Micros
 from runner_service.domain.outcomes import OutcomeKind
@@ -69,6 +69,14 @@ def native_runner_id(shown: str) -> str:
 
 def job_id(native: str) -> str:
     return f"job_{native}"
+
+
+def native_job_id(shown: str) -> str:
+    """Raises `JobNotFound` for what cannot be one, whatever its form."""
+    native = shown.removeprefix("job_")
+    if native == shown or not is_id(native):
+        raise JobNotFound(job_id=shown)
+    return native
 
 
 def kind(word: str) -> RunnerKind:

@@ -179,18 +179,29 @@ class RunnerFeedStore(Protocol):
     """The feeds of runners; written by whatever writes events and logs."""
 
     async def newest(
-        self, runner_id: str, *, since: Micros, until: Micros, level: FeedLevel | None, below: int, limit: int
+        self,
+        runner_id: str,
+        *,
+        job_id: str = "",
+        since: Micros,
+        until: Micros,
+        level: FeedLevel | None,
+        below: int,
+        limit: int,
     ) -> Sequence[FeedRun]:
         """Runs that begin below entry ``below`` and touch the time from ``since`` to before ``until``, newest first.
-        With ``level`` only those that hold such entries."""
+        With ``level`` only those that hold such entries, with ``job_id`` only those of that job."""
         ...
 
     async def behind(self, runner_id: str, number: int, *, limit: int) -> Sequence[FeedRun]:
         """Runs that hold entries above ``number``, oldest first; the first may hold others too."""
         ...
 
-    async def totals(self, runner_id: str, *, since: Micros, until: Micros) -> tuple[Counts, Sequence[FeedRun]]:
-        """How many entries the runs hold that touch this time, and those of them that also reach beyond it."""
+    async def totals(
+        self, runner_id: str, *, job_id: str = "", since: Micros, until: Micros
+    ) -> tuple[Counts, Sequence[FeedRun]]:
+        """How many entries the runs hold that touch this time, and those of them that also reach beyond it. With
+        ``job_id`` of that job's alone."""
         ...
 
     async def last(self, runner_id: str) -> int:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from runner_service.domain.errors import JobNotFound, RunnerNotFound
-from runner_service.domain.jobs import Job, Micros
+from runner_service.domain.jobs import RUNNER_LABEL, Job, Micros
 from runner_service.domain.logs import LogRecord, decode
 from runner_service.domain.runner_feed import (
     JOB_PHRASES,
@@ -43,10 +43,15 @@ class FeedQuery:
     """Exclusive."""
     level: FeedLevel | None = None
     """Exactly this one."""
+    job_id: str = ""
+    """Only of this job, one that was submitted to the runner."""
     limit: int = 100
 
     def takes(self, entry: FeedEntry) -> bool:
         return self.since <= entry.at < self.until and self.level in (None, entry.level)
+
+    def touches(self, run: FeedRun) -> bool:
+        return not self.job_id or run.job_id == self.job_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +92,11 @@ class RunnerFeeds:
         self._clock = clock
 
     async def page(self, runner_id: str, query: FeedQuery) -> FeedPage:
-        """Returns the newest entries that match. Raises `RunnerNotFound`."""
-        await self._runners.get(runner_id)
+        """Returns the newest entries that match. Raises `RunnerNotFound`, and `JobNotFound` for a job that is not the
+        runner's."""
+        await self._check(runner_id, query)
         entries = await self._newest(runner_id, query, below=ENDLESS)
-        counts, borders = await self._feed.totals(runner_id, since=query.since, until=query.until)
+        counts, borders = await self._feed.totals(runner_id, job_id=query.job_id, since=query.since, until=query.until)
         total = counts.of(query.level)
         for run in borders:
             inside = sum(query.takes(entry) for entry in await self._entries(run))
@@ -103,8 +109,8 @@ class RunnerFeeds:
         self, runner_id: str, query: FeedQuery, *, after: int | None = None
     ) -> AsyncIterator[FeedEntry | FeedEnd]:
         """Yields the newest entries that match, or all behind entry ``after``, then what comes, and at last why nothing
-        follows. Raises `RunnerNotFound`."""
-        await self._runners.get(runner_id)
+        follows. Raises `RunnerNotFound`, and `JobNotFound` for a job that is not the runner's."""
+        await self._check(runner_id, query)
         if after is None:
             after = await self._feed.last(runner_id)
             for entry in await self._newest(runner_id, query, below=after + 1):
@@ -115,9 +121,11 @@ class RunnerFeeds:
                 logs = [log_topic(attempt_id) for attempt_id, _ in watched]
                 waiter = stack.enter_context(self._signals.subscribe(feed_topic(runner_id), *logs))
                 while True:
+                    # Asked before what there is: whatever its end brought with it is there then.
+                    ended = await self._has_ended(query.job_id)
                     runs = await self._feed.behind(runner_id, after, limit=RUNS_AT_ONCE)
                     for run in runs:
-                        for entry in await self._entries(run):
+                        for entry in await self._entries(run) if query.touches(run) else ():
                             if entry.number > after and query.takes(entry):
                                 yield entry
                         after = max(after, run.first + run.counts.all - 1)
@@ -125,6 +133,9 @@ class RunnerFeeds:
                         continue
                     if query.until <= self._clock.now():
                         yield FeedEnd(reason="until has passed")
+                        return
+                    if ended:
+                        yield FeedEnd(reason="job ended")
                         return
                     if not await self._exists(runner_id):
                         yield FeedEnd(reason="runner deleted")
@@ -138,6 +149,19 @@ class RunnerFeeds:
                     left = (query.until - self._clock.now()) / 1e6
                     await waiter.wait(max(0.0, min(POLL_SECONDS, left)))
 
+    async def _check(self, runner_id: str, query: FeedQuery) -> None:
+        await self._runners.get(runner_id)
+        if query.job_id and (await self._jobs.get(query.job_id)).spec.required_labels.get(RUNNER_LABEL) != runner_id:
+            raise JobNotFound(job_id=query.job_id)
+
+    async def _has_ended(self, job_id: str) -> bool:
+        if not job_id:
+            return False
+        try:
+            return (await self._jobs.get(job_id)).state.terminal
+        except JobNotFound:
+            return True
+
     async def _exists(self, runner_id: str) -> bool:
         try:
             await self._runners.get(runner_id)
@@ -150,7 +174,13 @@ class RunnerFeeds:
         found: list[FeedEntry] = []
         while len(found) < query.limit:
             runs = await self._feed.newest(
-                runner_id, since=query.since, until=query.until, level=query.level, below=below, limit=RUNS_AT_ONCE
+                runner_id,
+                job_id=query.job_id,
+                since=query.since,
+                until=query.until,
+                level=query.level,
+                below=below,
+                limit=RUNS_AT_ONCE,
             )
             for run in runs:
                 entries = [entry for entry in await self._entries(run) if query.takes(entry)]

@@ -68,6 +68,8 @@ runner_tags = Table(
     "runner_tags",
     metadata,
     Column("tag", word(), primary_key=True),
+    # As in the runner's row, so that a page in this order is walked, not sorted.
+    Column("registered_at", BigInteger, primary_key=True, autoincrement=False),
     Column("runner_id", word(), primary_key=True),
     Index("runner_tags_of_runner", "runner_id"),
     sqlite_with_rowid=False,
@@ -142,6 +144,7 @@ Index(
 Index(
     "runner_feed_of_job",
     runner_feed.c.job_id,
+    runner_feed.c.first,
     sqlite_where=text("job_id <> ''"),
     postgresql_where=text("job_id <> ''"),
 )

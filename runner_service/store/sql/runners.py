@@ -94,15 +94,25 @@ class SqlRunnerFeed:
         self._engine = engine
 
     async def newest(
-        self, runner_id: str, *, since: Micros, until: Micros, level: FeedLevel | None, below: int, limit: int
+        self,
+        runner_id: str,
+        *,
+        job_id: str = "",
+        since: Micros,
+        until: Micros,
+        level: FeedLevel | None,
+        below: int,
+        limit: int,
     ) -> Sequence[FeedRun]:
-        return await self._engine.read(runner_feed.newest, runner_id, since, until, level, below, limit)
+        return await self._engine.read(runner_feed.newest, runner_id, job_id, since, until, level, below, limit)
 
     async def behind(self, runner_id: str, number: int, *, limit: int) -> Sequence[FeedRun]:
         return await self._engine.read(runner_feed.behind, runner_id, number, limit)
 
-    async def totals(self, runner_id: str, *, since: Micros, until: Micros) -> tuple[Counts, Sequence[FeedRun]]:
-        return await self._engine.read(runner_feed.totals, runner_id, since, until)
+    async def totals(
+        self, runner_id: str, *, job_id: str = "", since: Micros, until: Micros
+    ) -> tuple[Counts, Sequence[FeedRun]]:
+        return await self._engine.read(runner_feed.totals, runner_id, job_id, since, until)
 
     async def last(self, runner_id: str) -> int:
         return await self._engine.read(runner_feed.last, runner_id)
