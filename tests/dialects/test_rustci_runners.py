@@ -198,6 +198,25 @@ def test_a_log_stream_ends_with_its_runner(rustci: RustCi) -> None:
     assert "event: end" in rest and 'data: {"reason":"runner deleted"}' in rest
 
 
+def test_the_log_of_one_job_is_asked_for_by_its_id_and_ends_with_it(rustci: RustCi) -> None:
+    runner, other = rustci.register(), rustci.register()
+    rustci.ended(runner, rustci.submit(runner, "echo first"))
+    job = rustci.submit(runner, "echo second; echo loud >&2")
+    path = f"/{runner}/jobs/{job}/logs"
+    with rustci.http.stream("GET", f"{RUNNERS}{path}?follow=true&level=error") as reply:
+        *events, end = events_of(reply, 99)
+    assert [(kind, data["message"]) for _, kind, data in events] == [("log", "loud")]
+    assert end[1:] == ("end", {"reason": "job ended"})
+    answer = rustci.ask("GET", path)
+    assert (answer["runner_id"], answer["job_id"]) == (runner, job)
+    assert {entry["context"]["job_id"] for entry in answer["logs"]} == {job}
+    assert {"second", "loud", f"Job completed: {job}"} <= {entry["message"] for entry in answer["logs"]}
+    assert (answer["total_count"], answer["has_more"]) == (len(answer["logs"]), False)
+    assert rustci.ask("GET", f"{path}?limit=1")["has_more"] is True
+    for wrong in (f"/{other}/jobs/{job}/logs", f"/{runner}/jobs/job_1/logs", f"/{other}/jobs/{job}/logs?follow=1"):
+        assert rustci.ask("GET", wrong, status=404)["error"]["code"] == "INVALID_REQUEST"
+
+
 def test_times_bound_the_log_and_levels_are_exact(rustci: RustCi) -> None:
     runner = rustci.register()
     rustci.ended(runner, rustci.submit(runner, "echo a; sleep 0.01; echo b >&2"))

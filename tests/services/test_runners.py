@@ -11,7 +11,7 @@ import pytest
 from services_house import DONE, FAILED, SOON, House, Worker
 
 from runner_service.domain.dispatch import Action
-from runner_service.domain.errors import InvalidArgument, RunnerNotFound, RunnerUnavailable
+from runner_service.domain.errors import InvalidArgument, JobNotFound, RunnerNotFound, RunnerUnavailable
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Job, JobState
 from runner_service.domain.logs import LogStream
@@ -283,6 +283,33 @@ async def test_a_follower_gets_history_and_what_comes_without_gap_or_repeat(hous
     assert [entry.text or entry.phrase for entry in live] == ["late", "later", "Job completed"]
     resumed = house.runners.feeds.follow(worker.runner.runner_id, FeedQuery(), after=5)
     assert [entry.number for entry in await take(resumed, 2)] == [6, 7]
+
+
+async def test_of_a_feed_the_part_of_one_job_can_be_read_and_ends_with_it(house: House) -> None:
+    worker = await house.worker(slots=2)
+    runner_id = worker.runner.runner_id
+    first, one = await bound(house, runner_id), await worker.start()
+    second, two = await bound(house, runner_id), await worker.start()
+    await worker.write(one, b"mine\n")
+    await worker.write(two, b"other\n")
+    query = FeedQuery(job_id=first.job_id)
+    page = await house.runners.feeds.page(runner_id, query)
+    assert {entry.text or entry.phrase for entry in page.entries} == {"Job queued", "Job started", "mine"}
+    assert (page.total, page.has_more) == (3, False)
+    errors = FeedQuery(job_id=first.job_id, level=FeedLevel.ERROR)
+    assert (await house.runners.feeds.page(runner_id, errors)).total == 0
+    entries = house.runners.feeds.follow(runner_id, query)
+    await take(entries, 3)
+    rest = asyncio.create_task(anext(entries))
+    await worker.finish(two, DONE)
+    await worker.finish(one, DONE)
+    last = await asyncio.wait_for(rest, SOON)
+    assert isinstance(last, FeedEntry) and (last.phrase, last.job_id) == ("Job completed", first.job_id)
+    assert await asyncio.wait_for(anext(entries), SOON) == FeedEnd(reason="job ended")
+    other = await hosted(house)
+    for asked in (FeedQuery(job_id=second.job_id), FeedQuery(job_id=new_id())):
+        with pytest.raises(JobNotFound):
+            await house.runners.feeds.page(other.runner_id, asked)
 
 
 async def test_a_feed_ends_when_its_runner_goes_and_when_its_time_is_over(house: House) -> None:

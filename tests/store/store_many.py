@@ -51,9 +51,8 @@ def statements() -> Iterator[str]:
     )  # fmt: skip
     yield _fill(runner_profiles, RUNNERS, runner_id=_ID.format("i"))
     tagged = {"runner_id": _ID.format("i / 3"), "registered_at": "i / 3"}
-    tag = (
-        "(ARRAY['rack' || (i / 3 % 100), 'x86', CASE WHEN i / 3 % 2 = 0 THEN 'production' ELSE 'staging' END])[i % 3 + 1]"
-    )
+    use = "CASE WHEN i / 3 % 2 = 0 THEN 'production' ELSE 'staging' END"
+    tag = f"(ARRAY['rack' || (i / 3 % 100), 'x86', {use}])[i % 3 + 1]"
     yield _fill(runner_tags, 3 * RUNNERS, tag=tag, **tagged)
     ended = "CASE WHEN i % 20 < 2 THEN NULL ELSE i END"
     of_job = (

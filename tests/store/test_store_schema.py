@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -18,7 +20,7 @@ from runner_service.store import SchemaOutdated, SchemaTooNew, SqlStore, claims,
 from runner_service.store import dispatch as dispatch_queries
 from runner_service.store import jobs as job_queries
 from runner_service.store import logs as log_queries
-from runner_service.store.schema import REVISION, metadata
+from runner_service.store.schema import REVISION, metadata, runner_tags
 from runner_service.store.statements import Connection, Query
 from runner_service.store.upgrade import MIGRATIONS
 
@@ -138,3 +140,32 @@ async def test_a_large_body_is_not_rewritten_when_the_job_moves(sqlite_url: str)
         (job,) = (await store.jobs.list(JobFilter(), limit=1)).jobs
         await store.jobs.cancel(job.job_id, by="", reason="")
         assert Path(path + "-wal").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_runners_that_had_tags_before_are_found_by_them(kind: str, request: pytest.FixtureRequest) -> None:
+    """Of 0015, the first migration that moves rows."""
+    if kind == "sqlite":
+        url = request.getfixturevalue("sqlite_url")
+    else:
+        server = request.getfixturevalue("postgres_server")
+        url = server.url(server.create())
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0014")
+        then = sqlalchemy.Table("runners", sqlalchemy.MetaData(), autoload_with=connection)
+        empty: dict[str, object] = {column.name: _EMPTY[column.type.python_type] for column in then.c}
+        connection.execute(sqlalchemy.insert(then), {**empty, "runner_id": "r" * 36, "registered_at": 7})
+        connection.execute(text("INSERT INTO runner_tags (tag, runner_id) VALUES ('old', :id)"), {"id": "r" * 36})
+        connection.commit()
+
+    def tagged(conn: Connection) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in conn.all(Query(sqlalchemy.select(runner_tags)))]
+
+    async with open_store(url) as store:
+        assert await store.engine.read(tagged) == [("old", 7, "r" * 36)]
+
+
+_EMPTY: dict[type, object] = {str: "", int: 0, bytes: b""}
