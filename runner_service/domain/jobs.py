@@ -137,6 +137,35 @@ class SpoolPolicy(StrEnum):
     """It is ended: INFRASTRUCTURE, detail ``spool_full``."""
 
 
+class PullPolicy(StrEnum):
+    """When the image of a container is fetched from its registry."""
+
+    IF_MISSING = "IF_MISSING"
+    ALWAYS = "ALWAYS"
+    NEVER = "NEVER"
+    """A job whose image is not on the runner is refused."""
+
+
+CONTAINER_LABEL = "docker"
+"""The label of runners that run containers, with the value ``yes``; a job with a container requires it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What the steps of a job run in."""
+
+    image: str
+    pull_policy: PullPolicy = PullPolicy.IF_MISSING
+    user: str = ""
+    """Name or number, ``:`` and a group if need be; empty: as the image says."""
+    network: str = ""
+    """``none``, ``bridge``, ``host`` or the name of a network of the engine; empty: the engine's default."""
+    volumes: tuple[str, ...] = ()
+    """As ``docker run --volume`` takes them: ``SOURCE:TARGET[:ro]``."""
+    privileged: bool = False
+    """Set by the configuration of a runner alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:
     """Matches outcomes; every condition that is set must hold."""
@@ -175,7 +204,9 @@ class JobSpec:
     steps: tuple[Step, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = ""
-    """Absolute path on the runner; empty: a fresh directory of the attempt's own."""
+    """Absolute path on the runner, or in the container; empty: a fresh directory of the attempt's own."""
+    container: Container | None = None
+    """None: the steps are processes of the machine."""
     timeout_seconds: float = 1800.0
     """Wall clock of one attempt, all steps together."""
     queue_timeout_seconds: float = 0.0

@@ -49,6 +49,10 @@ class RefusedReason(StrEnum):
     WORKING_DIRECTORY = "WORKING_DIRECTORY"
     TOO_LARGE = "TOO_LARGE"
     """Arguments and environment are more than the kernel takes."""
+    IMAGE = "IMAGE"
+    """Its image is not to be had."""
+    CONTAINER = "CONTAINER"
+    """The container that it asks for cannot be, such as one with a volume that makes no sense."""
     SECRET_MISSING = "SECRET_MISSING"
     """A secret that it names is not there, or may not be sent to this runner."""
 

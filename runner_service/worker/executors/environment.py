@@ -34,6 +34,11 @@ def job_environment(
     return environment
 
 
+def container_environment(job: Mapping[str, str], *, job_id: str, attempt_id: str) -> dict[str, str]:
+    """The same in a container, where the basics are the image's: nothing of this machine gets in."""
+    return {**job, "RUNNER_JOB_ID": job_id, "RUNNER_ATTEMPT_ID": attempt_id}
+
+
 @cache
 def _own_basics() -> Mapping[str, str]:
     """Of this process, whose environment does not change: looking through it costs more than the rest of a start."""

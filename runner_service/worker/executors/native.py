@@ -43,8 +43,36 @@ _log = logging.getLogger(__name__)
 _LARGEST_FRAME = HEADER_BYTES + MAX_RECORD_BYTES
 
 
+def plan(
+    spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str
+) -> Plan:
+    """What the supervisor is to do for a job. One that asks for a container is refused there: see `docker`."""
+    made = Plan(
+        steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
+        environment={**environment, **secrets},
+        secrets=list(secrets.values()),
+        staged=staged,
+        outputs=list(spec.outputs),
+        working_directory=spec.working_directory,
+        timeout_seconds=spec.timeout_seconds,
+        kill_grace_seconds=spec.kill_grace_seconds,
+        log_limit_bytes=spec.log_limit_bytes,
+        stdin=spec.stdin.value,
+        terminal=(spec.terminal_rows, spec.terminal_columns),
+        idle_seconds=spec.idle_timeout_seconds,
+        spool_policy=spec.spool_policy.value,
+        cleanup=spec.cleanup.value,
+        cpus=spec.limits.cpus,
+        memory_bytes=spec.limits.memory_bytes,
+        processes=spec.limits.processes,
+    )
+    return made if spec.container is None else made._replace(container={"image": spec.container.image})
+
+
 class NativeExecutor:
     """An `Executor` over the supervisor of ``directory``."""
+
+    _plan = staticmethod(plan)
 
     def __init__(self, directory: str, options: Options = Options()) -> None:  # noqa: B008  It is immutable.
         self._directory = directory
@@ -111,7 +139,8 @@ class NativeExecutor:
             return  # An earlier try of this had begun under a supervisor that died: its end is told as an event.
         self._known.add(attempt_id)
         try:
-            await supervisor.start(attempt_id, fence, plan(spec, environment, secrets, staged=self._staged(attempt_id)))
+            planned = self._plan(spec, environment, secrets, staged=self._staged(attempt_id))
+            await supervisor.start(attempt_id, fence, planned)
         except SupervisorGone:
             raise ExecutorUnavailable("the supervisor died") from None
         except SupervisorRefused as error:
@@ -295,29 +324,6 @@ class NativeExecutor:
                 return -1
             self._journals[attempt_id] = fd
         return fd
-
-
-def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str) -> Plan:
-    """What the supervisor is to do for a job."""
-    return Plan(
-        steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
-        environment={**environment, **secrets},
-        secrets=list(secrets.values()),
-        staged=staged,
-        outputs=list(spec.outputs),
-        working_directory=spec.working_directory,
-        timeout_seconds=spec.timeout_seconds,
-        kill_grace_seconds=spec.kill_grace_seconds,
-        log_limit_bytes=spec.log_limit_bytes,
-        stdin=spec.stdin.value,
-        terminal=(spec.terminal_rows, spec.terminal_columns),
-        idle_seconds=spec.idle_timeout_seconds,
-        spool_policy=spec.spool_policy.value,
-        cleanup=spec.cleanup.value,
-        cpus=spec.limits.cpus,
-        memory_bytes=spec.limits.memory_bytes,
-        processes=spec.limits.processes,
-    )
 
 
 def _known_attempt(known: Known) -> KnownAttempt:

@@ -8,6 +8,7 @@ from runner_service.worker.executors.base import Executor
 
 EXECUTORS = {
     "native": "runner_service.worker.executors.native:NativeExecutor",
+    "docker": "runner_service.worker.executors.docker:DockerExecutor",
     "fake": "runner_service.worker.executors.fake:FakeExecutor",
 }
 

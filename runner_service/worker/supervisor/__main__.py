@@ -54,7 +54,11 @@ def main(arguments: list[str]) -> int:
     if os.getpriority(os.PRIO_PROCESS, 0) < 0:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     places = hierarchies.make_places() if options["--cgroup"] != "no" else Places()
-    return guard.run(places, lambda: _serve(layout, socket, places, limits, idle_exit, spool_limit))
+    return guard.run(
+        places,
+        lambda: _serve(layout, socket, places, limits, idle_exit, spool_limit),
+        lambda: _remove_containers(layout),
+    )
 
 
 def _serve(
@@ -75,6 +79,7 @@ def _serve(
         before = {}
     if before.get("places") and before.get("boot_id") == boot_id:
         guard.end_all(Places(*before["places"]))
+    _remove_containers(layout)
     with open(layout.cgroup_note, "w") as note:  # noqa: PTH123
         json.dump({"pid": os.getpid(), "boot_id": boot_id, "places": places}, note)
     supervisor = Supervisor(
@@ -87,6 +92,14 @@ def _serve(
     )
     supervisor.adopt_spools(supervisor.spools.recover(guard.end_marked))
     supervisor.serve(socket, _tell_ready)
+
+
+def _remove_containers(layout: paths.Layout) -> None:
+    """Those that pilots which were killed have left. Nothing is loaded where there never was one."""
+    if os.path.exists(layout.engine_note):  # noqa: PTH110
+        from runner_service.worker.supervisor.container import leftovers
+
+        leftovers.remove_noted(layout.engine_note)
 
 
 def _tell_ready() -> None:

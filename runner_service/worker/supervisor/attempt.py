@@ -15,7 +15,7 @@ Background processes of one step live on in the next, as do the two pipes: the t
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import Protocol
 
@@ -100,7 +100,7 @@ class Attempt:
         try:
             self._stdio = stdio = Stdio.open(
                 self.plan, self._loop, self.journal, on_output=self._on_output, may_read=self._may_read,
-                on_written=self._on_input, group=self._main_group,
+                on_written=self._on_input, group=self._main_group, divert=self._divert(),
             )  # fmt: skip
         except OSError as error:
             self._start_failed(error)
@@ -261,14 +261,24 @@ class Attempt:
     def _terminate(self, outcome: Message, most_grace_ns: int | None = None) -> None:
         if self._verdict is not None or self.state == wire.ENDED:
             return
+        self._ask_to_end()
+        grace_ns = int(self.plan.kill_grace_seconds * SECOND)
+        self._end(outcome, monotonic_ns() + (grace_ns if most_grace_ns is None else min(grace_ns, most_grace_ns)))
+        self._look_again()
+
+    def _ask_to_end(self) -> None:
         alive = self._tree.members((self.attempt_id,)).get(self.attempt_id, [])
         if self._stdio is not None and self._stdio.on_terminal:
             self._tree.signal(alive, signal.SIGHUP)  # An interactive shell passes over TERM.
         self._tree.signal(alive, signal.SIGTERM)
         self._tree.signal(alive, signal.SIGCONT)  # What is stopped hears TERM only when it goes on.
-        grace_ns = int(self.plan.kill_grace_seconds * SECOND)
-        self._end(outcome, monotonic_ns() + (grace_ns if most_grace_ns is None else min(grace_ns, most_grace_ns)))
-        self._look_again()
+
+    def _divert(self) -> Callable[[int], None] | None:
+        """Who gets the signals of the input, if not the step's process group."""
+        return None
+
+    def _peak_memory(self) -> int:
+        return self._confinement.peak_memory()
 
     def _end(self, outcome: Message, kill_at: int) -> None:
         self._verdict = outcome
@@ -295,7 +305,7 @@ class Attempt:
         self.outcome = self._verdict
         self.outcome["survivors"] = survivors
         self.outcome["usage"] = verdict.usage(
-            self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib, self._confinement.peak_memory()
+            self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib, self._peak_memory()
         )
         if self._confinement.unenforced:
             self.outcome["unenforced_limits"] = self._confinement.unenforced

@@ -22,8 +22,9 @@ CLEAN_UP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.002
 
 
-def run(places: Places, serve: Callable[[], None]) -> int:
-    """Runs ``serve`` in a child and returns its exit code when nothing of it, and nothing in its cgroups, is left."""
+def run(places: Places, serve: Callable[[], None], remove_more: Callable[[], None]) -> int:
+    """Runs ``serve`` in a child and returns its exit code when nothing of it, and nothing in its cgroups, is left.
+    ``remove_more`` is called then, for what is elsewhere."""
     linux.become_subreaper()
     child = os.fork()
     if child == 0:
@@ -42,6 +43,7 @@ def run(places: Places, serve: Callable[[], None]) -> int:
     to_null(0, 1)
     _, status = os.waitpid(child, 0)
     end_all(places)
+    remove_more()
     return max(os.waitstatus_to_exitcode(status), -1) & 0xFF
 
 

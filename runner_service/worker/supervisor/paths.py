@@ -5,6 +5,8 @@
     DIR/supervisor.sock          the socket (see `socket_path`)
     DIR/supervisor.lock          held by the one supervisor of DIR, and by its guard until it has cleaned up
     DIR/supervisor.json          boot id and cgroup of the newest supervisor
+    DIR/engine                   the socket of the engine that ran containers of this directory last
+    DIR/holder                   the first process of containers, see `container.holder`
     DIR/supervisor.log           its stderr, when a worker started it
     DIR/index                    what it knows of its attempts, see `index`
     DIR/spool/ATTEMPT.journal    the log of one: frames of `domain.logs`; there from the first output on
@@ -68,12 +70,13 @@ def valid_attempt_id(attempt_id: str) -> bool:
 class Layout:
     """The paths under one directory."""
 
-    __slots__ = ("cgroup_note", "directory", "index", "inputs", "kept", "lock", "log", "spool", "trash", "work")
+    __slots__ = ("cgroup_note", "directory", "engine_note", "index", "inputs", "kept", "lock", "log", "spool", "trash", "work")
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)  # noqa: PTH100
         self.lock = f"{self.directory}/supervisor.lock"
         self.cgroup_note = f"{self.directory}/supervisor.json"
+        self.engine_note = f"{self.directory}/engine"
         self.index = f"{self.directory}/index"
         self.log = f"{self.directory}/supervisor.log"
         self.spool = f"{self.directory}/spool"

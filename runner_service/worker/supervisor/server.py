@@ -12,6 +12,7 @@ from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.attempt import Attempt
 from runner_service.worker.supervisor.cells import Cells
 from runner_service.worker.supervisor.connection import Listener
+from runner_service.worker.supervisor.contained import ContainedAttempt
 from runner_service.worker.supervisor.feed import records_of
 from runner_service.worker.supervisor.journal import room
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
@@ -167,10 +168,13 @@ class Supervisor:
             self._start_failed(attempt_id, fence, error)
             return
         crashpoints.reached("supervisor.recorded")
-        attempt = Attempt(
+        kind = ContainedAttempt if plan.container else Attempt
+        attempt = kind(
             attempt_id, fence, plan, journal=journal, working_directory=directory, tree=self._tree,
-            cells=self._cells, loop=self._loop, owner=self,
+            cells=None if plan.container else self._cells, loop=self._loop, owner=self,
         )  # fmt: skip
+        if isinstance(attempt, ContainedAttempt):
+            attempt.of(self._layout)
         self._live[attempt_id] = attempt
         self._look_for_idleness()
         if self._deadline_passed:

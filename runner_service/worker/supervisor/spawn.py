@@ -29,6 +29,7 @@ def spawn(
     *,
     stdin: int = -1,
     terminal: str = "",
+    channel: int = -1,
 ) -> int:
     """Starts a process in a session of its own and returns its pid.
 
@@ -36,6 +37,7 @@ def spawn(
         outputs: Its standard output and standard error. Not used with a terminal.
         stdin: Its standard input; without one it reads nothing.
         terminal: Path of the terminal that becomes its controlling terminal and all three of them.
+        channel: A further file, as number 3.
 
     Raises:
         Refused: The working directory, the command or the size of its arguments forbids it.
@@ -58,7 +60,10 @@ def spawn(
             program,
             argv,
             environment,
-            file_actions=_on_terminal(terminal) if terminal else _on_pipes(_null if stdin < 0 else stdin, *outputs),
+            file_actions=(
+                *(_on_terminal(terminal) if terminal else _on_pipes(_null if stdin < 0 else stdin, *outputs)),
+                *(((os.POSIX_SPAWN_DUP2, channel, 3),) if channel >= 0 else ()),
+            ),
             setsid=True,
             setsigmask=(),
             setsigdef=_ignored,

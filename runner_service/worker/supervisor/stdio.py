@@ -22,10 +22,11 @@ from runner_service.worker.supervisor.wire import Plan
 class Stdio:
     """What an attempt reads from and writes to. Made by `open`; `drain` and `close` end it."""
 
-    __slots__ = ("_group", "_inner", "_near", "_prompts", "_stdin", "_terminal", "feed", "outputs")
+    __slots__ = ("_divert", "_group", "_inner", "_near", "_prompts", "_stdin", "_terminal", "feed", "outputs")
 
-    def __init__(self, group: Callable[[], int]) -> None:
+    def __init__(self, group: Callable[[], int], divert: Callable[[int], None] | None) -> None:
         self._group = group
+        self._divert = divert
         self._inner: list[int] = []
         """The ends for the processes: of the outputs, or the terminal."""
         self._stdin = -1
@@ -46,15 +47,17 @@ class Stdio:
         may_read: Callable[[], bool],
         on_written: Callable[[], None],
         group: Callable[[], int],
+        divert: Callable[[int], None] | None = None,
     ) -> Stdio:
         """
         Args:
             group: Tells the process group that gets a signal where no terminal knows a better one; 0: none.
+            divert: Gets the signals instead.
 
         Raises:
             OSError: The machine has no room for more.
         """
-        self = cls(group)
+        self = cls(group, divert)
         self._prompts = plan.stdin in ("PTY", "PIPE")
         forms = Forms(map(os.fsencode, plan.secrets)) if plan.secrets else None
         try:
@@ -90,10 +93,13 @@ class Stdio:
     def on_terminal(self) -> bool:
         return bool(self._terminal)
 
-    def spawn(self, argv: list[str], environment: Mapping[str, str], working_directory: str) -> int:
+    def spawn(
+        self, argv: list[str], environment: Mapping[str, str], working_directory: str, channel: int = -1
+    ) -> int:
         """Starts a process with them; see `spawn.spawn`."""
         return spawn(
-            argv, environment, working_directory, self._inner, stdin=self._stdin, terminal=self._terminal
+            argv, environment, working_directory, self._inner, stdin=self._stdin, terminal=self._terminal,
+            channel=channel,
         )  # fmt: skip
 
     def close_inner(self) -> None:
@@ -141,6 +147,9 @@ class Stdio:
         self.outputs.append(output)
 
     def _signal(self, number: int) -> None:
+        if self._divert is not None:
+            self._divert(number)
+            return
         group = (terminal.foreground(self._near) if self._near >= 0 else 0) or self._group()
         if group > 1:
             try:

@@ -88,6 +88,8 @@ class Plan(NamedTuple):
     processes: int = 0
     cleanup: str = "always"
     """Of its working directory, if that is its own: always, on_success, on_failure, never."""
+    container: Message = {}  # noqa: RUF012
+    """A `container.order.Order`, when the steps run in one. The limits are in it too, then, not here."""
 
 
 class Known(NamedTuple):

@@ -60,6 +60,10 @@ class Rig(ABC):
     def pass_deadline(self) -> float:
         """A deadline that passes very soon, or that has passed when `deadline_set` was called."""
 
+    def more(self) -> dict[str, object]:
+        """Further fields of every job."""
+        return {}
+
     def deadline_set(self) -> None:  # noqa: B027  Nothing to do where time passes by itself.
         """After the deadline was given to the executor."""
 
@@ -67,14 +71,15 @@ class Rig(ABC):
 class Worker:
     """Reads an executor's events, and keeps them."""
 
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
+    def __init__(self, rig: Rig) -> None:
+        self._more = rig.more()
+        self.executor = executor = rig.executor()
         self.seen: list[Event] = []
         self._events: AsyncIterator[Event] = executor.events()
 
     async def start(self, attempt_id: str, *steps: Step, fence: int = 1, **spec: object) -> None:
         environment = job_environment({}, job_id="job", attempt_id=attempt_id)
-        job = JobSpec(steps=steps, kill_grace_seconds=0.2, **spec)  # type: ignore[arg-type]
+        job = JobSpec(steps=steps, kill_grace_seconds=0.2, **self._more, **spec)  # type: ignore[arg-type]
         await self.executor.start(attempt_id, fence, job, environment)
 
     async def until(self, attempt_id: str, kind: type[Event]) -> Event:
@@ -108,7 +113,7 @@ class ExecutorContract:
 
     @pytest.fixture
     async def worker(self, rig: Rig) -> AsyncIterator[Worker]:
-        worker = Worker(rig.executor())
+        worker = Worker(rig)
         await worker.executor.adopt()
         yield worker
         await worker.executor.close(stop=True)
@@ -231,7 +236,7 @@ class ExecutorContract:
         await worker.start("done", rig.says("bye", "", 4), fence=6)
         await worker.end("done")
         await worker.executor.close()
-        heir = Worker(rig.executor())
+        heir = Worker(rig)
         known = {one.attempt_id: one for one in await heir.executor.adopt()}
         assert heir.executor.spool_id == worker.executor.spool_id
         live, done = known["live"], known["done"]
@@ -268,7 +273,7 @@ class ExecutorContract:
         assert await worker.log("a", known.log_base) == records[known.log_base_sequence :]
         assert await worker.log("a", taken) == records[offsets[taken] :]
         await worker.executor.close()
-        heir = Worker(rig.executor())
+        heir = Worker(rig)
         assert await heir.executor.adopt() == [known]
         assert await heir.log("a", known.log_base) == records[known.log_base_sequence :]
         await heir.executor.kill("a", KillCause.CANCEL)
@@ -286,7 +291,7 @@ class ExecutorContract:
         assert await worker.executor.feed("a", 9, inputs.data(b"a hole")) == 3
         await worker.until("a", InputWritten)
         await worker.executor.close()
-        heir = Worker(rig.executor())
+        heir = Worker(rig)
         (known,) = await heir.executor.adopt()
         assert (known.input_received, known.input_written) == (3, 3)
         assert await heir.executor.feed("a", 2, [*inputs.data(b"cd"), inputs.END]) == 5
@@ -305,7 +310,7 @@ class ExecutorContract:
     async def test_a_newer_worker_takes_over(self, rig: Rig, worker: Worker) -> None:
         await worker.start("a", rig.holds("x"))
         await worker.until("a", OutputGrew)
-        heir = Worker(rig.executor())
+        heir = Worker(rig)
         await heir.executor.adopt()
         async with asyncio.timeout(PATIENCE):
             async for _ in worker.executor.events():

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docker_engine import IMAGE, Dockerd
 from executor_contract import ExecutorContract, Rig
 
-from runner_service.domain.jobs import Step
+from runner_service.domain.jobs import Container, Step
 from runner_service.worker.executors.base import Executor
+from runner_service.worker.executors.docker import DockerExecutor
 from runner_service.worker.executors.fake import FakeExecutor, FakeMachine
 from runner_service.worker.executors.native import NativeExecutor
 from runner_service.worker.supervisor.launch import Options
@@ -38,6 +40,18 @@ class NativeRig(Rig):
         return time.monotonic() + 0.05
 
 
+class DockerRig(NativeRig):
+    def __init__(self, directory: Path, engine: Dockerd) -> None:
+        super().__init__(directory, cgroup=True)
+        self._engine = engine
+
+    def executor(self) -> Executor:
+        return DockerExecutor(str(self._directory), Options(idle_exit_seconds=0.2), engine=self._engine.socket)
+
+    def more(self) -> dict[str, object]:
+        return {"container": Container(image=IMAGE, network="none")}
+
+
 class FakeRig(Rig):
     def __init__(self) -> None:
         self._machine = FakeMachine()
@@ -65,6 +79,15 @@ class FakeRig(Rig):
 
 
 class TestContract(ExecutorContract):
-    @pytest.fixture(params=["native", "native without cgroup", "fake"])
+    @pytest.fixture(
+        params=["native", "native without cgroup", "fake", pytest.param("docker", marks=pytest.mark.slow)]
+    )
     def rig(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-        yield FakeRig() if request.param == "fake" else NativeRig(tmp_path, cgroup=request.param == "native")
+        if request.param == "docker":
+            engine: Dockerd = request.getfixturevalue("engine")
+            yield DockerRig(tmp_path, engine)
+            assert engine.containers() == []
+        elif request.param == "fake":
+            yield FakeRig()
+        else:
+            yield NativeRig(tmp_path, cgroup=request.param == "native")

@@ -1,0 +1,117 @@
+"""A Docker engine of the tests' own: dockerd on a unix socket in a fresh directory, with one image of busybox."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runner_service.worker.supervisor.container.engine import Engine, EngineAway
+
+IMAGE = "bb:1"
+_BUSYBOX = ("/usr/bin/busybox", "/bin/busybox")
+_APPLETS = "sh cat sleep head printf kill ls id env true false seq wc stty dd pwd echo test mkdir touch tail nproc stat"
+_SECONDS = 30.0
+
+
+def missing() -> str:
+    """The tool without which there is no engine here; empty: none is missing."""
+    if os.geteuid() != 0:
+        return "root, for dockerd"
+    for tool in ("dockerd", "containerd", "runc"):
+        if shutil.which(tool) is None:
+            return tool
+    if not any(Path(path).exists() for path in _BUSYBOX):
+        return "busybox (busybox-static)"
+    return ""
+
+
+class Dockerd:
+    """The daemon; it can be stopped and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.socket = str(directory / "s")
+        self.engine = Engine(self.socket)
+        self._process: subprocess.Popen[bytes] | None = None
+        settings = {
+            "data-root": str(directory / "data"), "exec-root": str(directory / "exec"),
+            "pidfile": str(directory / "pid"), "hosts": [f"unix://{self.socket}"],
+            "iptables": False, "ip6tables": False, "bridge": "none", "ip-forward": False, "ip-masq": False,
+            "userland-proxy": False,
+        }  # fmt: skip
+        (directory / "daemon.json").write_text(json.dumps(settings))
+
+    def start(self) -> None:
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["dockerd", "--config-file", str(self._directory / "daemon.json")], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            try:
+                self.engine.call("GET", "/version")
+                return
+            except EngineAway:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    last = (self._directory / "log").read_text()[-300:]
+                    pytest.skip(f"dockerd does not start here: {last}")
+                time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+    def load(self) -> None:
+        """Imports the image."""
+        busybox = next(path for path in _BUSYBOX if Path(path).exists())
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            tar.add(busybox, "bin/busybox")
+            for name in _APPLETS.split():
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+            words = b"root:x:0:0::/root:/bin/sh\nworker:x:1234:1234::/:/bin/sh\n"
+            entry = tarfile.TarInfo("etc/passwd")
+            entry.size = len(words)
+            tar.addfile(entry, io.BytesIO(words))
+        changes = ["-c", 'CMD ["/bin/sh", "-c", "echo own command"]', "-c", "ENV PATH=/bin IMAGE=yes"]
+        subprocess.run(
+            ["docker", "--host", f"unix://{self.socket}", "import", *changes, "-", IMAGE],
+            input=file.getvalue(), check=True, capture_output=True,
+        )  # fmt: skip
+
+    def containers(self) -> list[str]:
+        """Names of all there are."""
+        found = self.engine.call("GET", "/containers/json?all=1") or []
+        return [name.lstrip("/") for container in found for name in container["Names"]]
+
+
+@contextmanager
+def dockerd() -> Iterator[Dockerd]:
+    """Starts one; skips, saying which tool, where none can be."""
+    if tool := missing():
+        pytest.skip(f"needs {tool}")
+    directory = Path(tempfile.mkdtemp(prefix="dockerd-"))  # A short path: that of a socket has 107 bytes.
+    daemon = Dockerd(directory)
+    try:
+        daemon.start()
+        daemon.load()
+        yield daemon
+    finally:
+        daemon.stop()
+        shutil.rmtree(directory, ignore_errors=True)
