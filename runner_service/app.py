@@ -263,6 +263,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
                 slots=settings.executor.max_concurrent_jobs,
                 log_level=settings.logging.level,
                 queues=settings.executor.queues,
+                containers=settings.executor.containers,
                 job_limits={
                     "cpus": settings.executor.job_cpus,
                     "memory": settings.executor.job_memory_bytes,

@@ -205,6 +205,7 @@ def join(argv: Sequence[str]) -> int:
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
     for name, words in (("cpus", "processors"), ("memory", "bytes of memory"), ("processes", "processes")):
         add(f"--job-{name}", metavar="N", help=f"the most {words} that one job may use")
+    add("--no-containers", action="store_true", help="do not use the Docker engine of this machine (DOCKER_HOST)")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     options = parser.parse_args(argv)
     from runner_service.config import default_data_dir
@@ -215,6 +216,7 @@ def join(argv: Sequence[str]) -> int:
     arguments += ["--data-dir", str(options.data_dir or default_data_dir("runner-joined"))]
     arguments += ["--slots", str(options.slots)] if options.slots else []
     arguments += ["--tls"] if options.tls else []
+    arguments += ["--no-containers"] if options.no_containers else []
     for name in ("tls_ca", "tls_cert", "tls_key", "job_cpus", "job_memory", "job_processes"):
         if getattr(options, name) is not None:
             arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]

@@ -43,9 +43,10 @@ class LocalRunner:
         log_level: str,
         job_limits: Mapping[str, float] | None = None,
         queues: Sequence[str] = (),
+        containers: bool = True,
     ) -> None:
         """``job_limits``: the most that one job may use, by the name of the worker's flag without ``--job-``.
-        ``queues``: lab queues that it serves."""
+        ``queues``: lab queues that it serves. ``containers``: it runs them, where there is an engine."""
         self._data_dir = data_dir
         self._command = [
             sys.executable,
@@ -60,6 +61,7 @@ class LocalRunner:
             "--log-level",
             {"warn": "warning", "debug": "debug", "error": "error"}.get(log_level, "info"),
             "--local",
+            *(() if containers else ("--no-containers",)),
             *(part for queue in queues for part in ("--queue", queue)),
             *(part for name, most in (job_limits or {}).items() for part in (f"--job-{name}", str(most))),
         ]
@@ -149,7 +151,20 @@ class LocalRunner:
 
 
 _STEP_SECONDS = 0.05
-_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+_KEPT = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+)
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,8 @@ class Executor(Section):
     job_cpus: float = Field(default=0.0, ge=0)
     job_memory_bytes: int = Field(default=0, ge=0)
     job_processes: int = Field(default=4096, ge=0)
+    containers: bool = True
+    """Run containers where the machine has a Docker engine."""
 
 
 class Store(Section):

@@ -51,7 +51,10 @@ class ImageManifest:
     """What an image is."""
 
     entrypoint: tuple[str, ...] = ()
-    """The agent's argument vector, started in a directory that holds the files. Empty: it cannot be started."""
+    """The agent's argument vector, started in a directory that holds the files. Empty: the command of the container;
+    without one it cannot be started."""
+    container: str = ""
+    """The image of containers that agents run in; empty: they are processes of the machine."""
     description: str = ""
     author: str = ""
     version: str = ""
@@ -116,6 +119,7 @@ def make_image(manifest: ImageManifest) -> Image:
     members: dict[str, Any] = {
         "schema": 1,
         "entrypoint": list(manifest.entrypoint),
+        "container": manifest.container,
         "description": manifest.description,
         "author": manifest.author,
         "version": manifest.version,
@@ -153,6 +157,7 @@ def read_manifest(data: bytes) -> ImageManifest:
         raise InvalidArgument(field="manifest.parameters", problem="give an object")
     return ImageManifest(
         entrypoint=_strings(members, "entrypoint"),
+        container=_string(members, "container"),
         description=_string(members, "description"),
         author=_string(members, "author"),
         version=_string(members, "version"),

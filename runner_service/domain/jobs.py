@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from runner_service.domain.containers import Container
 from runner_service.domain.errors import JobFinished, RunnerError
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.records import changed
@@ -135,35 +136,6 @@ class SpoolPolicy(StrEnum):
     """It goes on; the middle of its output is dropped and a gap recorded."""
     FAIL = "FAIL"
     """It is ended: INFRASTRUCTURE, detail ``spool_full``."""
-
-
-class PullPolicy(StrEnum):
-    """When the image of a container is fetched from its registry."""
-
-    IF_MISSING = "IF_MISSING"
-    ALWAYS = "ALWAYS"
-    NEVER = "NEVER"
-    """A job whose image is not on the runner is refused."""
-
-
-CONTAINER_LABEL = "docker"
-"""The label of runners that run containers, with the value ``yes``; a job with a container requires it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """What the steps of a job run in."""
-
-    image: str
-    pull_policy: PullPolicy = PullPolicy.IF_MISSING
-    user: str = ""
-    """Name or number, ``:`` and a group if need be; empty: as the image says."""
-    network: str = ""
-    """``none``, ``bridge``, ``host`` or the name of a network of the engine; empty: the engine's default."""
-    volumes: tuple[str, ...] = ()
-    """As ``docker run --volume`` takes them: ``SOURCE:TARGET[:ro]``."""
-    privileged: bool = False
-    """Set by the configuration of a runner alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from runner_service.domain.artifacts import check_path
+from runner_service.domain.containers import CONTAINER_LABEL, Container, check_volume
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     NO_LIMITS,
@@ -43,6 +45,11 @@ MAX_CPUS = 4096.0
 MIN_MEMORY_BYTES = 4 << 20
 MAX_MEMORY_BYTES = 1 << 50
 MAX_PROCESSES = 1 << 22
+MAX_IMAGE = 512
+"""Characters of the name of a container's image."""
+MAX_VOLUMES = 64
+_WORD = re.compile(r"[!-~]*")
+"""Visible ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,7 @@ class NewJob:
     spool_policy: SpoolPolicy = SpoolPolicy.BLOCK
     cleanup: CleanupPolicy = CleanupPolicy.ALWAYS
     limits: Limits = NO_LIMITS
+    container: Container | None = None
     required_labels: Mapping[str, str] = field(default_factory=dict)
     max_attempts: int = 1
     retry_delay_seconds: float = 0.0
@@ -124,7 +132,12 @@ def make_spec(request: NewJob, defaults: JobDefaults) -> JobSpec:
         spool_policy=request.spool_policy,
         cleanup=request.cleanup,
         limits=request.limits,
-        required_labels=request.required_labels,
+        container=request.container,
+        required_labels=(
+            request.required_labels
+            if request.container is None
+            else {**request.required_labels, CONTAINER_LABEL: "yes"}
+        ),
         max_attempts=request.max_attempts,
         retry_delay_seconds=request.retry_delay_seconds,
         retry_rules=request.retry_rules,
@@ -148,8 +161,11 @@ def _check(request: NewJob) -> None:
     if len(request.steps) > MAX_STEPS:
         raise InvalidArgument(field="steps", problem=f"at most {MAX_STEPS} are taken")
     size = 0
+    if request.container is not None:
+        _check_container(request.container)
     for index, step in enumerate(request.steps):
-        size += _check_step(index, step, request.kind)
+        if step.argv or step.script or request.container is None:  # Else it is the command of the container's image.
+            size += _check_step(index, step, request.kind)
     for name, value in request.environment.items():
         if not name or "=" in name or "\0" in name:
             raise InvalidArgument(field="environment", problem=f"{name!r} is no name of a variable")
@@ -199,6 +215,21 @@ def _check(request: NewJob) -> None:
         raise InvalidArgument(field="required_labels", problem="a label has a name")
     if len(request.request_id) > MAX_NAME:
         raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
+
+
+def _check_container(container: Container) -> None:
+    for title, text, most in (
+        ("image", container.image, MAX_IMAGE), ("user", container.user, MAX_NAME),
+        ("network", container.network, MAX_NAME),
+    ):  # fmt: skip
+        if len(text) > most or not _WORD.fullmatch(text):
+            raise InvalidArgument(field=f"container.{title}", problem=f"give at most {most} visible characters")
+    if not container.image:
+        raise InvalidArgument(field="container.image", problem="name the image")
+    if len(container.volumes) > MAX_VOLUMES:
+        raise InvalidArgument(field="container.volumes", problem=f"at most {MAX_VOLUMES} are taken")
+    for volume in container.volumes:
+        check_volume(volume, field="container.volumes")
 
 
 def _check_limits(limits: Limits) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from runner_service.domain.containers import CONTAINER_LABEL
 from runner_service.domain.dispatch import want_of
 from runner_service.domain.jobs import RUNNER_LABEL, Job, Micros
 from runner_service.domain.outcomes import Outcome, OutcomeKind
@@ -66,7 +67,10 @@ def _no_labels(job: Job, places: Sequence[Place]) -> str:
     if job.bound_to:
         return "the runner that it was submitted to does not exist any more, or lacks a label that it requires"
     nearest = min(places, key=lambda place: len(explain_missing(place.runner.labels, required)))
-    missing = ", ".join(explain_missing(nearest.runner.labels, required))
+    lacks = explain_missing(nearest.runner.labels, required)
+    missing = ", ".join(lacks)
+    if lacks == [f"{CONTAINER_LABEL}=yes"]:
+        return f"no runner that fits has a Docker engine that answers: {nearest.runner.name} lacks {missing}"
     return f"no runner has the labels that it requires: {nearest.runner.name} lacks {missing}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
+from runner_service.domain.containers import Container, PullPolicy
 from runner_service.domain.jobs import (
     Attempt,
     AttemptState,
@@ -57,6 +58,7 @@ def _defaults(kind: type, *leave_out: str) -> dict[str, Any]:
 _SPEC = _defaults(JobSpec)
 _STEP = _defaults(Step)
 _LIMITS = _defaults(Limits)
+_CONTAINER = _defaults(Container)
 _RULE = _defaults(RetryRule)
 _OUTCOME = _defaults(Outcome, "usage")
 _USAGE = _defaults(Usage)
@@ -78,6 +80,8 @@ def encode_body(job: Job) -> str:
             spec[name] = dict(spec[name])
     if "limits" in spec:
         spec["limits"] = _changed(job.spec.limits, _LIMITS)
+    if "container" in spec:
+        spec["container"] = _changed(job.spec.container, _CONTAINER)
     if "inputs" in spec:
         spec["inputs"] = [[one.artifact_id, one.path, one.executable] for one in job.spec.inputs]
     if "retry_rules" in spec:
@@ -107,6 +111,8 @@ def decode_body(text: str) -> Body:
         spec["spool_policy"] = SpoolPolicy(spec["spool_policy"])
     if "limits" in spec:
         spec["limits"] = Limits(**spec["limits"])
+    if "container" in spec:
+        spec["container"] = _container_of(spec["container"])
     if "inputs" in spec:
         spec["inputs"] = tuple(
             JobInput(artifact_id=artifact_id, path=path, executable=executable)
@@ -123,6 +129,11 @@ def decode_body(text: str) -> Body:
         body.get("request_id", ""),
         body.get("created_by", ""),
     )
+
+
+def _container_of(value: Mapping[str, Any]) -> Container:
+    policy = PullPolicy(value.get("pull_policy", PullPolicy.IF_MISSING))
+    return Container(**{**value, "pull_policy": policy, "volumes": tuple(value.get("volumes", ()))})
 
 
 def _rule_of(value: Mapping[str, Any]) -> RetryRule:

@@ -19,6 +19,8 @@ from pathlib import Path
 from runner_client.channel import Tls, parse_target
 from runner_client.errors import InvalidTarget
 from runner_service.domain.queues import labels_for
+from runner_service.worker.executors.base import Executor
+from runner_service.worker.executors.docker import DockerExecutor
 from runner_service.worker.executors.native import NativeExecutor
 from runner_service.worker.identity import WorkerAlive, worker_directory
 from runner_service.worker.supervisor.launch import Options
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options=Options(
             job_cpus=options.job_cpus, job_memory_bytes=options.job_memory, job_processes=options.job_processes
         ),
+        containers=options.containers,
     )
 
 
@@ -62,15 +65,21 @@ def work(
     join_token: str = "",
     version: str = "",
     options: Options = Options(),  # noqa: B008  It is immutable.
+    containers: bool = True,
 ) -> int:
-    """Runs a worker in this process until a signal ends it. ``slots`` 0: one per processor."""
+    """Runs a worker in this process until a signal ends it. ``slots`` 0: one per processor. ``containers``: runs them
+    where there is a Docker engine."""
+
+    def executor() -> Executor:
+        kind = DockerExecutor if containers else NativeExecutor
+        return kind(str(worker_directory(data_directory)), options)
 
     async def run() -> ExitCode:
         worker = Worker(
             target=parse_target(target),
             tls=tls,
             data_directory=data_directory,
-            executor=NativeExecutor(str(worker_directory(data_directory)), options),
+            executor=executor(),
             name=name,
             labels=labels,
             slots=slots or os.cpu_count() or 1,
@@ -132,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     most.add_argument("--job-cpus", type=_amount(float), default=0.0, metavar="N", help="processors")
     most.add_argument("--job-memory", type=_amount(int), default=0, metavar="BYTES")
     most.add_argument("--job-processes", type=_amount(int), default=Options().job_processes, metavar="N")
+    parser.add_argument(
+        "--no-containers", dest="containers", action="store_false", help="do not use the Docker engine of DOCKER_HOST"
+    )
     parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
     parser.add_argument("--local", action="store_true", help="end when idle and the server stays away")

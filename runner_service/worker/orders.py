@@ -26,7 +26,7 @@ from runner_service.worker.executors.base import (
     OutputGrew,
     Started,
 )
-from runner_service.worker.executors.environment import job_environment
+from runner_service.worker.executors.environment import container_environment, job_environment
 from runner_service.worker.inputs import InputFeed
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
@@ -218,6 +218,7 @@ class Orders:
 
     def _offered(self, order: dispatch.Order, *, came_along: bool) -> None:
         spec = spec_of(order.spec)
+        make = job_environment if spec.container is None else container_environment
         self.attempts.add(
             Held(
                 attempt_id=order.attempt_id,
@@ -225,7 +226,7 @@ class Orders:
                 phase=Phase.HELD,
                 shipment=self.shipper.open(order.attempt_id, order.fence),
                 spec=spec,
-                environment=job_environment(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
+                environment=make(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
                 self_stop=seconds_of(order.self_stop),
                 came_along=came_along,
             )

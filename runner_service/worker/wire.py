@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2
 from runner_service.domain import inputs
+from runner_service.domain.containers import Container, PullPolicy
 from runner_service.domain.inputs import InputKind, InputRecord
 from runner_service.domain.jobs import CleanupPolicy, JobInput, JobSpec, Limits, SpoolPolicy, Stdin, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
@@ -30,6 +31,7 @@ _STDINS = {
     job_pb2.JobSpec.STDIN_PTY: Stdin.PTY,
 }
 _CLEANUPS = {job_pb2.CleanupPolicy.Value(f"CLEANUP_POLICY_{policy.name}"): policy for policy in CleanupPolicy}
+_PULLS = {job_pb2.Container.PullPolicy.Value(f"PULL_POLICY_{policy}"): policy for policy in PullPolicy}
 _SPOOL_POLICIES = {job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy}"): policy for policy in SpoolPolicy}
 
 
@@ -59,7 +61,19 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         idle_timeout_seconds=seconds_of(spec.idle_timeout),
         cleanup=_CLEANUPS.get(spec.cleanup, CleanupPolicy.ALWAYS),
         spool_policy=_SPOOL_POLICIES.get(spec.spool_policy, SpoolPolicy.BLOCK),
+        container=_container(spec.container) if spec.HasField("container") else None,
         limits=Limits(cpus=spec.limits.cpus, memory_bytes=spec.limits.memory_bytes, processes=spec.limits.processes),
+    )
+
+
+def _container(value: job_pb2.Container) -> Container:
+    return Container(
+        image=value.image,
+        pull_policy=_PULLS.get(value.pull_policy, PullPolicy.IF_MISSING),
+        user=value.user,
+        network=value.network,
+        volumes=tuple(value.volumes),
+        privileged=value.privileged,
     )
 
 

@@ -32,6 +32,9 @@ from runner_service.worker.times import ExitCode, WorkerTimes
 
 log = logging.getLogger(__name__)
 
+LABELS_SECONDS = 30.0
+"""Between two looks at what the executor can."""
+
 
 class Worker:
     """One worker process's whole work. `run` once; `stop` from the same event loop."""
@@ -64,7 +67,9 @@ class Worker:
         self._target = target
         self._directory = data_directory
         self._executor = executor
-        self._labels = machine_labels(labels or {})
+        self._declared = machine_labels(labels or {})
+        self._labels = dict(self._declared)
+        """What every Sync tells: the declared ones, and what the executor adds."""
         self._name = name or self._labels["hostname"] or "runner"
         self._slots = slots
         self._join_token = join_token
@@ -109,6 +114,7 @@ class Worker:
             if identity is not None and identity.holds_at(self._target):
                 link.use(identity)  # What is adopted speaks to the server at once, before the first Sync does.
             try:
+                await self._look_at_labels()
                 known = await self._executor.adopt()
             except ExecutorUnavailable as error:
                 log.error("%s", error, extra={"action": "executor_unavailable"})
@@ -133,6 +139,7 @@ class Worker:
                     spawn(orders.reporter.run())
                     spawn(self._follow_executor(orders))
                     spawn(watch_memory(self._attempts))
+                    spawn(self._watch_labels())
                     if self._local:
                         spawn(self._watch_for_server(link, sync))
                     await self._stop.wait()
@@ -144,6 +151,18 @@ class Worker:
             finally:
                 await self._executor.close(stop=end_all)
         return self._code
+
+    async def _look_at_labels(self) -> None:
+        found = {**self._declared, **await self._executor.labels()}
+        if found != self._labels:
+            self._labels.clear()  # In place: the Sync loop holds it.
+            self._labels.update(found)
+
+    async def _watch_labels(self) -> None:
+        """What the machine can may change while the worker lives: an engine starts or stops."""
+        while True:
+            await asyncio.sleep(LABELS_SECONDS)
+            await self._look_at_labels()
 
     def _compose(self, link: Link, spawn: Spawn) -> Orders:
         # Shipper and reporter tell the orders, which are made from them: hence the late binding.

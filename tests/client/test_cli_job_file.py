@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from runner.v1.job_pb2 import (
     CLEANUP_POLICY_ON_FAILURE,
     SPOOL_POLICY_DROP_MIDDLE,
+    Container,
     JobSpec,
     LossPolicy,
     RetryRule,
@@ -69,6 +70,7 @@ loss: {then: retry, wait: 5m, idempotent: true}
 spool_policy: drop_middle
 cleanup: on_failure
 labels: {os: linux}
+container: {image: "debian:12", pull: always, user: "1000", network: none, volumes: [/srv:/srv:ro]}
 """
 
 
@@ -97,7 +99,7 @@ def known_fields(descriptor: Descriptor, path: str = "") -> set[str]:
 
 def test_a_file_can_say_every_field_of_a_job() -> None:
     said = fields_of(parse_job_file(EVERY_FIELD).spec) | fields_of(parse_job_file(FULL).spec)
-    assert said == known_fields(JobSpec.DESCRIPTOR)
+    assert said == known_fields(JobSpec.DESCRIPTOR) - {"container.privileged"}  # Nobody can ask for that.
 
 
 def test_words_stand_for_the_values_of_the_contract() -> None:
@@ -106,6 +108,8 @@ def test_words_stand_for_the_values_of_the_contract() -> None:
     assert (spec.loss.kind, spec.loss.idempotent) == (LossPolicy.KIND_RETRY, True)
     assert (spec.spool_policy, spec.cleanup) == (SPOOL_POLICY_DROP_MIDDLE, CLEANUP_POLICY_ON_FAILURE)
     assert (spec.log_limit_bytes, spec.limits.memory_bytes) == (100 << 20, 512 << 20)
+    assert spec.container.pull_policy == Container.PULL_POLICY_ALWAYS
+    assert parse_job_file("steps: [a]\ncontainer: debian:12\n").spec.container == Container(image="debian:12")
     assert parse_job_file("steps: [a]\nloss: fail\nstdin: none\n").spec.loss.kind == LossPolicy.KIND_FAIL
 
 

@@ -44,6 +44,12 @@ def _place(name: str = "one", *, active: int = 0, **fields: Any) -> Place:
             4,
             "no runner has the labels that it requires: one lacks gpu=yes",
         ),
+        (
+            _job({"docker": "yes", "os": "linux"}),
+            [_place("bare", labels={}), _place("one")],
+            0,
+            "no runner that fits has a Docker engine that answers: one lacks docker=yes",
+        ),
         (_job({"runner_id": "gone"}), [_place()], 0, "the runner that it was submitted to does not exist any more"),
         (_job(), [_place(lease_until=NOW)], 0, "of the runners that fit none is heard of: one"),
         (

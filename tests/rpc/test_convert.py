@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from runner.v1 import dispatch_service_pb2, job_pb2, job_service_pb2, log_pb2, outcome_pb2
+from runner_service.domain.containers import CONTAINER_LABEL, Container, PullPolicy
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     AttemptState,
@@ -54,6 +56,16 @@ RULES = some.one_of(
 )
 
 
+CONTAINERS = some.builds(
+    Container,
+    image=some.sampled_from(["debian:12", "localhost:5000/a/b@sha256:" + "0" * 64]),
+    pull_policy=some.sampled_from(PullPolicy),
+    user=some.sampled_from(["", "1000:1000", "nobody"]),
+    network=some.sampled_from(["", "none", "my-net"]),
+    volumes=some.lists(some.sampled_from(["/a:/b", "/a:/b:ro", "name:/x/y"]), max_size=3).map(tuple),
+)
+
+
 @some.composite
 def _specs(draw: Any) -> JobSpec:
     policy = draw(some.sampled_from(LossPolicy))
@@ -72,6 +84,7 @@ def _specs(draw: Any) -> JobSpec:
         start_timeout_seconds=draw(SECONDS),
         idle_timeout_seconds=draw(SECONDS),
         spool_policy=draw(some.sampled_from(SpoolPolicy)),
+        container=draw(some.none() | CONTAINERS),
         limits=draw(LIMITS),
         idempotent=policy is LossPolicy.RETRY or draw(some.booleans()),
         loss_policy=policy,
@@ -83,13 +96,14 @@ def _specs(draw: Any) -> JobSpec:
 def test_a_spec_that_is_asked_for_is_the_spec_that_is_made(spec: JobSpec) -> None:
     request = job_service_pb2.CreateJobRequest(spec=jobs.spec(spec))
     again = job_service_pb2.CreateJobRequest.FromString(request.SerializeToString())
-    assert make_spec(jobs.new_job(again), JobDefaults()) == spec
+    labels = spec.required_labels if spec.container is None else {**spec.required_labels, CONTAINER_LABEL: "yes"}
+    assert make_spec(jobs.new_job(again), JobDefaults()) == replace(spec, required_labels=labels)
 
 
 @given(_specs())
 def test_a_worker_executes_the_spec_that_was_stored(spec: JobSpec) -> None:
     got = wire.spec_of(jobs.spec(spec))
-    for name in ("steps", "environment", "working_directory", "log_limit_bytes", "spool_policy", "limits"):
+    for name in ("steps", "environment", "working_directory", "log_limit_bytes", "spool_policy", "limits", "container"):
         assert getattr(got, name) == getattr(spec, name)
     assert got.timeout_seconds == pytest.approx(spec.timeout_seconds, abs=1e-8)
     assert got.start_timeout_seconds == pytest.approx(spec.start_timeout_seconds, abs=1e-8)

@@ -17,6 +17,7 @@ from store_house import (
     running,
 )
 
+from runner_service.domain.containers import Container, PullPolicy
 from runner_service.domain.dispatch import Action, Verdict
 from runner_service.domain.errors import AlreadyExists, AttemptNotFound, JobFinished, JobNotFound, QueueFull
 from runner_service.domain.jobs import Cancel, JobKind, JobState, LossPolicy, Step
@@ -36,6 +37,9 @@ RICH = {
     "idempotent": True,
     "loss_policy": LossPolicy.RETRY,
     "loss_wait_seconds": 9.0,
+    "container": Container(
+        image="debian:12", pull_policy=PullPolicy.NEVER, user="u", network="none", volumes=("/a:/b",), privileged=True
+    ),
 }
 
 

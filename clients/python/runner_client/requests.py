@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 if TYPE_CHECKING:
     from runner.v1.command_service_pb2 import RunCommandRequest
-    from runner.v1.job_pb2 import JobInput, Limits
+    from runner.v1.job_pb2 import Container, JobInput, Limits
 
 
 class CommandOptions(TypedDict, total=False):
@@ -27,6 +27,8 @@ class CommandOptions(TypedDict, total=False):
     inputs: Iterable[JobInput]
     outputs: Iterable[str]
     limits: Limits | None
+    container: Container | None
+    """What it runs in; in one with an image and no ``argv`` the image's own command."""
     request_id: str | None
     """Default: a new one, so that a call that is repeated makes one command."""
 
@@ -56,6 +58,7 @@ def run_command(
         inputs=options.get("inputs", ()),
         outputs=options.get("outputs", ()),
         limits=options.get("limits"),
+        container=options.get("container"),
         request_id=options.get("request_id") or new_request_id(),
         wait=duration_of(wait) if wait else None,
     )

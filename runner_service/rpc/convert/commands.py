@@ -25,6 +25,7 @@ def command(value: Job) -> command_pb2.Command:
         cancel=jobs.cancel(value),
         runner_id=value.runner_id,
         limits=jobs.limits(value.spec.limits),
+        container=jobs.container(value.spec.container),
     )
 
 
@@ -45,6 +46,7 @@ def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = St
         outputs=tuple(request.outputs),
         secrets=dict(request.secrets),
         limits=jobs.limits_from(request.limits),
+        container=jobs.container_from(request.container, field="container") if request.HasField("container") else None,
         terminal_rows=request.terminal.rows or 24,
         terminal_columns=request.terminal.columns or 80,
     )

@@ -32,4 +32,5 @@ def manifest(value: ImageManifest) -> image_pb2.ImageManifest:
         tools=[image_pb2.Tool(name=tool.name, description=tool.description) for tool in value.tools],
         metadata=value.metadata,
         files_digest=value.files,
+        container=value.container,
     )

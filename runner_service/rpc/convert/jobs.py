@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 
 from runner.v1 import input_pb2, job_pb2, job_service_pb2
+from runner_service.domain.containers import Container, PullPolicy
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
     Attempt,
@@ -38,6 +39,8 @@ STDINS = {stdin: job_pb2.JobSpec.Stdin.Value(f"STDIN_{stdin.name}") for stdin in
 STDINS_BACK = {number: stdin for stdin, number in STDINS.items()} | {0: Stdin.NULL}
 _SPOOLS = {policy: job_pb2.SpoolPolicy.Value(f"SPOOL_POLICY_{policy.name}") for policy in SpoolPolicy}
 _SPOOLS_BACK = {number: policy for policy, number in _SPOOLS.items()}
+_PULLS = {policy: job_pb2.Container.PullPolicy.Value(f"PULL_POLICY_{policy.name}") for policy in PullPolicy}
+_PULLS_BACK = {number: policy for policy, number in _PULLS.items()}
 _CLEANUPS = {policy: job_pb2.CleanupPolicy.Value(f"CLEANUP_POLICY_{policy.name}") for policy in CleanupPolicy}
 _CLEANUPS_BACK = {number: policy for policy, number in _CLEANUPS.items()}
 _LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
@@ -107,6 +110,33 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
         idle_timeout=_budget(value.idle_timeout_seconds),
         spool_policy=_SPOOLS[value.spool_policy],
         cleanup=_CLEANUPS[value.cleanup],
+        container=container(value.container),
+    )
+
+
+def container(value: Container | None) -> job_pb2.Container | None:
+    if value is None:
+        return None
+    return job_pb2.Container(
+        image=value.image,
+        pull_policy=_PULLS[value.pull_policy],
+        user=value.user,
+        network=value.network,
+        volumes=value.volumes,
+        privileged=value.privileged,
+    )
+
+
+def container_from(value: job_pb2.Container, *, field: str) -> Container:
+    """Raises `InvalidArgument`."""
+    if value.privileged:
+        raise InvalidArgument(field=f"{field}.privileged", problem="only the configuration of a runner allows it")
+    return Container(
+        image=value.image,
+        pull_policy=_PULLS_BACK.get(value.pull_policy, PullPolicy.IF_MISSING),
+        user=value.user,
+        network=value.network,
+        volumes=tuple(value.volumes),
     )
 
 
@@ -160,6 +190,7 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         spool_policy=_SPOOLS_BACK.get(asked.spool_policy, SpoolPolicy.BLOCK),
         cleanup=_CLEANUPS_BACK.get(asked.cleanup, CleanupPolicy.ALWAYS),
         limits=limits_from(asked.limits),
+        container=container_from(asked.container, field="spec.container") if asked.HasField("container") else None,
         retry_delay_seconds=times.check_not_negative("spec.retry.delay", asked.retry.delay),
         retry_rules=tuple(map(_rule_from, asked.retry.rules)),
         idempotent=asked.loss.idempotent,

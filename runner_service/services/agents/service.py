@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner_service.domain.agents import Agent, AgentStatus, AgentView
+from runner_service.domain.containers import Container
 from runner_service.domain.errors import (
     AgentNotFound,
     ImageNotFound,
@@ -159,8 +160,11 @@ class Agents:
             return None, f"there is no image {reference}"
         except (RegistryUnavailable, InvalidArgument) as error:
             return None, error.message
-        if not found.image.manifest.entrypoint:
-            return found, f"the image {reference} names no entrypoint: it cannot be started"
+        manifest = found.image.manifest
+        if not manifest.entrypoint and not manifest.container:
+            return found, f"the image {reference} names neither an entrypoint nor a container: it cannot be started"
+        if not manifest.entrypoint and manifest.files:
+            return found, f"the image {reference} has files and names no entrypoint to find them: it cannot be started"
         return found, ""
 
     async def _started(self, view: AgentView, patience: float) -> AgentView:
@@ -184,8 +188,8 @@ def _job(request: NewAgent, agent: Agent) -> NewJob:
         "RUNNER_AGENT_MODEL": agent.model,
         "RUNNER_AGENT_PARAMETERS": agent.parameters,
     }
-    argv = manifest.entrypoint or ("false",)
-    if manifest.files:
+    argv = manifest.entrypoint or (() if manifest.container else ("false",))
+    if manifest.files and argv:
         blocks = manifest.files_bytes // BLOCK_BYTES
         argv = ("/bin/sh", "-c", _UNPACK, "agent", str(BLOCK_BYTES), str(blocks), *argv)
     return NewJob(
@@ -195,6 +199,7 @@ def _job(request: NewAgent, agent: Agent) -> NewJob:
         steps=(Step(name=agent.name, argv=argv),),
         environment=environment,
         secrets=request.secrets,
+        container=Container(image=manifest.container) if manifest.container else None,
         timeout_seconds=MAX_TIMEOUT_SECONDS,
         required_labels=request.required_labels,
         tags={"agent": agent.name, "image": agent.image},

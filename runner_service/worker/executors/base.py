@@ -138,6 +138,10 @@ class Executor(Protocol):
         the same boot of the machine, an attempt that `adopt` does not list was never started or has been forgotten,
         and no earlier worker can start it any more. Empty: such a promise cannot be made."""
 
+    async def labels(self) -> Mapping[str, str]:
+        """Labels that this machine has by what the executor can do now, beside those that it was given. Asked again and
+        again; says soon."""
+
     async def adopt(self) -> Sequence[KnownAttempt]:
         """Connects to what runs attempts, starting it when it does not, and lists every attempt it knows.
 

@@ -17,17 +17,20 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runner_service.domain.containers import CONTAINER_LABEL
 from runner_service.domain.jobs import JobSpec
 from runner_service.worker.executors.base import KnownAttempt
 from runner_service.worker.executors.native import NativeExecutor, plan
 from runner_service.worker.supervisor.cells import Limits
 from runner_service.worker.supervisor.container import holder
-from runner_service.worker.supervisor.container.engine import DEFAULT_SOCKET, EngineAway
+from runner_service.worker.supervisor.container.engine import DEFAULT_SOCKET, Engine, EngineAway, EngineRefused
 from runner_service.worker.supervisor.container.leftovers import read_note, remove_leftovers
 from runner_service.worker.supervisor.container.order import Order
 from runner_service.worker.supervisor.launch import Options
 from runner_service.worker.supervisor.wire import Plan
 
+ANSWER_SECONDS = 2.0
+"""An engine that does not say its version within it is away."""
 TIDY_SECONDS = 60.0
 """Between two looks for containers that were left."""
 _log = logging.getLogger(__name__)
@@ -39,6 +42,14 @@ def engine_socket(host: str) -> str:
     if not host:
         return DEFAULT_SOCKET
     return host.removeprefix("unix://") if host.startswith("unix://") else ""
+
+
+def _answers(path: str) -> bool:
+    try:
+        Engine(path).call("GET", "/version", timeout=ANSWER_SECONDS)
+    except (EngineAway, EngineRefused):
+        return False
+    return True
 
 
 class DockerExecutor(NativeExecutor):
@@ -63,9 +74,13 @@ class DockerExecutor(NativeExecutor):
         self._auth = auth or str(Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json")
         self._tidy: asyncio.Task[None] | None = None
 
+    async def labels(self) -> Mapping[str, str]:
+        answers = bool(self._engine) and holder.supported() and await asyncio.to_thread(_answers, self._engine)
+        return {CONTAINER_LABEL: "yes"} if answers else {}
+
     async def adopt(self) -> Sequence[KnownAttempt]:
         known = await super().adopt()
-        if self._tidy is None and self._engine and Path(self._layout.engine_note).exists():
+        if self._tidy is None and read_note(self._layout.engine_note) is not None:
             self._begin_tidying()
         return known
 
@@ -76,9 +91,7 @@ class DockerExecutor(NativeExecutor):
             self._tidy = None
         await super().close(stop=stop)
 
-    def _plan(  # type: ignore[override]
-        self, spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str
-    ) -> Plan:
+    def _plan(self, spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str) -> Plan:
         made = plan(spec, environment, secrets, staged=staged)
         if spec.container is None or not self._engine or not holder.supported():
             return made

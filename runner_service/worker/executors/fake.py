@@ -229,6 +229,9 @@ class FakeExecutor:
     def spool_id(self) -> str:
         return self.machine.spool_id
 
+    async def labels(self) -> Mapping[str, str]:
+        return {}
+
     async def adopt(self) -> Sequence[KnownAttempt]:
         if self.machine.worker is not None and self.machine.worker is not self:
             self.machine.worker.put(None)

@@ -43,9 +43,7 @@ _log = logging.getLogger(__name__)
 _LARGEST_FRAME = HEADER_BYTES + MAX_RECORD_BYTES
 
 
-def plan(
-    spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str
-) -> Plan:
+def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, str], *, staged: str) -> Plan:
     """What the supervisor is to do for a job. One that asks for a container is refused there: see `docker`."""
     made = Plan(
         steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
@@ -96,6 +94,9 @@ class NativeExecutor:
     @property
     def spool_id(self) -> str:
         return self._spool_id
+
+    async def labels(self) -> Mapping[str, str]:
+        return {}
 
     async def adopt(self) -> Sequence[KnownAttempt]:
         if self._watch is None:

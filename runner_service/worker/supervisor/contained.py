@@ -155,11 +155,20 @@ class ContainedAttempt(Attempt):
         self._link = Link(self._loop, ours, self._on_message)
         plan = self.plan
         self._link.send(
-            {"op": "plan", "order": plan.container, "attempt_id": self.attempt_id, "fence": self.fence,
-             "owner": self._owner_word, "directory": self._layout.directory, "workspace": self._working_directory, "steps": plan.steps,
-             "environment": plan.environment, "stdin": "NULL" if remove_only else plan.stdin,
-             "remove_only": remove_only}
-        )  # fmt: skip
+            {
+                "op": "plan",
+                "order": plan.container,
+                "attempt_id": self.attempt_id,
+                "fence": self.fence,
+                "owner": self._owner_word,
+                "directory": self._layout.directory,
+                "workspace": self._working_directory,
+                "steps": plan.steps,
+                "environment": plan.environment,
+                "stdin": "NULL" if remove_only else plan.stdin,
+                "remove_only": remove_only,
+            }
+        )
 
     def _pilots_environment(self) -> dict[str, str]:
         return {"PATH": os.defpath, "RUNNER_ATTEMPT_ID": self.attempt_id}

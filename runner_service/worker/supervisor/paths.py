@@ -70,7 +70,19 @@ def valid_attempt_id(attempt_id: str) -> bool:
 class Layout:
     """The paths under one directory."""
 
-    __slots__ = ("cgroup_note", "directory", "engine_note", "index", "inputs", "kept", "lock", "log", "spool", "trash", "work")
+    __slots__ = (
+        "cgroup_note",
+        "directory",
+        "engine_note",
+        "index",
+        "inputs",
+        "kept",
+        "lock",
+        "log",
+        "spool",
+        "trash",
+        "work",
+    )
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)  # noqa: PTH100

@@ -93,9 +93,7 @@ class Stdio:
     def on_terminal(self) -> bool:
         return bool(self._terminal)
 
-    def spawn(
-        self, argv: list[str], environment: Mapping[str, str], working_directory: str, channel: int = -1
-    ) -> int:
+    def spawn(self, argv: list[str], environment: Mapping[str, str], working_directory: str, channel: int = -1) -> int:
         """Starts a process with them; see `spawn.spawn`."""
         return spawn(
             argv, environment, working_directory, self._inner, stdin=self._stdin, terminal=self._terminal,

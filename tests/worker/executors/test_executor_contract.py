@@ -8,7 +8,8 @@ import pytest
 from docker_engine import IMAGE, Dockerd
 from executor_contract import ExecutorContract, Rig
 
-from runner_service.domain.jobs import Container, Step
+from runner_service.domain.containers import Container
+from runner_service.domain.jobs import Step
 from runner_service.worker.executors.base import Executor
 from runner_service.worker.executors.docker import DockerExecutor
 from runner_service.worker.executors.fake import FakeExecutor, FakeMachine
@@ -79,9 +80,7 @@ class FakeRig(Rig):
 
 
 class TestContract(ExecutorContract):
-    @pytest.fixture(
-        params=["native", "native without cgroup", "fake", pytest.param("docker", marks=pytest.mark.slow)]
-    )
+    @pytest.fixture(params=["native", "native without cgroup", "fake", pytest.param("docker", marks=pytest.mark.slow)])
     def rig(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         if request.param == "docker":
             engine: Dockerd = request.getfixturevalue("engine")

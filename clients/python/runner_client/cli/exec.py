@@ -12,7 +12,7 @@ from runner_client.cli.session import Session, command
 from runner_client.cli.values import Duration, Size, pairs, secret_pairs
 
 if TYPE_CHECKING:
-    from runner.v1.job_pb2 import Limits
+    from runner.v1.job_pb2 import Container, Limits
 
 
 @command("exec", context_settings={"allow_interspersed_args": False})
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
 @click.option("--cpus", type=click.FloatRange(min=0, min_open=True), help="Processors for it, such as 1.5.")
 @click.option("--memory", type=Size(), help="Memory for it: 512M, 2G …")
+@click.option("--image", default="", metavar="IMAGE", help="Run it in a container of this image.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes and threads at one time.")
 @click.option(
     "--secret",
@@ -62,6 +63,7 @@ def command_line(
     cpus: float | None,
     memory: int | None,
     processes: int | None,
+    image: str,
     secret: dict[str, str],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -91,6 +93,7 @@ def command_line(
             tags=tag,
             priority=priority,
             limits=_limits_of(cpus=cpus, memory=memory, processes=processes),
+            container=_container_of(image),
             request_id=name or None,
             secrets=secret,
             inputs=inputs,
@@ -101,6 +104,14 @@ def command_line(
         ),
         failure=UNKNOWN,
     )
+
+
+def _container_of(image: str) -> Container | None:
+    if not image:
+        return None
+    from runner.v1.job_pb2 import Container
+
+    return Container(image=image)
 
 
 def _limits_of(*, cpus: float | None, memory: int | None, processes: int | None) -> Limits | None:

@@ -16,6 +16,7 @@
     queue_timeout: 1h           # in the queue; likewise start_timeout and idle_timeout (without output)
     kill_grace: 10s             # between TERM and KILL
     limits: {cpus: 1.5, memory: 512M, processes: 100}
+    container: debian:12        # or {image: …, pull: always, user: …, network: none, volumes: [/srv:/srv:ro]}
     log_limit: 100M             # of output that is kept; beyond it its head and tail
     stdin: pipe                 # or pty, with terminal: {rows: 50, columns: 132}; for `runner attach`
     retries: 2                  # after the first attempt; or retry: {max_attempts: 3, delay: 10s, on: [timed_out]}
@@ -123,6 +124,7 @@ def _readers(job: JobFile) -> Readers:
         "idle_timeout": copied("idle_timeout", duration),
         "kill_grace": copied("kill_grace", duration),
         "limits": copied("limits", parts.limits),
+        "container": copied("container", parts.container),
         "log_limit": lambda value: setattr(spec, "log_limit_bytes", _log_limit(value)),
         "stdin": chosen("stdin", parts.STDINS),
         "terminal": copied("terminal", parts.terminal),

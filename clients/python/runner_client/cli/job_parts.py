@@ -8,6 +8,7 @@ from runner.v1.input_pb2 import TerminalSize
 from runner.v1.job_pb2 import (
     Argv,
     CleanupPolicy,
+    Container,
     JobInput,
     JobSpec,
     Limits,
@@ -41,6 +42,7 @@ def _words_of(enum: Any, prefix: str) -> dict[str, int]:
 KINDS = _words_of(Outcome.Kind, "KIND_")
 CLEANUPS = _words_of(CleanupPolicy, "CLEANUP_POLICY_")
 SPOOLS = _words_of(SpoolPolicy, "SPOOL_POLICY_")
+PULLS = _words_of(Container.PullPolicy, "PULL_POLICY_")
 LOSSES = _words_of(LossPolicy.Kind, "KIND_")
 STDINS = {"none" if name == "null" else name: value for name, value in _words_of(JobSpec.Stdin, "STDIN_").items()}
 
@@ -103,6 +105,24 @@ def _rule(value: Any) -> RetryRule:
         found.signals.extend(number(one, least=1, most=64) for one in values)
     else:
         found.details.extend(map(word, values))
+    return found
+
+
+def container(value: Any) -> Container:
+    """An image, or a mapping of it and what belongs to it."""
+    if isinstance(value, str):
+        value = {"image": value}
+    found = Container()
+    read(
+        value,
+        {
+            "image": lambda value: setattr(found, "image", word(value)),
+            "pull": lambda value: setattr(found, "pull_policy", choice(value, PULLS)),
+            "user": lambda value: setattr(found, "user", word(value)),
+            "network": lambda value: setattr(found, "network", word(value)),
+            "volumes": lambda value: found.volumes.extend(word(one) for one in items(value)),
+        },
+    )
     return found
 
 

@@ -66,6 +66,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("priority", str(job.priority) if job.priority else ""),
         ("timeout", timeout),
         ("retry", retry),
+        ("image", spec.container.image),
         ("directory", spec.working_directory),
         *((f"tag {key}", value) for key, value in sorted(job.tags.items())),
         *((f"needs {key}", value) for key, value in sorted(spec.required_labels.items())),

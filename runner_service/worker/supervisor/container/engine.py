@@ -125,7 +125,8 @@ class Engine:
 def quoted(text: str) -> str:
     """For a path or a query. `urllib.parse` would cost 8 ms."""
     return "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "-._~/:@") else _escaped(letter) for letter in text
+        letter if letter.isascii() and (letter.isalnum() or letter in "-._~/:@") else _escaped(letter)
+        for letter in text
     )
 
 

@@ -89,7 +89,9 @@ class Pilot:
             while where is not None and where.tb_next is not None:
                 where = where.tb_next
             line = where.tb_lineno if where is not None else 0
-            self._tell("failed", kind="INFRASTRUCTURE", detail="run", message=f"a fault of the pilot, {line}: {error!r}")
+            self._tell(
+                "failed", kind="INFRASTRUCTURE", detail="run", message=f"a fault of the pilot, {line}: {error!r}"
+            )
         self.remove()
 
     def remove(self) -> None:
@@ -131,8 +133,8 @@ class Pilot:
         except Failed as failed:
             self._channel.send("failed", kind=failed.kind, detail=failed.detail, message=failed.message)
         except (EngineAway, EngineRefused) as error:
-            failed = failure_of(error, "prepare" if not index and self._step is None else "run")
-            self._channel.send("failed", kind=failed.kind, detail=failed.detail, message=failed.message)
+            fault = failure_of(error, "prepare" if not index and self._step is None else "run")
+            self._channel.send("failed", kind=fault.kind, detail=fault.detail, message=fault.message)
 
     def _create(self) -> None:
         plan = self._plan
@@ -242,7 +244,9 @@ class Pilot:
         if step.pidfd >= 0:
             if not _readable(step.pidfd):
                 if self._streams[0].ended:
-                    self._engine.call("GET", f"/exec/{step.execution}/json")  # It closed its outputs, or the engine is away.
+                    self._engine.call(
+                        "GET", f"/exec/{step.execution}/json"
+                    )  # It closed its outputs, or the engine is away.
                 return None
             exact = processes.wait_status(step.pidfd)
             if exact is not None:
@@ -264,7 +268,9 @@ class Pilot:
             state = self._engine.call("GET", f"/containers/{self._name}/json")["State"]
             if killed > self._oom_kills or state.get("OOMKilled"):
                 most = self._order.memory_bytes
-                message = f"its processes used more than {most} bytes of memory" if most else "the machine ran out of memory"
+                message = (
+                    f"its processes used more than {most} bytes of memory" if most else "the machine ran out of memory"
+                )
             elif not state.get("Running") and not step.stopped:
                 raise Failed(
                     "INFRASTRUCTURE", "run", "the container was ended by somebody else, or with the docker daemon"
@@ -407,4 +413,3 @@ def _lives(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
-

@@ -1,4 +1,4 @@
-"""Between a supervisor and the pilot of one attempt: frames of `supervisor.wire` over a socket that is the pilot's file 3.
+"""Between a supervisor and the pilot of one attempt: frames of `supervisor.wire` over a socket, the pilot's file 3.
 
 ::
 
