@@ -40,6 +40,9 @@ class ContainedAttempt(Attempt):
     _owner_word = ""
     """By which its supervisor knows its containers."""
     _link: Link | None = None
+    _holder = 0
+    """The first process of the container, once it is made."""
+    _pilot_pid = 0
     _removers = 0
     _removing = False
     """The pilot was told to remove the container."""
@@ -99,14 +102,12 @@ class ContainedAttempt(Attempt):
             pause = LAST_ROUND_NS
         else:  # The engine does not end it, or does not answer.
             self._main_lives = False
-            self._tree.signal((self.pid_of_pilot,), signal.SIGKILL)
+            self._tree.signal((self._pilot_pid,), signal.SIGKILL)
             self._finish(max(1, self._survivors))
             return
         if self._round_timer is not None:
             self._round_timer.cancel()
         self._round_timer = self._loop.call_at(now + pause, self._look_again)
-
-    pid_of_pilot = 0
 
     def _next_step(self) -> None:
         assert self._stdio is not None
@@ -143,7 +144,7 @@ class ContainedAttempt(Attempt):
     def _launch(self, start: Callable[[int], int], *, remove_only: bool) -> None:
         ours, theirs = pair()
         try:
-            self.pid_of_pilot = start(theirs)
+            self._pilot_pid = start(theirs)
         except BaseException:
             ours.close()
             raise
@@ -151,7 +152,7 @@ class ContainedAttempt(Attempt):
             os.close(theirs)
         crashpoints.reached("supervisor.spawned")
         self._main_lives = True
-        self._tree.main_started(self.attempt_id, self.pid_of_pilot)
+        self._tree.main_started(self.attempt_id, self._pilot_pid)
         self._link = Link(self._loop, ours, self._on_message)
         plan = self.plan
         self._link.send(
@@ -166,6 +167,8 @@ class ContainedAttempt(Attempt):
                 "steps": plan.steps,
                 "environment": plan.environment,
                 "stdin": "NULL" if remove_only else plan.stdin,
+                "terminal": plan.terminal,
+                "holder": self._holder,
                 "remove_only": remove_only,
             }
         )
@@ -177,6 +180,8 @@ class ContainedAttempt(Attempt):
         self._cpu_us = max(self._cpu_us, message.get("cpu_us", 0))
         self._peak = max(self._peak, message.get("peak_memory", 0))
         match message["event"]:
+            case "made":
+                self._holder = message["holder"]
             case "started":
                 self.pid = message["pid"]
                 if self.state == wire.PREPARED:

@@ -42,6 +42,10 @@ def _busybox() -> Path | None:
     return next((path for path in _BUSYBOX if path.exists() and b"/ld-linux" not in path.read_bytes()[:4096]), None)
 
 
+class DockerdFails(Exception):
+    """What it says last."""
+
+
 class Dockerd:
     """The daemon; it can be stopped and started again."""
 
@@ -70,15 +74,36 @@ class Dockerd:
                 return
             except EngineAway:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    last = (self._directory / "log").read_text()[-300:]
-                    pytest.skip(f"dockerd does not start here: {last}")
+                    raise DockerdFails((self._directory / "log").read_text()[-500:]) from None
                 time.sleep(0.05)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """With SIGKILL the way a machine loses it; what it leaves is cleared away, so that it can start again."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait()
             self._process = None
+        if number is signal.SIGKILL:
+            self._clear()
+
+    def close(self) -> None:
+        self.stop()
+        self._clear()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _clear(self) -> None:
+        for entry in Path("/proc").iterdir():  # Its containerd, and the shims of containers.
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    words = (entry / "cmdline").read_bytes()
+                    if f"{self._directory}/exec".encode() in words:
+                        os.kill(int(entry.name), signal.SIGKILL)
+                except OSError:
+                    pass
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((path for path in mounts if path.startswith(f"{self._directory}/")), reverse=True):
+            subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+        (self._directory / "pid").unlink(missing_ok=True)
 
     def load(self) -> None:
         """Imports the image."""
@@ -115,9 +140,11 @@ def dockerd() -> Iterator[Dockerd]:
     directory = Path(tempfile.mkdtemp(prefix="dockerd-"))  # A short path: that of a socket has 107 bytes.
     daemon = Dockerd(directory)
     try:
-        daemon.start()
+        try:
+            daemon.start()
+        except DockerdFails as error:
+            pytest.skip(f"dockerd does not start here: {error}")
         daemon.load()
         yield daemon
     finally:
-        daemon.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        daemon.close()

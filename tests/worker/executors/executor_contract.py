@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -60,9 +60,12 @@ class Rig(ABC):
     def pass_deadline(self) -> float:
         """A deadline that passes very soon, or that has passed when `deadline_set` was called."""
 
-    def more(self) -> dict[str, object]:
+    def more(self) -> Mapping[str, object]:
         """Further fields of every job."""
         return {}
+
+    def worker(self) -> Worker:
+        return Worker(self.executor(), self.more())
 
     def deadline_set(self) -> None:  # noqa: B027  Nothing to do where time passes by itself.
         """After the deadline was given to the executor."""
@@ -71,9 +74,10 @@ class Rig(ABC):
 class Worker:
     """Reads an executor's events, and keeps them."""
 
-    def __init__(self, rig: Rig) -> None:
-        self._more = rig.more()
-        self.executor = executor = rig.executor()
+    def __init__(self, executor: Executor, more: Mapping[str, object]) -> None:
+        self.executor = executor
+        self._more = more
+        """Further fields of every job."""
         self.seen: list[Event] = []
         self._events: AsyncIterator[Event] = executor.events()
 
@@ -113,7 +117,7 @@ class ExecutorContract:
 
     @pytest.fixture
     async def worker(self, rig: Rig) -> AsyncIterator[Worker]:
-        worker = Worker(rig)
+        worker = rig.worker()
         await worker.executor.adopt()
         yield worker
         await worker.executor.close(stop=True)
@@ -236,7 +240,7 @@ class ExecutorContract:
         await worker.start("done", rig.says("bye", "", 4), fence=6)
         await worker.end("done")
         await worker.executor.close()
-        heir = Worker(rig)
+        heir = rig.worker()
         known = {one.attempt_id: one for one in await heir.executor.adopt()}
         assert heir.executor.spool_id == worker.executor.spool_id
         live, done = known["live"], known["done"]
@@ -273,7 +277,7 @@ class ExecutorContract:
         assert await worker.log("a", known.log_base) == records[known.log_base_sequence :]
         assert await worker.log("a", taken) == records[offsets[taken] :]
         await worker.executor.close()
-        heir = Worker(rig)
+        heir = rig.worker()
         assert await heir.executor.adopt() == [known]
         assert await heir.log("a", known.log_base) == records[known.log_base_sequence :]
         await heir.executor.kill("a", KillCause.CANCEL)
@@ -291,7 +295,7 @@ class ExecutorContract:
         assert await worker.executor.feed("a", 9, inputs.data(b"a hole")) == 3
         await worker.until("a", InputWritten)
         await worker.executor.close()
-        heir = Worker(rig)
+        heir = rig.worker()
         (known,) = await heir.executor.adopt()
         assert (known.input_received, known.input_written) == (3, 3)
         assert await heir.executor.feed("a", 2, [*inputs.data(b"cd"), inputs.END]) == 5
@@ -310,7 +314,7 @@ class ExecutorContract:
     async def test_a_newer_worker_takes_over(self, rig: Rig, worker: Worker) -> None:
         await worker.start("a", rig.holds("x"))
         await worker.until("a", OutputGrew)
-        heir = Worker(rig)
+        heir = rig.worker()
         await heir.executor.adopt()
         async with asyncio.timeout(PATIENCE):
             async for _ in worker.executor.events():

@@ -90,9 +90,14 @@ def creation(
     }
 
 
-def execution(order: Order, argv: list[str], environment: dict[str, str], *, stdin: str) -> Any:
-    """The body that makes one step of it."""
+def execution(
+    order: Order, argv: list[str], environment: dict[str, str], *, stdin: str, terminal: tuple[int, int]
+) -> Any:
+    """The body that makes one step of it. ``terminal``: rows and columns of a PTY; engines before 23 pass over them,
+    and are told once the process exists."""
+    size = {"ConsoleSize": list(terminal)} if stdin == "PTY" else {}
     return {
+        **size,
         "AttachStdin": stdin != "NULL",
         "AttachStdout": True,
         "AttachStderr": stdin != "PTY",

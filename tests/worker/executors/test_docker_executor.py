@@ -1,0 +1,382 @@
+"""What the docker executor adds to the contract: what runs in the container, and who may die meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker_engine import IMAGE, Dockerd, dockerd
+from executor_contract import PATIENCE, Worker, text
+
+from runner_service.domain import inputs
+from runner_service.domain.containers import Container, PullPolicy
+from runner_service.domain.jobs import Limits, Stdin, Step
+from runner_service.domain.logs import LogStream
+from runner_service.domain.outcomes import Outcome, OutcomeKind
+from runner_service.worker.executors.base import InputWritten, KillCause, OutputGrew, Started
+from runner_service.worker.executors.docker import DockerExecutor, engine_socket
+from runner_service.worker.executors.native import NativeExecutor
+from runner_service.worker.supervisor.container.leftovers import read_note
+from runner_service.worker.supervisor.launch import Options
+
+pytestmark = pytest.mark.slow
+
+
+class Docker(Worker):
+    """A worker's executor over an engine."""
+
+    def __init__(self, directory: Path, engine: Dockerd, **options: Any) -> None:
+        self.directory = directory
+        self.engine = engine
+        self.made = DockerExecutor(str(directory), Options(idle_exit_seconds=0.2, **options), engine=engine.socket)
+        super().__init__(self.made, {})
+
+    async def begin(self, attempt_id: str, *steps: str | list[str], **spec: Any) -> None:
+        container = {name: spec.pop(name) for name in ("image", "user", "volumes", "pull_policy") if name in spec}
+        about = Container(**{"image": IMAGE, "network": "none", **container})
+        made = [Step(script=step) if isinstance(step, str) else Step(argv=tuple(step)) for step in steps]
+        await self.start(attempt_id, *made, container=about, **spec)
+
+    async def run(self, attempt_id: str, *steps: str | list[str], **spec: Any) -> Outcome:
+        await self.begin(attempt_id, *steps, **spec)
+        return (await self.end(attempt_id)).outcome
+
+    async def said(self, attempt_id: str, stream: LogStream = LogStream.STDOUT) -> bytes:
+        return text(await self.log(attempt_id), stream)
+
+    async def output(self, attempt_id: str) -> None:
+        await self.until(attempt_id, OutputGrew)
+
+    def supervisor(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "supervisor.json").read_text())
+        return found
+
+
+@pytest.fixture
+async def docker(tmp_path: Path, engine: Dockerd) -> AsyncIterator[Docker]:
+    docker = Docker(tmp_path, engine)
+    await docker.made.adopt()
+    yield docker
+    await docker.made.close(stop=True)
+    assert engine.containers() == []
+
+
+async def test_a_step_finds_the_image_its_own_variables_and_the_workspace(docker: Docker) -> None:
+    staged = await docker.made.prepare("a")
+    Path(staged, "input").write_text("given")
+    outcome = await docker.run("a", "cat input; echo; env; pwd; echo left > output; exit 3")
+    assert outcome.exit_code == 3
+    lines = (await docker.said("a")).decode().splitlines()
+    assert (lines[0], lines[-1]) == ("given", "/workspace")
+    named = {line.partition("=")[0] for line in lines[1:-1]} - {"HOSTNAME", "SHLVL", "PWD"}
+    given = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "RUNNER_JOB_ID", "RUNNER_ATTEMPT_ID", "IMAGE"}
+    assert named - {name for name in named if name in ("LANGUAGE", "TZ", "TMPDIR") or name.startswith("LC_")} == given
+    assert Path(docker.made.directory("a"), "output").read_text() == "left\n"
+
+
+async def test_steps_share_one_container_and_its_log_says_where_each_begins(docker: Docker) -> None:
+    outcome = await docker.run("a", "echo 1; touch /mark", "ls /mark; exit 4", "echo 3")
+    assert (outcome.exit_code, outcome.step) == (4, 1)
+    streams = [record.stream for record in await docker.log("a") if record.data]
+    assert streams == [LogStream.STDOUT, LogStream.STEP, LogStream.STDOUT]
+
+
+async def test_somebody_else_than_root_can_write_where_its_job_starts(docker: Docker) -> None:
+    assert (await docker.run("a", "id -u; touch file; exit $?", user="worker")).succeeded
+    assert await docker.said("a") == b"1234\n"
+
+
+async def test_a_step_without_a_command_is_the_images_own(docker: Docker) -> None:
+    await docker.start("a", Step(), container=Container(image=IMAGE, network="none"))
+    assert (await docker.end("a")).outcome.succeeded
+    assert await docker.said("a") == b"own command\n"
+
+
+async def test_signals_and_exit_codes_are_told_apart(docker: Docker) -> None:
+    outcomes = []
+    for attempt_id, script in (("a", "kill -9 $$"), ("b", "exit 137")):
+        await docker.begin(attempt_id, f"read line; {script}", stdin=Stdin.PIPE)
+        await docker.until(attempt_id, Started)
+        await docker.made.feed(attempt_id, 0, inputs.data(b"go\n"))
+        outcomes.append((await docker.end(attempt_id)).outcome)
+    killed, exited = outcomes
+    assert (killed.kind, killed.signal) == (OutcomeKind.SIGNALED, 9)
+    if exited.kind is OutcomeKind.SIGNALED:
+        pytest.skip("needs Linux 6.15, which tells how a process ended to who is not its parent")
+    assert (exited.kind, exited.exit_code) == (OutcomeKind.EXITED, 137)
+
+
+async def test_limits_are_kept_by_the_engine_and_usage_is_measured(docker: Docker) -> None:
+    limits = Limits(cpus=0.5, memory_bytes=20 << 20, processes=8)
+    outcome = await docker.run("a", "dd if=/dev/zero of=/dev/null bs=64M count=1", limits=limits)
+    assert (outcome.kind, outcome.step) == (OutcomeKind.OUT_OF_MEMORY, 0)
+    assert outcome.message == f"its processes used more than {20 << 20} bytes of memory"
+    assert outcome.usage.peak_memory_bytes > 10 << 20
+    assert outcome.usage.cpu_us > 0
+    forks = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; echo all"
+    await docker.run("b", forks, limits=limits)
+    assert b"all" not in await docker.said("b")
+    assert b"can't fork" in await docker.said("b", LogStream.STDERR)
+    outcome = await docker.run(
+        "c", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>&1", limits=limits
+    )
+    assert b"50000" in await docker.said("c")
+
+
+async def test_the_runners_own_limits_hold_in_a_container_too(tmp_path: Path, engine: Dockerd) -> None:
+    docker = Docker(tmp_path, engine, job_memory_bytes=20 << 20)
+    await docker.made.adopt()
+    outcome = await docker.run("a", "dd if=/dev/zero of=/dev/null bs=64M count=1", limits=Limits(memory_bytes=1 << 30))
+    assert outcome.kind is OutcomeKind.OUT_OF_MEMORY
+    await docker.made.close(stop=True)
+
+
+async def test_200000_lines_and_every_byte_arrive_on_both_streams(docker: Docker) -> None:
+    await docker.begin("a", "seq 200000; seq 200000 >&2; head -c 3000001 /dev/urandom > f; cat f; sha256sum f >&2")
+    await docker.end("a")
+    out, err = await docker.said("a"), await docker.said("a", LogStream.STDERR)
+    lines = b"".join(b"%d\n" % number for number in range(1, 200_001))
+    assert out[: len(lines)] == lines
+    assert err[: len(lines)] == lines
+    assert hashlib.sha256(out[len(lines) :]).hexdigest().encode() == err[len(lines) :].split()[0]
+    assert len(out) == len(lines) + 3_000_001
+
+
+async def test_an_image_that_is_not_there_is_refused_and_a_registry_that_is_away_is_the_runners_fault(
+    docker: Docker,
+) -> None:
+    outcome = await docker.run("a", "true", image="nowhere:1", pull_policy=PullPolicy.NEVER)
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.REFUSED, "IMAGE")
+    assert "nowhere:1" in outcome.message
+    outcome = await docker.run("b", "true", image="127.0.0.1:9/nowhere:1")
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.INFRASTRUCTURE, "prepare")
+    assert "cannot be pulled now" in outcome.message
+
+
+@pytest.mark.parametrize("about", [{"user": "nobody-at-all"}, {"volumes": ("/a:relative",)}])
+async def test_a_container_that_cannot_be_is_refused(docker: Docker, about: dict[str, Any]) -> None:
+    outcome = await docker.run("a", "true", **about)
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.REFUSED, "CONTAINER")
+    assert not any(isinstance(event, OutputGrew) for event in docker.seen)
+
+
+async def test_what_cannot_be_executed_says_why(docker: Docker) -> None:
+    outcome = await docker.run("a", ["/etc/passwd"])
+    assert (outcome.detail, outcome.message) == ("COMMAND_NOT_EXECUTABLE", 'exec: "/etc/passwd": permission denied')
+    outcome = await docker.run("b", "true", working_directory="/no/where")
+    assert (outcome.detail, outcome.message) == ("WORKING_DIRECTORY", "chdir /no/where: no such directory in the image")
+
+
+async def test_volumes_are_mounted_as_they_are_asked_for(docker: Docker, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "in").write_text("in")
+    assert (await docker.run("a", "cat /m/in; echo out > /m/out", volumes=(f"{shared}:/m",))).succeeded
+    assert (shared / "out").read_text() == "out\n"
+    outcome = await docker.run("b", "echo out > /m/again", volumes=(f"{shared}:/m:ro",))
+    assert outcome.exit_code == 1
+
+
+async def test_a_conversation_over_pipes(docker: Docker) -> None:
+    await docker.begin("a", "while read line; do echo got $line; done; echo end", stdin=Stdin.PIPE)
+    place = 0
+    for number in range(3):
+        place = await docker.made.feed("a", place, inputs.data(b"%d\n" % number)) or 0
+        while b"got %d\n" % number not in await docker.said("a"):
+            await docker.output("a")
+    await docker.made.feed("a", place, [inputs.END])
+    assert (await docker.end("a")).outcome.succeeded
+    assert (await docker.said("a")).endswith(b"end\n")
+    assert any(isinstance(event, InputWritten) for event in docker.seen)
+
+
+async def test_a_terminal_with_its_size_and_its_signals(docker: Docker) -> None:
+    script = "trap 'stty size' WINCH; stty size; trap 'echo int' INT; echo ready; while :; do sleep 0.05; done"
+    await docker.begin("a", script, stdin=Stdin.PTY, terminal_rows=33, terminal_columns=99)
+
+    async def shows(words: bytes) -> None:
+        while words not in await docker.said("a", LogStream.PTY):
+            await docker.output("a")
+
+    await shows(b"ready\r\n")
+    await shows(b"33 99\r\n")
+    place = await docker.made.feed("a", 0, [inputs.resize(44, 111)]) or 0
+    await shows(b"44 111\r\n")
+    await docker.made.feed("a", place, inputs.data(b"\x03"))
+    await shows(b"int\r\n")
+    await docker.made.kill("a", KillCause.CANCEL)
+    assert (await docker.end("a")).outcome.kind is OutcomeKind.CANCELLED
+
+
+async def test_a_signal_of_the_input_reaches_the_job(docker: Docker) -> None:
+    await docker.begin("a", "trap 'echo usr1; exit 5' USR1; echo ready; while :; do sleep 0.05; done", stdin=Stdin.PIPE)
+    await docker.output("a")
+    await docker.made.feed("a", 0, [inputs.signal(signal.SIGUSR1)])
+    assert (await docker.end("a")).outcome.exit_code == 5
+
+
+async def test_term_is_heard_by_all_and_grace_is_given(docker: Docker) -> None:
+    await docker.begin("a", "trap 'echo bye; exit 0' TERM; echo ready; sleep 1000 & wait; sleep 1000")
+    await docker.output("a")
+    await docker.made.kill("a", KillCause.CANCEL)
+    outcome = (await docker.end("a")).outcome
+    assert (outcome.kind, outcome.survivors) == (OutcomeKind.CANCELLED, 0)
+    assert await docker.said("a") == b"ready\nbye\n"
+
+
+async def test_what_ignores_term_is_killed_with_all_that_hides(docker: Docker) -> None:
+    script = "trap '' TERM; (setsid sleep 12345 &) ; echo ready; while :; do sleep 1000; done"
+    await docker.begin("a", script, timeout_seconds=1.0)
+    outcome = (await docker.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.TIMED_OUT, "run", 0)
+    assert not _running(b"12345")
+
+
+async def test_a_background_process_holds_up_nothing(docker: Docker) -> None:
+    assert (await docker.run("a", "sleep 54321 & echo done", timeout_seconds=10.0)).succeeded
+    assert not _running(b"54321")
+
+
+async def test_a_pilot_that_is_killed_takes_its_container_along(docker: Docker) -> None:
+    await docker.begin("a", "echo ready; sleep 23456")
+    await docker.output("a")
+    (pilot,) = _running(b"container/__main__.py")
+    os.kill(pilot, signal.SIGKILL)
+    outcome = (await docker.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
+    assert not _running(b"23456")
+    assert docker.engine.containers() == []
+
+
+async def test_a_worker_that_is_replaced_leaves_the_container_to_the_next(docker: Docker) -> None:
+    await docker.begin("a", "echo before; read line; echo after $line; exit 6", stdin=Stdin.PIPE)
+    await docker.output("a")
+    await docker.made.close()
+    heir = Docker(docker.directory, docker.engine)
+    (known,) = await heir.made.adopt()
+    await heir.made.feed("a", known.input_received or 0, inputs.data(b"x\n"))
+    assert (await heir.end("a")).outcome.exit_code == 6
+    assert await heir.said("a") == b"before\nafter x\n"
+    await heir.made.close(stop=True)
+
+
+@pytest.mark.parametrize("guard_too", [False, True])
+async def test_nothing_is_left_when_the_supervisor_is_killed(docker: Docker, guard_too: bool) -> None:
+    await docker.begin("a", "echo ready; sleep 34567")
+    await docker.output("a")
+    pid = docker.supervisor()["pid"]
+    guard = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    if guard_too:
+        os.kill(guard, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    outcome = (await docker.end("a")).outcome
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.LOST, "supervisor_died")
+    assert await docker.said("a") == b"ready\n"
+    assert not _running(b"34567")
+    assert docker.engine.containers() == []
+    assert (await docker.run("b", "true")).succeeded
+
+
+async def test_a_container_that_was_left_is_removed_when_a_worker_starts(tmp_path: Path, engine: Dockerd) -> None:
+    first = Docker(tmp_path, engine)
+    await first.made.adopt()
+    assert (await first.run("a", "true")).succeeded
+    note = read_note(str(tmp_path / "engine"))
+    assert note is not None
+    body = {"Image": IMAGE, "Labels": {"runner-service.owner": note.owner, "runner-service.attempt": "b"}}
+    engine.engine.call("POST", "/containers/create?name=left", body)
+    engine.engine.call("POST", "/containers/create?name=foreign", {**body, "Labels": {}})
+    try:
+        second = Docker(tmp_path, engine)
+        await second.made.adopt()
+        async with asyncio.timeout(PATIENCE):
+            while "left" in engine.containers():
+                await asyncio.sleep(0)
+        assert engine.containers() == ["foreign"]
+        await second.made.close(stop=True)
+        await first.made.close()
+    finally:
+        engine.engine.call("DELETE", "/containers/foreign?force=1")
+
+
+async def test_a_runner_without_an_engine_says_what_to_do(tmp_path: Path) -> None:
+    away = DockerExecutor(str(tmp_path), Options(idle_exit_seconds=0.2), engine=str(tmp_path / "no.sock"))
+    native = NativeExecutor(str(tmp_path / "native"), Options(idle_exit_seconds=0.2))
+    for executor, kind, words in (
+        (away, OutcomeKind.INFRASTRUCTURE, "start it on the runner"),
+        (native, OutcomeKind.REFUSED, "runs no containers"),
+    ):
+        assert await executor.labels() == {}
+        await executor.adopt()
+        worker = Worker(executor, {})
+        await worker.start("a", Step(script="true"), container=Container(image=IMAGE))
+        outcome = (await worker.end("a")).outcome
+        assert outcome.kind is kind
+        assert words in outcome.message
+        await executor.close(stop=True)
+
+
+async def test_a_runner_with_an_engine_says_so(docker: Docker) -> None:
+    assert await docker.made.labels() == {"docker": "yes"}
+    assert engine_socket("unix:///a/b") == "/a/b"
+    assert engine_socket("") == "/var/run/docker.sock"
+    assert engine_socket("tcp://10.0.0.1:2375") == ""
+
+
+async def test_the_supervisor_stays_small_and_the_pilot_too(docker: Docker) -> None:
+    for number in range(3):
+        await docker.begin(f"a{number}", "echo ready; sleep 1000")
+        await docker.output(f"a{number}")
+    assert _resident(docker.supervisor()["pid"]) < 15 << 20
+    assert max(map(_resident, _running(b"container/__main__.py"))) < 15 << 20
+    await docker.made.close(stop=True)
+
+
+@pytest.fixture
+def own_engine() -> Iterator[Dockerd]:
+    with dockerd() as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_an_engine_that_goes_away_ends_its_containers_and_comes_back(
+    tmp_path: Path, own_engine: Dockerd, how: signal.Signals
+) -> None:
+    docker = Docker(tmp_path, own_engine)
+    await docker.made.adopt()
+    await docker.begin("a", "echo ready; sleep 45678")
+    await docker.output("a")
+    own_engine.stop(how)
+    outcome = (await docker.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
+    assert "docker daemon" in outcome.message
+    assert not _running(b"45678")
+    assert await docker.made.labels() == {}
+    own_engine.start()
+    assert await docker.made.labels() == {"docker": "yes"}
+    assert (await docker.run("b", "echo again")).succeeded
+    await docker.made.close(stop=True)
+
+
+def _running(words: bytes) -> list[int]:
+    """Processes with these words among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if words in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
