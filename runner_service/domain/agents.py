@@ -131,6 +131,8 @@ def explain(outcome: Outcome | None) -> str:
             return f"killed by signal {outcome.signal}"
         case OutcomeKind.OUT_OF_MEMORY:
             return "out of memory"
+        case OutcomeKind.OUT_OF_DISK:
+            return "too much on disk"
         case OutcomeKind.TIMED_OUT:
             return "its time was over"
         case OutcomeKind.CANCELLED:

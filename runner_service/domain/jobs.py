@@ -113,6 +113,8 @@ class Limits:
     memory_bytes: int = 0
     processes: int = 0
     """Processes and threads at one time."""
+    disk_bytes: int = 0
+    """In the directory of the attempt's own, and in a container in all its file system."""
 
 
 NO_LIMITS = Limits()
@@ -344,6 +346,7 @@ _STATE_OF_KIND: Mapping[OutcomeKind, JobState] = {
     OutcomeKind.EXITED: JobState.FAILED,
     OutcomeKind.SIGNALED: JobState.FAILED,
     OutcomeKind.OUT_OF_MEMORY: JobState.FAILED,
+    OutcomeKind.OUT_OF_DISK: JobState.FAILED,
     OutcomeKind.REFUSED: JobState.FAILED,
     OutcomeKind.INFRASTRUCTURE: JobState.FAILED,
     OutcomeKind.TIMED_OUT: JobState.TIMED_OUT,

@@ -17,6 +17,8 @@ class OutcomeKind(StrEnum):
     """A time budget ran out and the service ended the tree; ``detail`` names the budget (`TimeBudget`)."""
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     """The kernel killed a process of it for memory, and it failed."""
+    OUT_OF_DISK = "OUT_OF_DISK"
+    """It had more on disk than its limit, and the service ended the tree."""
     CANCELLED = "CANCELLED"
     """A cancel was accepted; ``detail`` says by whom or why."""
     LOST = "LOST"
@@ -90,7 +92,7 @@ class Outcome:
     """Processes that could not be ended. Anything but 0 is a fault of the runner."""
     usage: Usage = Usage()
     unenforced_limits: tuple[str, ...] = ()
-    """Limits of the job that the runner had no means to enforce: ``cpus``, ``memory``, ``processes``."""
+    """Limits of the job that the runner had no means to enforce: ``cpus``, ``memory``, ``processes``, ``disk``."""
 
     @property
     def succeeded(self) -> bool:

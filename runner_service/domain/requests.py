@@ -239,6 +239,7 @@ def _check_limits(limits: Limits) -> None:
     if limits.memory_bytes:
         _check_range("limits.memory_bytes", limits.memory_bytes, MIN_MEMORY_BYTES, MAX_MEMORY_BYTES)
     _check_range("limits.processes", limits.processes, 0, MAX_PROCESSES)
+    _check_range("limits.disk_bytes", limits.disk_bytes, 0, MAX_MEMORY_BYTES)
 
 
 def _check_retry_rules(rules: tuple[RetryRule, ...]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from runner_service.domain.containers import check_volume
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import CleanupPolicy
 
@@ -25,11 +26,13 @@ class ResourceLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerConfig:
-    """How containers of a runner are started. Changes need a restart."""
+    """How the containers of jobs that are submitted to a runner are started."""
 
     privileged: bool = False
     network_mode: str = "bridge"
     volumes: tuple[str, ...] = ()
+    image: str = ""
+    """For jobs that name none; empty: those are processes of the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +58,6 @@ def merged(config: RunnerConfig, changes: Mapping[str, Any]) -> RunnerConfig:
     """
     after: RunnerConfig = _merge(config, changes, "")
     return after
-
-
-def needs_restart(before: RunnerConfig, after: RunnerConfig) -> bool:
-    """Tells whether the difference is not applied by itself."""
-    return before.docker_config != after.docker_config
 
 
 def cpu_millis(quantity: str) -> int:
@@ -138,15 +136,21 @@ def _flag(value: Any, where: str) -> bool:
 
 
 def _word(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or any(not "!" <= letter <= "~" for letter in value):
         raise InvalidArgument(field=where, problem="give a word")
     return value
 
 
-def _words(value: Any, where: str) -> tuple[str, ...]:
+def _volumes(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
         raise InvalidArgument(field=where, problem="give a list of strings")
-    return tuple(value)
+    return tuple(check_volume(each, field=where) for each in value)
+
+
+def _image(value: Any, where: str) -> str:
+    if not isinstance(value, str) or any(not "!" <= letter <= "~" for letter in value):
+        raise InvalidArgument(field=where, problem="give the name of an image, or nothing")
+    return value
 
 
 _CHECKS: Mapping[str, Any] = {
@@ -158,5 +162,6 @@ _CHECKS: Mapping[str, Any] = {
     "disk_limit": _quantity(quantity_bytes, "10Gi"),
     "privileged": _flag,
     "network_mode": _word,
-    "volumes": _words,
+    "volumes": _volumes,
+    "image": _image,
 }

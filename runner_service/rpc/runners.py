@@ -116,8 +116,8 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         self, request: pb.UpdateRunnerConfigRequest, context: Any
     ) -> pb.UpdateRunnerConfigResponse:
         changes = convert.config_changes(request.config, request.update_mask.paths)
-        config, restart = await self._runners.update_config(request.runner_id, changes)
-        return pb.UpdateRunnerConfigResponse(config=convert.config(config), restart_required=restart)
+        config = await self._runners.update_config(request.runner_id, changes)
+        return pb.UpdateRunnerConfigResponse(config=convert.config(config))
 
     async def GetRunnerStatus(self, request: pb.GetRunnerStatusRequest, context: Any) -> pb.GetRunnerStatusResponse:
         view = await self._status.view(request.runner_id)

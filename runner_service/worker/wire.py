@@ -62,7 +62,12 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
         cleanup=_CLEANUPS.get(spec.cleanup, CleanupPolicy.ALWAYS),
         spool_policy=_SPOOL_POLICIES.get(spec.spool_policy, SpoolPolicy.BLOCK),
         container=_container(spec.container) if spec.HasField("container") else None,
-        limits=Limits(cpus=spec.limits.cpus, memory_bytes=spec.limits.memory_bytes, processes=spec.limits.processes),
+        limits=Limits(
+            cpus=spec.limits.cpus,
+            memory_bytes=spec.limits.memory_bytes,
+            processes=spec.limits.processes,
+            disk_bytes=spec.limits.disk_bytes,
+        ),
     )
 
 

@@ -97,6 +97,7 @@ OUTCOMES = [
     (Outcome(kind=Outcome.KIND_TIMED_OUT, detail="run"), Job.STATE_TIMED_OUT, 124, "time was over"),
     (Outcome(kind=Outcome.KIND_TIMED_OUT, detail="queue"), Job.STATE_TIMED_OUT, 124, "waited too long"),
     (Outcome(kind=Outcome.KIND_OUT_OF_MEMORY), None, 137, "memory"),
+    (Outcome(kind=Outcome.KIND_OUT_OF_DISK), None, 137, "disk"),
     (Outcome(kind=Outcome.KIND_CANCELLED, detail="user"), Job.STATE_CANCELLED, 130, ""),
     (Outcome(kind=Outcome.KIND_REFUSED, detail="COMMAND_NOT_FOUND", message="nope: not found"), None, 127, "nope"),
     (Outcome(kind=Outcome.KIND_REFUSED, detail="COMMAND_NOT_EXECUTABLE", message="no: not x"), None, 126, "not x"),

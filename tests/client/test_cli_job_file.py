@@ -61,7 +61,7 @@ queue_timeout: 1h
 start_timeout: 1m
 idle_timeout: 2m
 kill_grace: 3s
-limits: {cpus: 1.5, memory: 512M, processes: 100}
+limits: {cpus: 1.5, memory: 512M, processes: 100, disk: 10G}
 log_limit: 100M
 stdin: pty
 terminal: {rows: 50, columns: 132}

@@ -57,6 +57,12 @@ ENDINGS = {
         "Command execution timed out",
     ),
     OutcomeKind.OUT_OF_MEMORY: (Outcome(kind=OutcomeKind.OUT_OF_MEMORY), -1, "signal: killed (out of memory)", ""),
+    OutcomeKind.OUT_OF_DISK: (
+        Outcome(kind=OutcomeKind.OUT_OF_DISK, message="it had more than 5 bytes on disk"),
+        -1,
+        "signal: killed (it had more than 5 bytes on disk)",
+        "",
+    ),
     OutcomeKind.REFUSED: (
         Outcome(kind=OutcomeKind.REFUSED, message='exec: "x": executable file not found in $PATH'),
         -1,

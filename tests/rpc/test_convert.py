@@ -44,6 +44,7 @@ LIMITS = some.builds(
     cpus=some.just(0.0) | some.floats(0.01, 64),
     memory_bytes=some.just(0) | some.integers(4 << 20, 1 << 50),
     processes=some.integers(0, 1 << 22),
+    disk_bytes=some.integers(0, 1 << 50),
 )
 RULES = some.one_of(
     some.builds(

@@ -15,6 +15,7 @@ from runner_service.domain.errors import InvalidArgument, JobNotFound, RunnerNot
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Job, JobState
 from runner_service.domain.logs import LogStream
+from runner_service.domain.runner_config import DockerConfig
 from runner_service.domain.runner_feed import FeedEntry, FeedLevel
 from runner_service.domain.runner_health import CONNECTIVITY, DOCKER, Check, Health
 from runner_service.domain.runners import Load, Runner, RunnerKind, RunnerState
@@ -161,21 +162,22 @@ async def test_a_stopped_local_runner_goes_on_executing_for_hosted_ones(house: H
 
 async def test_configuration_is_applied_live(house: House) -> None:
     worker = await house.worker(slots=1)
-    config, restart = await house.runners.registry.update_config(
+    config = await house.runners.registry.update_config(
         worker.runner.runner_id, {"max_concurrent_jobs": 3, "resource_limits": {"memory_limit": "8Gi"}}
     )
-    assert (config.max_concurrent_jobs, config.resource_limits.memory_limit, restart) == (3, "8Gi", False)
+    assert (config.max_concurrent_jobs, config.resource_limits.memory_limit) == (3, "8Gi")
     assert config.resource_limits.cpu_limit == "2000m"
     for _ in range(4):
         await house.job()
     assert len(await worker.sync()) == 3
-    for changes in ({"nope": 1}, {"max_concurrent_jobs": 0}, {"job_timeout": "1"}, {"resource_limits": {"x": "1"}}):
+    for changes in ({"nope": 1}, {"max_concurrent_jobs": 0}, {"job_timeout": "1"}, {"resource_limits": {"x": "1"}},
+                    {"docker_config": {"volumes": ["nonsense"]}}, {"docker_config": {"network_mode": ""}}):  # fmt: skip
         with pytest.raises(InvalidArgument):
             await house.runners.registry.update_config(worker.runner.runner_id, changes)
-    _, restart = await house.runners.registry.update_config(
-        worker.runner.runner_id, {"docker_config": {"privileged": True}}
+    config = await house.runners.registry.update_config(
+        worker.runner.runner_id, {"docker_config": {"privileged": True, "volumes": ["/a:/b"]}}
     )
-    assert restart
+    assert config.docker_config == DockerConfig(privileged=True, volumes=("/a:/b",))
 
 
 async def test_an_update_merges_metadata_and_takes_a_limit_from_it(house: House) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from runner.dialects.rustci.v1 import runner_service_pb2 as pb
 from runner_service.dialects.rustci import words
+from runner_service.domain.containers import Container
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import RUNNER_LABEL, JobKind, Limits, Step
 from runner_service.domain.json_text import members_of, parse
 from runner_service.domain.requests import NewJob
-from runner_service.domain.runner_config import RunnerConfig, cpu_millis, quantity_bytes
+from runner_service.domain.runner_config import DockerConfig, RunnerConfig, cpu_millis, quantity_bytes
 from runner_service.domain.runners import Resources
 from runner_service.services.runners import NewRunner, RunnerUpdate
 from runner_service.services.runners.batch import Options
@@ -145,8 +146,23 @@ def new_job(request: pb.SubmitJobRequest, runner_id: str, config: RunnerConfig) 
         limits=Limits(
             cpus=cpu_millis(limits.cpu_limit) / 1000 if limits.cpu_limit else 0.0,
             memory_bytes=quantity_bytes(limits.memory_limit) if limits.memory_limit else 0,
+            disk_bytes=quantity_bytes(limits.disk_limit) if limits.disk_limit else 0,
         ),
+        container=_container(request.image, config.docker_config),
         cleanup=config.cleanup_policy,
         required_labels={RUNNER_LABEL: runner_id},
         annotations={"name": request.name},
+    )
+
+
+def _container(image: str, config: DockerConfig | None) -> Container | None:
+    """None: the job's processes are the machine's own."""
+    config = config or DockerConfig(network_mode="")
+    if not (image or config.image):
+        return None
+    return Container(
+        image=image or config.image,
+        network=config.network_mode,
+        volumes=config.volumes,
+        privileged=config.privileged,
     )

@@ -154,9 +154,9 @@ class RustCiRunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
     ) -> pb.UpdateRunnerConfigResponse:
         with _shown(request.runner_id) as runner_id:
             changes = bodies.object_of(request.changes)
-            _, restart = await self._runners.registry.update_config(runner_id, changes)
+            await self._runners.registry.update_config(runner_id, changes)
         return pb.UpdateRunnerConfigResponse(
-            success=True, message="Configuration updated successfully", restart_required=restart
+            success=True, message="Configuration updated successfully", restart_required=False
         )
 
     async def StartRunner(self, request: pb.StartRunnerRequest, context: Any) -> pb.StartRunnerResponse:

@@ -111,7 +111,10 @@ def configuration(value: RunnerConfig, *, slots: int) -> runner_pb2.Configuratio
             None
             if docker is None
             else runner_pb2.DockerConfig(
-                privileged=docker.privileged, network_mode=docker.network_mode, volumes=docker.volumes
+                privileged=docker.privileged,
+                network_mode=docker.network_mode,
+                volumes=docker.volumes,
+                image=docker.image or None,
             )
         ),
     )

@@ -92,6 +92,8 @@ def _error(outcome: Outcome) -> str:
             return "command timed out"
         case OutcomeKind.OUT_OF_MEMORY:
             return "signal: killed (out of memory)"
+        case OutcomeKind.OUT_OF_DISK:
+            return f"signal: killed ({outcome.message or 'out of disk'})"
         case OutcomeKind.CANCELLED:
             return "command cancelled"
         case OutcomeKind.REFUSED:

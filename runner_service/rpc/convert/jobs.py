@@ -144,7 +144,9 @@ def limits(value: Limits) -> job_pb2.Limits | None:
     """Unset where there are none."""
     if value == Limits():
         return None
-    return job_pb2.Limits(cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes)
+    return job_pb2.Limits(
+        cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes, disk_bytes=value.disk_bytes
+    )
 
 
 def _budget(seconds: float) -> Duration | None:
@@ -211,7 +213,9 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
 
 
 def limits_from(value: job_pb2.Limits) -> Limits:
-    return Limits(cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes)
+    return Limits(
+        cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes, disk_bytes=value.disk_bytes
+    )
 
 
 def _rule_from(value: job_pb2.RetryRule) -> RetryRule:

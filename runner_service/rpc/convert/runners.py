@@ -144,7 +144,9 @@ def config(value: RunnerConfig, *, slots: int = 0) -> pb.RunnerConfig:
 def _docker(value: DockerConfig | None) -> pb.DockerConfig | None:
     if value is None:
         return None
-    return pb.DockerConfig(privileged=value.privileged, network_mode=value.network_mode, volumes=value.volumes)
+    return pb.DockerConfig(
+        privileged=value.privileged, network_mode=value.network_mode, volumes=value.volumes, image=value.image
+    )
 
 
 _CONFIG = {"limits": "resource_limits", "docker": "docker_config"}

@@ -19,7 +19,6 @@ from runner_service.domain.runner_config import (
     ResourceLimits,
     RunnerConfig,
     merged,
-    needs_restart,
 )
 from runner_service.domain.runners import (
     NOTHING_KNOWN,
@@ -193,20 +192,17 @@ class Runners:
 
         return await self._change(runner_id, change)
 
-    async def update_config(self, runner_id: str, changes: Mapping[str, Any]) -> tuple[RunnerConfig, bool]:
-        """Lays ``changes`` (`domain.runner_config.merged`) over the configuration. Returns it whole, and whether
-        something of the change waits for a restart.
+    async def update_config(self, runner_id: str, changes: Mapping[str, Any]) -> RunnerConfig:
+        """Lays ``changes`` (`domain.runner_config.merged`) over the configuration, and returns it whole. All of it
+        holds at once: the number of jobs for what waits, the rest for jobs that are submitted from now on.
 
         Raises:
             RunnerNotFound: No such runner.
             InvalidArgument: Names the member.
         """
-        restart = False
 
         def change(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
-            nonlocal restart
             config = merged(profile.config, changes)
-            restart = needs_restart(profile.config, config)
             if config == profile.config:
                 return Changed(runner=runner, profile=profile)
             after = replace(profile, config=config, config_at=now)
@@ -214,7 +210,7 @@ class Runners:
             return Changed(runner=told, profile=after, events=(("config", ", ".join(sorted(changes))),))
 
         _, profile = await self._change(runner_id, change)
-        return profile.config, restart
+        return profile.config
 
     async def _change(self, runner_id: str, change: Any) -> tuple[Runner, RunnerProfile]:
         changed = await self._store.change(runner_id, change)

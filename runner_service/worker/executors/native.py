@@ -63,6 +63,7 @@ def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, st
         cpus=spec.limits.cpus,
         memory_bytes=spec.limits.memory_bytes,
         processes=spec.limits.processes,
+        disk_bytes=spec.limits.disk_bytes,
     )
     return made if spec.container is None else made._replace(container={"image": spec.container.image})
 

@@ -24,6 +24,7 @@ from runner_service.domain.inputs import InputRecord
 from runner_service.worker.supervisor import verdict, wire
 from runner_service.worker.supervisor.cells import Cells
 from runner_service.worker.supervisor.confinement import Confinement
+from runner_service.worker.supervisor.disk import DiskWatch
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
 from runner_service.worker.supervisor.pipes import RETRY_NS
@@ -81,6 +82,7 @@ class Attempt:
         self._stdio: Stdio | None = None
         self._timeout: Timer | None = None
         self._idle: Timer | None = None
+        self._disk: DiskWatch | None = None
         self._heard_ns = 0
         """When it last had something to say."""
         self._round_timer: Timer | None = None
@@ -110,6 +112,8 @@ class Attempt:
         self._timeout = self._loop.call_at(self._begun_ns + timeout_ns, self._on_timeout)
         if self.plan.idle_seconds:
             self._look_for_silence()
+        if self.plan.disk_bytes and not self.plan.working_directory:
+            self._watch_disk([self._working_directory])
         self._next_step()
 
     def main_exited(self, status: int, cpu_us: int, max_rss_kib: int) -> None:
@@ -235,6 +239,15 @@ class Attempt:
         else:
             self._idle = self._loop.call_at(self._heard_ns + idle_ns, self._look_for_silence)
 
+    def _watch_disk(self, places: list[str]) -> None:
+        if self._disk is not None:
+            self._disk.stop()
+        self._disk = DiskWatch(self._loop, self._tree.helpers, places, self.plan.disk_bytes, self._on_disk_over)
+
+    def _on_disk_over(self) -> None:
+        message = f"it had more than {self.plan.disk_bytes} bytes on disk"
+        self._terminate(verdict.make("OUT_OF_DISK", message=message, step=max(0, self._step)))
+
     def _may_read(self) -> bool:
         self._heard_ns = monotonic_ns()
         if self._owner.may_read() and not self.journal.stuck:
@@ -277,6 +290,12 @@ class Attempt:
         """Who gets the signals of the input, if not the step's process group."""
         return None
 
+    def _unenforced(self) -> list[str]:
+        """Limits that nothing here can hold."""
+        # What stands in a directory that others use too is nobody's.
+        disk = ["disk"] if self.plan.disk_bytes and self._disk is None and self.started_us else []
+        return [*self._confinement.unenforced, *disk]
+
     def _peak_memory(self) -> int:
         return self._confinement.peak_memory()
 
@@ -292,6 +311,8 @@ class Attempt:
         for timer in (self._timeout, self._idle, self._round_timer, self.deadline):
             if timer is not None:
                 timer.cancel()
+        if self._disk is not None:
+            self._disk.stop()
         if self._stdio is not None:
             self._stdio.drain()
         if self.seal is None:
@@ -307,8 +328,8 @@ class Attempt:
         self.outcome["usage"] = verdict.usage(
             self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib, self._peak_memory()
         )
-        if self._confinement.unenforced:
-            self.outcome["unenforced_limits"] = self._confinement.unenforced
+        if unenforced := self._unenforced():
+            self.outcome["unenforced_limits"] = unenforced
         self.state = wire.ENDED
         self._tree.end(self.attempt_id)
         self._confinement.end()

@@ -182,6 +182,8 @@ class ContainedAttempt(Attempt):
         match message["event"]:
             case "made":
                 self._holder = message["holder"]
+                if self.plan.disk_bytes and message["layer"]:
+                    self._watch_disk([self._working_directory, message["layer"]])
             case "started":
                 self.pid = message["pid"]
                 if self.state == wire.PREPARED:

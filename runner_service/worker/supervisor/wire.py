@@ -88,6 +88,8 @@ class Plan(NamedTuple):
     processes: int = 0
     cleanup: str = "always"
     """Of its working directory, if that is its own: always, on_success, on_failure, never."""
+    disk_bytes: int = 0
+    """Of the directory of its own, and in a container of what is written beside it."""
     container: Message = {}  # noqa: RUF012
     """A `container.order.Order`, when the steps run in one. The limits are in it too, then, not here."""
 

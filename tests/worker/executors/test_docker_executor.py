@@ -130,6 +130,13 @@ async def test_limits_are_kept_by_the_engine_and_usage_is_measured(docker: Docke
     assert b"50000" in await docker.said("c")
 
 
+async def test_what_is_written_anywhere_in_a_container_counts(docker: Docker) -> None:
+    for attempt_id, path in (("a", "/elsewhere"), ("b", "here")):
+        script = f"head -c 3000000 /dev/zero > {path}; sleep 1000"
+        outcome = await docker.run(attempt_id, script, limits=Limits(disk_bytes=1 << 20))
+        assert (outcome.kind, outcome.unenforced_limits) == (OutcomeKind.OUT_OF_DISK, ())
+
+
 async def test_the_runners_own_limits_hold_in_a_container_too(tmp_path: Path, engine: Dockerd) -> None:
     docker = Docker(tmp_path, engine, job_memory_bytes=20 << 20)
     await docker.made.adopt()

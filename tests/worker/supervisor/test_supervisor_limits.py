@@ -226,3 +226,23 @@ async def test_times_of_a_year_are_no_problem(hold: Hold) -> None:
     await hold.client.deadline(time.monotonic_ns() + int(year * 1e9))
     end = await hold.run("a", "echo here", timeout_seconds=year, idle_seconds=year)
     assert end.outcome.succeeded
+
+
+@pytest.mark.slow
+async def test_too_much_on_disk_ends_the_job(hold: Hold) -> None:
+    end = await hold.run("a", "mkdir -p deep/er; head -c 3000000 /dev/zero > deep/er/file; sleep 1000", disk_bytes=MIB)
+    assert (end.outcome.kind, end.outcome.survivors) == (OutcomeKind.OUT_OF_DISK, 0)
+    assert end.outcome.message == f"it had more than {MIB} bytes on disk"
+    assert end.outcome.unenforced_limits == ()
+
+
+@pytest.mark.slow
+async def test_a_job_within_its_disk_is_measured_more_than_once(hold: Hold) -> None:
+    grows = "head -c 100000 /dev/zero > small; sleep 2.5; head -c 3000000 /dev/zero > large; sleep 1000"
+    end = await hold.run("a", grows, disk_bytes=MIB)
+    assert end.outcome.kind is OutcomeKind.OUT_OF_DISK
+
+
+async def test_the_disk_of_others_is_held_against_nobody_and_that_is_said(hold: Hold, tmp_path: Path) -> None:
+    end = await hold.run("a", "true", disk_bytes=MIB, working_directory=str(tmp_path))
+    assert end.outcome.unenforced_limits == ("disk",)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, metavar="N", help="Higher runs first.")
 @click.option("--cpus", type=click.FloatRange(min=0, min_open=True), help="Processors for it, such as 1.5.")
 @click.option("--memory", type=Size(), help="Memory for it: 512M, 2G …")
+@click.option("--disk", type=Size(), help="Disk for its own directory: 512M, 10G …")
 @click.option("--image", default="", metavar="IMAGE", help="Run it in a container of this image.")
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Processes and threads at one time.")
 @click.option(
@@ -63,6 +64,7 @@ def command_line(
     cpus: float | None,
     memory: int | None,
     processes: int | None,
+    disk: int | None,
     image: str,
     secret: dict[str, str],
     inputs: tuple[str, ...],
@@ -92,7 +94,7 @@ def command_line(
             required_labels=label,
             tags=tag,
             priority=priority,
-            limits=_limits_of(cpus=cpus, memory=memory, processes=processes),
+            limits=_limits_of(cpus=cpus, memory=memory, processes=processes, disk=disk),
             container=_container_of(image),
             request_id=name or None,
             secrets=secret,
@@ -114,13 +116,13 @@ def _container_of(image: str) -> Container | None:
     return Container(image=image)
 
 
-def _limits_of(*, cpus: float | None, memory: int | None, processes: int | None) -> Limits | None:
+def _limits_of(*, cpus: float | None, memory: int | None, processes: int | None, disk: int | None) -> Limits | None:
     """What was said of limits; None for nothing."""
-    if cpus is memory is processes is None:
+    if cpus is memory is processes is disk is None:
         return None
     from runner.v1.job_pb2 import Limits
 
-    return Limits(cpus=cpus or 0.0, memory_bytes=memory or 0, processes=processes or 0)
+    return Limits(cpus=cpus or 0.0, memory_bytes=memory or 0, processes=processes or 0, disk_bytes=disk or 0)
 
 
 async def _execute(

@@ -15,7 +15,7 @@
     timeout: 30m
     queue_timeout: 1h           # in the queue; likewise start_timeout and idle_timeout (without output)
     kill_grace: 10s             # between TERM and KILL
-    limits: {cpus: 1.5, memory: 512M, processes: 100}
+    limits: {cpus: 1.5, memory: 512M, processes: 100, disk: 10G}
     container: debian:12        # or {image: …, pull: always, user: …, network: none, volumes: [/srv:/srv:ro]}
     log_limit: 100M             # of output that is kept; beyond it its head and tail
     stdin: pipe                 # or pty, with terminal: {rows: 50, columns: 132}; for `runner attach`

@@ -134,6 +134,7 @@ def limits(value: Any) -> Limits:
             "cpus": lambda value: setattr(found, "cpus", decimal(value)),
             "memory": lambda value: setattr(found, "memory_bytes", size(value)),
             "processes": lambda value: setattr(found, "processes", number(value, least=1)),
+            "disk": lambda value: setattr(found, "disk_bytes", size(value)),
         },
     )
     return found

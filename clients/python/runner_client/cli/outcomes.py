@@ -31,7 +31,7 @@ def exit_code(state: Job.State.ValueType, outcome: Outcome) -> int:
             return SIGNAL_BASE + outcome.signal
         case Outcome.KIND_TIMED_OUT:
             return TIMED_OUT
-        case Outcome.KIND_OUT_OF_MEMORY:
+        case Outcome.KIND_OUT_OF_MEMORY | Outcome.KIND_OUT_OF_DISK:
             return _KILLED
         case Outcome.KIND_CANCELLED:
             return INTERRUPTED
@@ -52,6 +52,8 @@ def explanation(state: Job.State.ValueType, outcome: Outcome) -> str:
             return outcome.message or ("it waited too long for a runner" if waited else "its time was over")
         case Outcome.KIND_OUT_OF_MEMORY:
             return outcome.message or "it ran out of memory and was killed"
+        case Outcome.KIND_OUT_OF_DISK:
+            return outcome.message or "it had too much on disk and was killed"
         case Outcome.KIND_REFUSED:
             return outcome.message or f"it could not start: {outcome.detail}"
         case Outcome.KIND_INFRASTRUCTURE:

@@ -31,6 +31,8 @@ class Box:
         self._order = Order(**plan["order"])
         self._engine = Engine(self._order.engine)
         self._name = order.container_name(plan["attempt_id"])
+        self.layer = ""
+        """The directory in which what it writes into its file system is kept; empty where that cannot be seen."""
         self._own_command: list[str] = []
         """The image's."""
         self._holder: int = plan["holder"]
@@ -70,8 +72,11 @@ class Box:
             self._engine.call("POST", f"/containers/{self._name}/start")
         except EngineRefused as error:
             raise refusal_of(error) from None
-        self._holder = int(self._state()["Pid"])
+        made = self._engine.call("GET", f"/containers/{self._name}/json")
+        self._holder = int(made["State"]["Pid"])
         self._group = Group(self._holder)
+        layer = str(((made.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir", ""))
+        self.layer = layer if os.access(layer, os.R_OK | os.X_OK) else ""
 
     def execute(self, index: int) -> tuple[str, socket.socket, bytes]:
         """Asks for a step. Returns its execution, its streams and what came of them already.

@@ -40,7 +40,6 @@ class Order(NamedTuple):
     cpus: float = 0.0
     memory_bytes: int = 0
     processes: int = 0
-    disk_bytes: int = 0
 
 
 def container_name(attempt_id: str) -> str:
@@ -69,8 +68,6 @@ def creation(
         host["Memory"] = host["MemorySwap"] = order.memory_bytes
     if order.processes:
         host["PidsLimit"] = order.processes + 1  # The holder counts too.
-    if order.disk_bytes:
-        host["StorageOpt"] = {"size": str(order.disk_bytes)}
     return {
         "Image": order.image,
         "Entrypoint": [HOLDER],

@@ -95,7 +95,7 @@ class Pilot:
         try:
             if not index:
                 self._box.make(self._look_at_orders, self._look_while_pulling)
-                self._channel.send("made", holder=self._box.holder)
+                self._channel.send("made", holder=self._box.holder, layer=self._box.layer)
             self._execute(index)
         except Failed as failed:
             self._channel.send("failed", kind=failed.kind, detail=failed.detail, message=failed.message)

@@ -11,7 +11,8 @@
     remove    {}                        remove the container, whatever runs in it, and exit
 
     pilot → supervisor
-    made      holder                    the container's first process exists, and nothing of the job
+    made      holder layer              the container's first process exists, and nothing of the job; layer: where on
+                                        this machine what it writes is kept, empty if that cannot be seen
     started   pid                       a process of a step exists
     exited    status oom cpu_us peak_memory      the step's process has ended; status is negative for a signal
     failed    kind detail message       something that is an outcome stands in the way of the step
