@@ -52,8 +52,10 @@ from runner_service.services.gauges import Gauges
 from runner_service.services.health import Health
 from runner_service.services.images import Images
 from runner_service.services.inputs import Inputs
+from runner_service.services.job_secrets import JobSecrets
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
+from runner_service.services.queues import LabSecrets
 from runner_service.services.retention import Retention
 from runner_service.services.runners import RunnerServices
 from runner_service.services.sealing import Sealer
@@ -110,6 +112,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
         sealer = Sealer(load_key(_secrets_key(settings, data_dir)))
         secrets = Secrets(store=store.secrets, sealer=sealer)
+        lab_secrets = LabSecrets(store=store.lab_secrets, sealer=sealer, clock=clock)
         artifacts = Artifacts(
             store=store.artifacts,
             jobs=store.jobs,
@@ -140,7 +143,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             tails=tails,
             endings=endings,
             times=times,
-            secrets=secrets,
+            secrets=JobSecrets(secrets, lab_secrets),
             gauges=gauges,
             listener=runners.monitor,
         )
@@ -168,6 +171,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             signals=signals,
             tails=tails,
             clock=clock,
+            secrets=lab_secrets,
         )
         access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
 

@@ -14,7 +14,7 @@ from runner_service.ports.store import LabAgentStore, LabRecordStore, QueueStore
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogReader, LogTails
-from runner_service.services.queues import LabAgents, LabRecords, LabTimes, OwnAttempts, Queues
+from runner_service.services.queues import LabAgents, LabRecords, LabSecrets, LabTimes, OwnAttempts, Queues
 from runner_service.services.sweeping import sweep_for_ever
 
 _DAY = 86_400
@@ -38,6 +38,7 @@ class Lab:
     """What makes a lab."""
 
     queues: Queues
+    secrets: LabSecrets
     records: LabRecords
     agents: LabAgents
     clock: Clock
@@ -56,6 +57,7 @@ class Lab:
         """Deletes what was posted for ids, and of agents, that nobody has heard of for long."""
         await self.records.expire(keep_seconds=self.keep_seconds)
         await self.agents.expire(keep_seconds=self.keep_seconds)
+        await self.secrets.expire()
 
 
 def make_lab(
@@ -69,6 +71,7 @@ def make_lab(
     signals: Signals,
     tails: LogTails,
     clock: Clock,
+    secrets: LabSecrets,
 ) -> Lab:
     """Makes the services of a lab."""
     lab = settings.testflinger
@@ -86,6 +89,7 @@ def make_lab(
         ),
         commands=lab.commands,
         queue_limit=settings.executor.max_queued_jobs,
+        secrets=secrets,
     )
     records = LabRecords(
         store=store.lab_records,
@@ -101,6 +105,7 @@ def make_lab(
     )
     return Lab(
         queues=queues,
+        secrets=secrets,
         records=records,
         agents=LabAgents(store=store.lab_agents, runners=store.runners, clock=clock),
         clock=clock,

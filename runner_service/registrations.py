@@ -251,7 +251,11 @@ def _testflinger(services: Services) -> list[Registration]:
         _adds(
             testflinger_access_pb2_grpc.add_AccessServiceServicer_to_server,
             TestflingerAccessServicer(
-                clients=access.clients, refresh_tokens=access.refresh_tokens, callers=callers, era=settings.era
+                clients=access.clients,
+                refresh_tokens=access.refresh_tokens,
+                callers=callers,
+                secrets=lab.secrets,
+                era=settings.era,
             ),
         ),
     ]

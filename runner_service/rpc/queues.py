@@ -54,7 +54,9 @@ class QueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
             key=repeats.key_of(request.request_id) if request.request_id else "",
         )
         popped = await self._queues.pop(wanted)
-        return pb.PopJobResponse(queue_job=_job(popped) if popped is not None else None)
+        if popped is None:
+            return pb.PopJobResponse()
+        return pb.PopJobResponse(queue_job=_job(await self._queues.with_secrets(popped)))
 
     async def RenewLease(self, request: pb.RenewLeaseRequest, context: Any) -> pb.RenewLeaseResponse:
         await self._queues.renew(request.job_id, agent=request.agent or None, lease_seconds=_lease(request))

@@ -46,8 +46,8 @@ from runner_service.ports.store import DispatchStore
 from runner_service.services.claimer import Claimer
 from runner_service.services.endings import Endings
 from runner_service.services.gauges import Gauges
+from runner_service.services.job_secrets import JobSecrets
 from runner_service.services.logs.tails import LogTails
-from runner_service.services.secrets import Secrets
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Dispatch:
         tails: LogTails,
         endings: Endings,
         times: DispatchTimes,
-        secrets: Secrets | None = None,
+        secrets: JobSecrets | None = None,
         gauges: Gauges | None = None,
         listener: Listener | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -216,9 +216,10 @@ class Dispatch:
         """What those are given that start now."""
         secrets: dict[str, Mapping[str, bytes]] = {}
         for order in orders:
-            wanted = order.job.spec.secrets if order.job is not None else {}
-            if wanted and order.action is Action.RUN and order.attempt_id in held and self._secrets is not None:
-                values = await self._secrets.reveal(set(wanted.values()))
+            job = order.job if order.action is Action.RUN and order.attempt_id in held else None
+            if job is not None and job.spec.secrets and self._secrets is not None:
+                wanted = job.spec.secrets
+                values = await self._secrets.reveal(set(wanted.values()), job_id=job.job_id)
                 secrets[order.attempt_id] = {
                     variable: values[name] for variable, name in wanted.items() if name in values
                 }

@@ -263,14 +263,6 @@ def test_restricting_needs_a_known_client_and_a_known_queue(http: httpx.Client) 
     ]
 
 
-def test_there_is_no_store_for_secrets_and_it_says_so(http: httpx.Client) -> None:
-    reply = http.put("/v1/secrets/maker/a/b", json={"value": "x"}, headers=as_client(http, "maker"))
-    assert (reply.status_code, reply.json()["message"]) == (400, "No secrets store")
-    body = {"job_queue": "slow", "test_data": {"secrets": {"NAME": "a/b"}}}
-    reply = http.post("/v1/job", json=body, headers=as_client(http, "maker"))
-    assert (reply.status_code, reply.json()["message"]) == (422, "No secrets store")
-
-
 def test_a_403_is_json_so_that_nobody_reads_vpn_error(http: httpx.Client, tmp_path: Path) -> None:
     for path in ("/v1/client-permissions", "/v1/oauth2/revoke"):
         reply = http.request("GET" if "client" in path else "POST", path)

@@ -29,11 +29,14 @@ COMMANDS = {
 }
 
 
+CLIENT = {"client_id": "maker", "secret": "secret-of-maker-1", "role": "contributor"}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process = ServerProcess(tmp_path_factory.mktemp("lab"))
     process.settings["executor"]["queues"] = ["lab", "other"]
-    process.settings["testflinger"] = {"commands": COMMANDS}
+    process.settings["testflinger"] = {"commands": COMMANDS, "clients": [CLIENT]}
     process.start()
     yield process
     process.close()
@@ -253,3 +256,16 @@ async def test_jobs_of_foreign_agents_are_seen_followed_and_cancelled(
     await lab.http.post(f"/v1/result/{job_id}", json={"job_state": "complete"})
     await asyncio.to_thread(follower.wait, 30)
     assert (await client.get_job(job_id)).state == Job.STATE_CANCELLED
+
+
+async def test_a_secret_of_its_client_is_a_variable_and_masked(lab: Lab) -> None:
+    value = "hush-hush-hush"
+    login = await lab.http.post("/v1/oauth2/token", auth=(CLIENT["client_id"], CLIENT["secret"]))
+    lab.http.headers["Authorization"] = f"Bearer {login.raise_for_status().json()['access_token']}"
+    kept = await lab.http.put("/v1/secrets/maker/ci/token", json={"value": value, "ephemeral": True})
+    assert kept.json() == {"expires_at": None}
+    test = {"test_cmds": 'printf %s "$TOKEN" | wc -c; echo "is $TOKEN."', "secrets": {"TOKEN": "ci/token"}}
+    job_id = await lab.submit("other", test_data=test)
+    result = await lab.when(job_id, "complete")
+    assert result["test_output"] == f"{len(value)}\nis ***.\n"
+    assert result["test_status"] == 0

@@ -24,6 +24,7 @@ from runner_service.services.claimer import Claimer
 from runner_service.services.dispatch import Dispatch, SyncAnswer
 from runner_service.services.endings import Endings
 from runner_service.services.inputs import Inputs
+from runner_service.services.job_secrets import JobSecrets
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
 from runner_service.services.runners import NewRunner, RunnerServices
@@ -94,7 +95,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
             tails=tails,
             endings=endings,
             times=DispatchTimes(),
-            secrets=secrets,
+            secrets=JobSecrets(secrets),
             listener=runners.monitor,
         ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),

@@ -19,7 +19,8 @@ from runner_service.lab import Lab, make_lab
 from runner_service.ports.blobs import BlobNotFound
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.logs import LogBatch, LogEnd, LogTails
-from runner_service.services.queues import Permissions, read_definition
+from runner_service.services.queues import LabSecrets, Permissions, read_definition
+from runner_service.services.sealing import Sealer
 
 NOBODY = Permissions()
 
@@ -51,6 +52,7 @@ def lab(house: House, blobs: DirectoryBlobs, clock: MovingClock) -> Lab:
         signals=house.store.signals,
         tails=LogTails(),
         clock=clock,
+        secrets=LabSecrets(store=house.store.lab_secrets, sealer=Sealer(bytes(32)), clock=clock),
     )
 
 

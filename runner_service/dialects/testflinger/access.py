@@ -11,7 +11,7 @@ from google.api import httpbody_pb2
 from runner.dialects.testflinger.v1 import access_service_pb2 as pb
 from runner.dialects.testflinger.v1 import access_service_pb2_grpc, shared_pb2
 from runner_service.dialects.testflinger import schemas, words
-from runner_service.dialects.testflinger.callers import ADMIN, AGENT, MANAGER, PEOPLE, Callers, LabCaller
+from runner_service.dialects.testflinger.callers import ADMIN, MANAGER, PEOPLE, Callers, LabCaller
 from runner_service.dialects.testflinger.errors import BadRequest, Forbidden, Missing, Unidentified, Unprocessable
 from runner_service.domain.credentials import Client
 from runner_service.domain.errors import (
@@ -22,10 +22,13 @@ from runner_service.domain.errors import (
     RefreshTokenRevoked,
     RefreshTokenUnknown,
 )
+from runner_service.domain.lab_secrets import SecretPlace
 from runner_service.rpc.forms.testflinger import current_credential
 from runner_service.services.auth import Clients, CredentialKind, RefreshTokens
-from runner_service.services.queues import RANKS
+from runner_service.services.queues import RANKS, LabSecrets
 
+SECRET_SECONDS = 7 * 86_400
+"""How long a secret is kept that does not say: as long as everything else of a lab is by default."""
 _UNKNOWN = Client(client_id="", secret_hash="")
 
 
@@ -34,10 +37,13 @@ class TestflingerAccessServicer(access_service_pb2_grpc.AccessServiceServicer):
 
     __test__ = False
 
-    def __init__(self, *, clients: Clients, refresh_tokens: RefreshTokens, callers: Callers, era: str) -> None:
+    def __init__(
+        self, *, clients: Clients, refresh_tokens: RefreshTokens, callers: Callers, secrets: LabSecrets, era: str
+    ) -> None:
         self._clients = clients
         self._refresh_tokens = refresh_tokens
         self._callers = callers
+        self._secrets = secrets
         self._era = era
 
     async def GetToken(self, request: pb.GetTokenRequest, context: Any) -> httpbody_pb2.HttpBody:
@@ -122,13 +128,29 @@ class TestflingerAccessServicer(access_service_pb2_grpc.AccessServiceServicer):
         await self._clients.delete(request.client_id)
         return shared_pb2.Text(text=words.OK)
 
-    async def PutSecret(self, request: pb.SecretRequest, context: Any) -> shared_pb2.Text:
-        self._callers.of().demand(*PEOPLE, AGENT)
-        raise BadRequest("No secrets store")
+    async def PutSecret(self, request: pb.SecretRequest, context: Any) -> shared_pb2.Json:
+        place = self._own_secret(request)
+        _, posted = schemas.check_text(schemas.NewSecret, request.json)
+        expires_at = await self._secrets.put(
+            place,
+            posted["value"],
+            seconds=posted.get("expire_after", SECRET_SECONDS),
+            ephemeral=posted.get("ephemeral", False),
+        )
+        answer = {"expires_at": words.time(expires_at) or None}
+        return shared_pb2.Json(json=json.dumps(answer).encode())
 
     async def DeleteSecret(self, request: pb.SecretRequest, context: Any) -> shared_pb2.Text:
-        self._callers.of().demand(*PEOPLE, AGENT)
-        raise BadRequest("No secrets store")
+        await self._secrets.delete(self._own_secret(request))
+        return shared_pb2.Text(text=words.OK)
+
+    def _own_secret(self, request: pb.SecretRequest) -> SecretPlace:
+        """Where the caller's secret lies: nobody reaches those of others."""
+        caller = self._callers.of().demand(*PEOPLE)
+        if not request.client_id or caller.permissions.client_id != request.client_id:
+            raise Forbidden(f"'{request.client_id}' doesn't match authenticated client id")
+        schemas.check(schemas.SecretPath, {"path": request.path}, place="path")
+        return SecretPlace(request.client_id, request.path)
 
     async def _known(self, client_id: str) -> Client:
         try:

@@ -24,11 +24,11 @@ from runner_service.dialects.testflinger.errors import (
     ValidationFailed,
 )
 from runner_service.dialects.testflinger.uploads import Archive, send
-from runner_service.domain.errors import JobFinished, JobNotFound, PushNeedsCredential
+from runner_service.domain.errors import JobFinished, JobNotFound, PushNeedsCredential, SecretsInaccessible
 from runner_service.domain.jobs import JobState
-from runner_service.domain.json_text import members_of, object_of
+from runner_service.domain.json_text import members_of, object_of, parse
 from runner_service.domain.queues import Attachments, PopRequest, Search
-from runner_service.services.queues import LabRecords, Queues, read_definition
+from runner_service.services.queues import LabRecords, Queues, read_definition, without_secrets
 from runner_service.services.webhooks import Webhooks
 
 _OK = shared_pb2.Text(text=words.OK)
@@ -69,14 +69,28 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Any) -> pb.SubmitJobResponse:
         caller = self._callers.of().demand(CONTRIBUTOR, MANAGER, ADMIN, AGENT)
-        text = _checked_job(request.json)
+        text = _checked_job(await self._given_back(request.json))
         wanted = read_definition(text)
         wanted = replace(wanted, job_id=words.job_id(wanted.job_id) or "")
         try:
             pushed = await self._queues.push(wanted, caller=caller.permissions, give_back=True)
         except PushNeedsCredential as error:
             raise caller.explain(error) from None
+        except SecretsInaccessible as error:
+            raise Unprocessable(error.message) from None
         return pb.SubmitJobResponse(job_id=pushed.job.job_id)
+
+    async def _given_back(self, body: bytes) -> bytes:
+        """The body, without the values of secrets when an agent gives back a job with all that it was given."""
+        if b'"secrets"' not in body or b'"job_id"' not in body:
+            return body
+        text = body.decode()
+        try:
+            job_id = words.job_id(str(parse(members_of(text).get("job_id", '""'))))
+        except ValueError:
+            return body
+        known = job_id is not None and await self._queues.find(job_id) is not None
+        return without_secrets(text).encode() if known else body
 
     async def PopJob(self, request: pb.PopJobRequest, context: Any) -> shared_pb2.Json:
         caller = self._callers.of(request.agent_name).demand(AGENT)
@@ -89,7 +103,9 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         if request.method == "HEAD":
             return shared_pb2.Json()
         popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent))
-        return shared_pb2.Json(json=words.popped(popped).encode() if popped is not None else b"")
+        if popped is None:
+            return shared_pb2.Json()
+        return shared_pb2.Json(json=words.popped(await self._queues.with_secrets(popped)).encode())
 
     async def GetJob(self, request: shared_pb2.JobRequest, context: Any) -> shared_pb2.Json:
         self._callers.of().demand(*PEOPLE)
@@ -179,12 +195,10 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
 def _checked_job(body: bytes) -> str:
     """The text of a definition that is well formed. Raises `ValidationFailed`."""
     try:
-        text, job = schemas.check_text(schemas.Job, body)
+        text, _ = schemas.check_text(schemas.Job, body)
     except ValidationFailed as error:
         if "job_queue" in error.metadata["detail"]:
             # Clients of both eras look for their own text in it.
             raise error.with_message("Invalid data or no job_queue specified") from None
         raise
-    if job.get("test_data", {}).get("secrets"):
-        raise Unprocessable("No secrets store")
     return text

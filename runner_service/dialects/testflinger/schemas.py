@@ -15,6 +15,7 @@ from runner_service.dialects.testflinger.shapes import Attachment, check_provisi
 from runner_service.dialects.testflinger.words import SEARCHABLE
 from runner_service.domain.json_text import parse
 from runner_service.domain.queues import PHASES
+from runner_service.domain.secrets import MAX_BYTES, MIN_BYTES
 from runner_service.services.queues import seconds_of
 
 
@@ -190,6 +191,20 @@ class ClientPermissions(Schema):
     max_reservation_time = fields.Dict(keys=fields.String(), values=fields.Integer())
     role = fields.String(validate=validate.OneOf(["admin", "agent", "contributor", "manager"]))
     email = fields.Email(allow_none=True)
+
+
+class SecretPath(Schema):
+    """Where a secret lies."""
+
+    path = fields.String(required=True, validate=validate.Regexp(r"^[a-zA-Z0-9_/-]+$"))
+
+
+class NewSecret(Schema):
+    """A secret. What is too short to be kept out of logs is refused."""
+
+    value = fields.String(required=True, validate=validate.Length(min=MIN_BYTES, max=MAX_BYTES))
+    expire_after = fields.Integer(allow_none=True, validate=validate.Range(min=1, max=3_650 * 86_400))
+    ephemeral = fields.Boolean()
 
 
 def check(schema: type[Schema], value: object, *, place: str = "json") -> dict[str, Any]:

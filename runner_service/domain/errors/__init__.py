@@ -33,6 +33,7 @@
     │   ├── InputEnded
     │   ├── RunnerBusy
     │   ├── AgentNotRunning
+    │   ├── SecretsInaccessible
     │   └── NoAgentAllowed
     ├── AlreadyExists
     │   └── JobExists
@@ -113,6 +114,7 @@ from runner_service.domain.errors.queues import NotYourJob as NotYourJob
 from runner_service.domain.errors.queues import OutputTooLarge as OutputTooLarge
 from runner_service.domain.errors.queues import PushForbidden as PushForbidden
 from runner_service.domain.errors.queues import PushNeedsCredential as PushNeedsCredential
+from runner_service.domain.errors.queues import SecretsInaccessible as SecretsInaccessible
 from runner_service.domain.errors.queues import UploadTooLarge as UploadTooLarge
 
 

@@ -42,6 +42,12 @@ class AgentTaken(PermissionDenied):
     reason = "AGENT_TAKEN"
 
 
+class SecretsInaccessible(FailedPrecondition):
+    """{problem}"""
+
+    reason = "SECRETS_INACCESSIBLE"
+
+
 class NoAgentAllowed(FailedPrecondition):
     """There are no agents on the specified queue that are allowed to run this job"""
 

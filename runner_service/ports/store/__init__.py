@@ -22,6 +22,7 @@ from runner_service.ports.store.inputs import InputStore
 from runner_service.ports.store.jobs import Expired, JobFilter, JobPage, JobStore
 from runner_service.ports.store.lab_agents import LabAgentStore
 from runner_service.ports.store.lab_records import LabRecordStore
+from runner_service.ports.store.lab_secrets import LabSecretStore
 from runner_service.ports.store.logs import LogArchive, LogChunk, LogStore
 from runner_service.ports.store.queues import QueueStore
 from runner_service.ports.store.runners import (
@@ -60,6 +61,7 @@ __all__ = [
     "KeptAnswer",
     "LabAgentStore",
     "LabRecordStore",
+    "LabSecretStore",
     "LogArchive",
     "LogChunk",
     "LogStore",
@@ -101,5 +103,6 @@ class Store(Protocol):
     queues: QueueStore
     lab_records: LabRecordStore
     lab_agents: LabAgentStore
+    lab_secrets: LabSecretStore
     shared: bool
     """Several servers may use it at the same time: waiters must poll, hints from others may get lost."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from runner_service.services.queues.agents import LabAgents
-from runner_service.services.queues.definition import PhaseCommands, Submission, read_definition, seconds_of
+from runner_service.services.queues.definition import (
+    PhaseCommands,
+    Submission,
+    read_definition,
+    seconds_of,
+    without_secrets,
+)
 from runner_service.services.queues.ours import OwnAttempts
 from runner_service.services.queues.overview import QueueInfo, list_queues
 from runner_service.services.queues.permissions import RANKS, Permissions, check_push
 from runner_service.services.queues.queues import AgentIdentity, LabTimes, Queues
 from runner_service.services.queues.records import LabRecords
+from runner_service.services.queues.secrets import LabSecrets
 
 __all__ = [
     "RANKS",
     "AgentIdentity",
     "LabAgents",
     "LabRecords",
+    "LabSecrets",
     "LabTimes",
     "OwnAttempts",
     "Permissions",
@@ -26,4 +34,5 @@ __all__ = [
     "list_queues",
     "read_definition",
     "seconds_of",
+    "without_secrets",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import Step
-from runner_service.domain.json_text import members_of, object_of, parse
+from runner_service.domain.json_text import members_of, object_of, parse, text_of
 from runner_service.domain.queues import ATTACHMENTS_PATH, PHASES
 
 PhaseCommands = Mapping[str, Mapping[str, str]]
@@ -39,6 +39,8 @@ class Submission:
     """By phase: what the job itself brings to run."""
     data: frozenset[str] = frozenset()
     """Phases that the job has data for."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """By variable, the path of the submitter's secret that it gets."""
 
 
 def read_definition(text: str) -> Submission:
@@ -72,12 +74,37 @@ def read_definition(text: str) -> Submission:
         global_timeout=_integer(values, "global_timeout"),
         reserve_timeout=seconds_of(_object(values, "reserve_data").get("timeout")) or 0,
         scripts={"test": command} if isinstance(command, str) and command.strip() else {},
+        secrets=_secrets(test_data),
         data=frozenset(
             phase
             for phase in PHASES
             if isinstance(data := values.get(f"{phase}_data"), dict) and data.get("skip") is not True
         ),
     )
+
+
+def _secrets(test_data: Mapping[str, Any]) -> Mapping[str, str]:
+    found = test_data.get("secrets") or {}
+    if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
+        raise InvalidArgument(field="test_data.secrets", problem="give a path for each variable")
+    return found
+
+
+def with_secrets(definition: str, values: Mapping[str, str]) -> str:
+    """The definition with the secrets of its ``test_data`` in place of their paths."""
+    members = members_of(definition)
+    test_data = members_of(members["test_data"])
+    test_data["secrets"] = text_of(dict(values))
+    return object_of({**members, "test_data": object_of(test_data)})
+
+
+def without_secrets(definition: str) -> str:
+    """The definition without what an agent was given, and gives back with the job."""
+    members = members_of(definition)
+    if members.get("test_data", "").lstrip().startswith("{"):
+        test_data = {name: value for name, value in members_of(members["test_data"]).items() if name != "secrets"}
+        members["test_data"] = object_of(test_data)
+    return object_of(members)
 
 
 _UNPACK = f"mkdir -p attachments && tar -xzf {ATTACHMENTS_PATH} -C attachments"

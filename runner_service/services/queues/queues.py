@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner_service.domain.errors import (
     AgentTaken,
@@ -13,10 +13,12 @@ from runner_service.domain.errors import (
     LabAgentNotFound,
     NoAgentAllowed,
     NotYourJob,
+    SecretsInaccessible,
     Unavailable,
 )
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobInput, JobKind, JobSpec, JobState, LossPolicy
+from runner_service.domain.lab_secrets import SecretPlace
 from runner_service.domain.queues import (
     ATTACHMENTS_PATH,
     ORIGIN,
@@ -34,8 +36,16 @@ from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, log_
 from runner_service.ports.store import LabAgentStore, QueueStore
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs.tails import LogTails
-from runner_service.services.queues.definition import PhaseCommands, Submission, environment_of, steps_of
+from runner_service.services.queues.definition import (
+    PhaseCommands,
+    Submission,
+    environment_of,
+    read_definition,
+    steps_of,
+    with_secrets,
+)
 from runner_service.services.queues.permissions import Permissions, check_push
+from runner_service.services.queues.secrets import LabSecrets
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +89,7 @@ class Queues:
         times: LabTimes,
         commands: PhaseCommands,
         queue_limit: int,
+        secrets: LabSecrets,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -88,6 +99,7 @@ class Queues:
         self._times = times
         self._commands = commands
         self._queue_limit = queue_limit
+        self._secrets = secrets
 
     async def push(self, wanted: Submission, *, caller: Permissions, give_back: bool = False) -> QueueJob:
         """Places a job on its queue. One with its id is returned as it stands, or waits again; see `QueueStore.push`.
@@ -95,6 +107,7 @@ class Queues:
         Raises:
             PushNeedsCredential, PushForbidden: See `check_push`.
             NoAgentAllowed: Every agent that serves the queue is excluded.
+            SecretsInaccessible: It wants secrets that the caller does not have.
             JobFinished, JobExists, QueueFull, StorageFull: See `QueueStore.push`.
             Unavailable: The server stops.
         """
@@ -103,11 +116,27 @@ class Queues:
         check_push(caller, wanted, owners=await self._agents.owners(wanted.queue))
         if wanted.exclude_agents:
             await self._check_excluded(wanted)
+        if wanted.secrets:
+            await self._check_secrets(wanted, caller.client_id)
         pushed, _ = await self._store.push(
             self._new(wanted, caller.client_id, give_back=give_back), queue_limit=self._queue_limit
         )
         self._signals.publish((QUEUE, EVENTS, job_topic(pushed.job.job_id)))
         return pushed
+
+    async def _check_secrets(self, wanted: Submission, client_id: str) -> None:
+        if not client_id:
+            raise SecretsInaccessible(problem="Missing client ID (user not authenticated)")
+        if missing := await self._secrets.missing(client_id, set(wanted.secrets.values())):
+            raise SecretsInaccessible(problem=f"Inaccessible secret paths: {', '.join(missing)}")
+
+    async def with_secrets(self, popped: QueueJob) -> QueueJob:
+        """A job as its agent gets it: with the values of the secrets that it names."""
+        wanted = read_definition(popped.definition).secrets
+        if not wanted:
+            return popped
+        values = await self._secrets.values(popped.client_id, wanted, job_id=popped.job.job_id)
+        return replace(popped, definition=with_secrets(popped.definition, values))
 
     async def _check_excluded(self, wanted: Submission) -> None:
         serving = [agent.name for agent in await self._agents.list() if wanted.queue in agent.queues]
@@ -120,6 +149,7 @@ class Queues:
         spec = JobSpec(
             steps=steps_of(wanted, self._commands),
             environment=environment_of(wanted, job_id),
+            secrets={variable: SecretPlace(client_id, path).reference() for variable, path in wanted.secrets.items()},
             inputs=(JobInput(artifact_id=new_id(), path=ATTACHMENTS_PATH),) if wanted.attachments else (),
             outputs=(OUTPUTS,),
             timeout_seconds=run,

@@ -18,6 +18,7 @@ from runner_service.store.schema.credentials import api_keys, clients, refresh_t
 from runner_service.store.schema.images import image_tags, images
 from runner_service.store.schema.inputs import input_records, input_writers, inputs
 from runner_service.store.schema.jobs import attempts, job_bodies, job_events, job_tags, jobs, queue_changes, requests
+from runner_service.store.schema.lab_secrets import lab_secrets
 from runner_service.store.schema.logs import log_archives, log_chunks
 from runner_service.store.schema.queues import (
     lab_agents,
@@ -73,6 +74,7 @@ __all__ = [
     "lab_readers",
     "lab_records",
     "lab_results",
+    "lab_secrets",
     "log_archives",
     "log_chunks",
     "metadata",

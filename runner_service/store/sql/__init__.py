@@ -15,6 +15,7 @@ from runner_service.store.sql.images import SqlImages
 from runner_service.store.sql.inputs import SqlInputs
 from runner_service.store.sql.jobs import SqlJobs
 from runner_service.store.sql.lab import SqlLabAgents, SqlLabRecords
+from runner_service.store.sql.lab_secrets import SqlLabSecrets
 from runner_service.store.sql.logs import SqlLogs
 from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunnerFeed, SqlRunners, SqlSamples
@@ -49,4 +50,5 @@ class SqlStore:
         self.queues = SqlQueues(engine)
         self.lab_records = SqlLabRecords(engine)
         self.lab_agents = SqlLabAgents(engine)
+        self.lab_secrets = SqlLabSecrets(engine)
         self.agent_reports = SqlAgentReports(engine)
