@@ -16,11 +16,10 @@ from gateway import HandlerCapture
 from runner_client import __version__
 from runner_service.access import on_loopback, open_access
 from runner_service.admission import admission
+from runner_service.agent_images import make_images, open_registry
 from runner_service.blobs import Bucket, BucketUnusable, open_blobs
 from runner_service.config import ConfigError, Settings
 from runner_service.domain.dispatch import DispatchTimes
-from runner_service.domain.errors import InvalidArgument
-from runner_service.domain.images import split_reference
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.domain.webhooks import allowed_hosts
@@ -28,7 +27,6 @@ from runner_service.http import HttpBindError, HttpServer
 from runner_service.lab import make_lab
 from runner_service.local_runner import LocalRunner
 from runner_service.outside import Network
-from runner_service.ports.registries import RemoteRegistry
 from runner_service.registrations import Services, dialects, native
 from runner_service.rest import rest
 from runner_service.rpc.auditing import Auditor
@@ -63,7 +61,6 @@ from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.waiting import Waiting
 from runner_service.services.webhooks import Webhooks
-from runner_service.shipped import image_of, shipped_images
 from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
 from runner_service.worker.supervisor.paths import private_directory, short_socket_path
 
@@ -253,7 +250,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         grpc_port = await rpc.listen(settings.server.grpc, tls=tls)
         bound = [await http.listen(address) for address in settings.server.http_addresses]
 
-        await _make_images(settings, images)
+        await make_images(settings, images)
 
         # Before any worker can be heard: the time that the server was away is nobody's fault.
         if not store.shared:
@@ -342,34 +339,6 @@ async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _make_images(settings: Settings, images: Images) -> None:
-    """Those that are there from the start. What it cannot make is a fault of the settings."""
-    if settings.agents.shipped_images:
-        for name, manifest, packed in shipped_images():
-            await images.add(manifest, packed, name=name)
-    for reference, directory in settings.agents.images.items():
-        name, tag = split_reference(reference)
-        try:
-            await images.add(*image_of(directory), name=name, tag=tag)
-        except (OSError, InvalidArgument) as error:
-            raise ConfigError(f"agents.images: {reference} cannot be made from {directory}: {error}") from None
-
-
-def open_registry(settings: Settings, stack: AsyncExitStack) -> RemoteRegistry | None:
-    """The registry elsewhere, if the settings name one."""
-    if not settings.agents.registry_url:
-        return None
-    from runner_service.registries import OciRegistry  # loads an HTTP client, which few need
-
-    registry = OciRegistry(
-        settings.agents.registry_url,
-        username=settings.agents.registry_username,
-        password=settings.agents.registry_password,
-    )
-    stack.push_async_callback(registry.close)
-    return registry
 
 
 def _defaults(settings: Settings) -> JobDefaults:
