@@ -258,6 +258,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             await store.queues.renew_all()
         local = None
         if settings.executor.local_runner:
+            runners.status.await_local()
             local = LocalRunner(
                 data_dir=data_dir,
                 server=f"unix:{socket}",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import pytest
-from rustci_server import NEW, RUNNERS, RustCi, events_of
+from rustci_rows import drives
+from rustci_server import CONTRACT, NEW, RUNNERS, RustCi, events_of
 from sct_server import PATIENCE, SctServer, until
 from websockets.sync.client import connect
 
 
+@drives("decisions/R25")
 def test_steps_run_in_order_and_the_failing_one_ends_the_job(rustci: RustCi) -> None:
     runner = rustci.register()
     job = rustci.submit(runner, "echo one $WORD", "echo oops >&2; exit 7", "echo never", environment={"WORD": "more"})
@@ -26,6 +29,7 @@ def test_steps_run_in_order_and_the_failing_one_ends_the_job(rustci: RustCi) -> 
     assert not any(message == "never" for _, message, _ in said)
 
 
+@drives("decisions/R26")
 def test_a_job_that_runs_out_of_time_has_no_exit_code_and_is_tried_again_as_asked(rustci: RustCi) -> None:
     runner = rustci.register()
     job = rustci.ended(runner, rustci.submit(runner, "sleep 60", timeout=1, retry_count=1))
@@ -35,6 +39,7 @@ def test_a_job_that_runs_out_of_time_has_no_exit_code_and_is_tried_again_as_aske
     assert (statistics["total_jobs_executed"], statistics["failed_jobs"]) == (1, 1)
 
 
+@drives("decisions/R16", "decisions/R27", "list_jobs/notes/2", "list_jobs/query/status")
 def test_no_more_jobs_run_at_one_time_than_the_configuration_says_live(rustci: RustCi) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
     assert rustci.ask("GET", f"/{runner}/config")["configuration"]["max_concurrent_jobs"] == 1
@@ -52,6 +57,7 @@ def test_no_more_jobs_run_at_one_time_than_the_configuration_says_live(rustci: R
     rustci.ask("GET", f"/{runner}", status=404)
 
 
+@drives("decisions/R17", "delete_runner/errors/409", "delete_runner/notes/0")
 def test_a_busy_runner_says_how_many_jobs_keep_it(rustci: RustCi) -> None:
     runner = rustci.register()
     rustci.running(runner, rustci.submit(runner, "sleep 30"))
@@ -60,6 +66,17 @@ def test_a_busy_runner_says_how_many_jobs_keep_it(rustci: RustCi) -> None:
     rustci.ask("DELETE", f"/{runner}?force=YES")
 
 
+@drives(
+    "decisions/R8",
+    "decisions/R31",
+    "decisions/R34",
+    "decisions/R41",
+    "stop_runner/notes/0",
+    "stop_runner/request/*",
+    "start_runner/notes/0",
+    "submit_job/errors/503",
+    "ws_runners/*",
+)
 def test_an_immediate_stop_ends_what_runs_and_keeps_what_waits(rustci: RustCi) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
     running, queued = rustci.submit(runner, "sleep 60"), rustci.submit(runner, "echo later")
@@ -95,6 +112,7 @@ def job_body() -> dict[str, Any]:
     return {"name": "j", "steps": [{"name": "a", "run": "true"}]}
 
 
+@drives("decisions/R31", "decisions/R32", "decisions/R33", "stop_runner/request/semantics")
 def test_a_graceful_stop_waits_and_kills_when_its_time_is_over(rustci: RustCi) -> None:
     runner = rustci.register()
     short = rustci.submit(runner, "sleep 0.5")
@@ -109,6 +127,7 @@ def test_a_graceful_stop_waits_and_kills_when_its_time_is_over(rustci: RustCi) -
     assert rustci.job(runner, long)["status"] == "cancelled"
 
 
+@drives("decisions/R32", "restart_runner/request/body_required")
 def test_a_restart_answers_at_once_and_comes_back(rustci: RustCi) -> None:
     runner = rustci.register()
     job = rustci.submit(runner, "sleep 60")
@@ -118,6 +137,7 @@ def test_a_restart_answers_at_once_and_comes_back(rustci: RustCi) -> None:
     assert rustci.job(runner, job)["status"] == "cancelled"
 
 
+@drives("decisions/R11", "decisions/R12", "decisions/R13", "list_runners/notes/*", "list_runners/query/tags")
 def test_filters_find_all_tags_and_pages_say_whether_more_follow(rustci: RustCi) -> None:
     made = [rustci.register(tags=["page", word], type="kubernetes") for word in ("a", "b", "c")]
     page = rustci.ask("GET", "?tags=page&limit=2&type=kubernetes&status=active")
@@ -128,6 +148,7 @@ def test_filters_find_all_tags_and_pages_say_whether_more_follow(rustci: RustCi)
     assert rustci.ask("GET", "?tags=page,b,c")["total_count"] == 0
 
 
+@drives("decisions/R14")
 def test_metadata_are_kept_number_by_number(rustci: RustCi) -> None:
     body = json.dumps({**NEW, "metadata": {"a": 0}}).replace('"a": 0', '"a": 1.10, "big": 12345678901234567890')
     reply = rustci.http.post(f"{RUNNERS}/register", content=body)
@@ -137,6 +158,7 @@ def test_metadata_are_kept_number_by_number(rustci: RustCi) -> None:
     assert '"a":1.10,"big":12345678901234567890,"b":{"c": [1, null]},"updated_at":"then"' in text
 
 
+@drives("decisions/R9", "decisions/R19", "decisions/R21")
 def test_every_view_of_the_local_runner_is_measured(rustci: RustCi) -> None:
     (local,) = rustci.ask("GET", "?type=local")["runners"]
     assert local["resources"]["cpu_cores"] >= 1 and local["resources"]["memory_gb"] > 0
@@ -150,6 +172,7 @@ def test_every_view_of_the_local_runner_is_measured(rustci: RustCi) -> None:
     assert metrics["summary"]["max_memory_usage"] > 0
 
 
+@drives("decisions/R19", "runner_health/notes/0")
 def test_a_docker_runner_without_a_daemon_is_degraded_and_says_why(rustci: RustCi) -> None:
     runner = rustci.register(type="docker", capabilities=["docker", "isolation"])
     health = rustci.ask("GET", f"/{runner}/health")
@@ -166,6 +189,16 @@ def test_a_docker_runner_without_a_daemon_is_degraded_and_says_why(rustci: RustC
     }
 
 
+@drives(
+    "decisions/R38",
+    "runner_logs/sse/when",
+    "runner_logs/sse/content_type",
+    "runner_logs/sse/event",
+    "runner_logs/sse/id",
+    "runner_logs/sse/data",
+    "runner_logs/sse/backlog",
+    "runner_logs/query/follow",
+)
 def test_a_log_stream_has_history_then_what_comes_and_resumes_behind_the_last_id(rustci: RustCi) -> None:
     runner = rustci.register()
     rustci.ended(runner, rustci.submit(runner, "echo first"))
@@ -188,6 +221,7 @@ def test_a_log_stream_has_history_then_what_comes_and_resumes_behind_the_last_id
     assert only[2]["message"] == "loud"
 
 
+@drives("runner_logs/sse/backlog", "decisions/R38")
 def test_a_log_stream_ends_with_its_runner(rustci: RustCi) -> None:
     runner = rustci.register()
     with rustci.http.stream("GET", f"{RUNNERS}/{runner}/logs?follow=true") as reply:
@@ -198,6 +232,7 @@ def test_a_log_stream_ends_with_its_runner(rustci: RustCi) -> None:
     assert "event: end" in rest and 'data: {"reason":"runner deleted"}' in rest
 
 
+@drives("decisions/R24")
 def test_the_log_of_one_job_is_asked_for_by_its_id_and_ends_with_it(rustci: RustCi) -> None:
     runner, other = rustci.register(), rustci.register()
     rustci.ended(runner, rustci.submit(runner, "echo first"))
@@ -217,6 +252,9 @@ def test_the_log_of_one_job_is_asked_for_by_its_id_and_ends_with_it(rustci: Rust
         assert rustci.ask("GET", wrong, status=404)["error"]["code"] == "INVALID_REQUEST"
 
 
+@drives(
+    "decisions/R35", "decisions/R36", "runner_logs/query/since", "runner_logs/query/until", "runner_logs/query/level"
+)
 def test_times_bound_the_log_and_levels_are_exact(rustci: RustCi) -> None:
     runner = rustci.register()
     rustci.ended(runner, rustci.submit(runner, "echo a; sleep 0.01; echo b >&2"))
@@ -232,6 +270,7 @@ def test_times_bound_the_log_and_levels_are_exact(rustci: RustCi) -> None:
     assert rustci.logs(runner, until="2024-01-15T10:00:00") == []
 
 
+@drives("decisions/R39", "bulk/notes/0")
 def test_a_bulk_operation_has_a_result_for_each(rustci: RustCi) -> None:
     made = [rustci.register(tags=["bulk"]) for _ in range(3)]
     rustci.ask("POST", f"/{made[1]}/stop")
@@ -252,43 +291,75 @@ def test_a_bulk_operation_has_a_result_for_each(rustci: RustCi) -> None:
     rustci.ask("DELETE", f"/{made[0]}?force=1")
 
 
+@drives(
+    "*/errors/429",
+    "*/rate_limit",
+    "rate_limits/*",
+    "runner_health/notes/1",
+    "decisions/R20",
+    "decisions/R40",
+    "decisions/R42",
+    "decisions/R43",
+)
 def test_documented_limits_hold_and_are_told_on_every_answer(make_server: Callable[..., SctServer]) -> None:
     client = RustCi(make_server({"executor": {"local_runner": False}}))
+    registration, looking, submission, bulk = (
+        LIMITS["buckets"][name]["limit"] for name in ("registration", "status_health", "job_submission", "bulk")
+    )
     try:
-        replies = [client.http.post(f"{RUNNERS}/register", json=NEW if number % 2 else {}) for number in range(11)]
-        assert [reply.status_code for reply in replies] == [400, 201] * 5 + [429]
-        assert [reply.headers["x-ratelimit-remaining"] for reply in replies] == [*map(str, range(9, -1, -1)), "0"]
-        check_limited(replies[-1], 10)
+        replies = calls(client, registration, lambda n: ("POST", "/register", NEW if n % 2 else {}))
+        assert {reply.status_code for reply in replies[:-1]} == {400, 201}
         runner = replies[1].json()["runner_id"]
-        looks = [
-            client.http.get(f"{RUNNERS}/{runner}/{('status', 'health')[number % 10 == 0]}") for number in range(101)
-        ]
-        assert {reply.status_code for reply in looks[:100]} == {200}
-        check_limited(looks[-1], 100)
-        assert client.http.get(f"{RUNNERS}/runner_123/status").headers["x-ratelimit-remaining"] == "99"
-        jobs = [client.http.post(f"{RUNNERS}/{runner}/jobs", json=job_body()) for _ in range(51)]
-        check_limited(jobs[-1], 50)
-        bulk = [client.http.post(f"{RUNNERS}/bulk", json={}) for _ in range(6)]
-        check_limited(bulk[-1], 5)
-        assert "x-ratelimit-limit" not in client.http.get(RUNNERS).headers
+        looks = calls(client, looking, lambda n: ("GET", f"/{runner}/{('status', 'health')[n % 10 == 0]}", None))
+        assert {reply.status_code for reply in looks[:-1]} == {200}
+        # Nobody executes for it here.
+        assert looks[0].json()["health"] == "unhealthy"
+        assert looks[0].json()["checks"]["connectivity"]["status"] == "fail"
+        other = client.http.get(f"{RUNNERS}/runner_123/status")
+        assert (other.status_code, other.headers["x-ratelimit-remaining"]) == (404, str(looking - 1))
+        jobs = calls(client, submission, lambda n: ("POST", f"/{runner}/jobs", job_body() if n % 2 else {}))
+        assert {reply.status_code for reply in jobs[:-1]} == {400, 201}
+        # Nor is what bulk does counted with what it is done to.
+        operation = {"operation": "update_config", "filters": {}, "data": {"job_timeout": 9}}
+        done = calls(client, bulk, lambda n: ("POST", "/bulk", operation if n % 2 else {}))
+        assert {reply.status_code for reply in done[:-1]} == {400, 200}
+        unlimited = client.http.get(RUNNERS)
+        assert not [name for name in LIMITS["header_names_seed"] if name in unlimited.headers]
     finally:
         client.http.close()
 
 
-def check_limited(reply: httpx.Response, limit: int) -> None:
-    assert reply.status_code == 429
-    assert (reply.headers["x-ratelimit-limit"], reply.headers["x-ratelimit-remaining"]) == (str(limit), "0")
-    assert int(reply.headers["x-ratelimit-reset"]) > 1_700_000_000
-    error = reply.json()["error"]
-    assert (error["code"], error["message"]) == (
-        "RATE_LIMIT_EXCEEDED",
-        f"Rate limit of {limit} requests per 60 seconds exceeded",
-    )
-    details = error["details"]
-    assert (details["limit"], details["window_seconds"]) == (limit, 60)
-    assert str(details["retry_after_seconds"]) == reply.headers["retry-after"]
+LIMITS: dict[str, Any] = CONTRACT["rate_limits"]
 
 
+def calls(client: RustCi, limit: int, nth: Callable[[int], tuple[str, str, Any]]) -> list[httpx.Response]:
+    """As many calls as are allowed, and the one that is refused; checks what is told of the bucket."""
+    replies = []
+    for number in range(limit + 1):
+        method, path, body = nth(number)
+        replies.append(client.http.request(method, f"{RUNNERS}{path}", **({} if body is None else {"json": body})))
+    told = [[reply.headers[name] for name in LIMITS["header_names_seed"]] for reply in replies]
+    assert set(LIMITS["header_example_seed"]) == set(LIMITS["header_names_seed"])
+    # A window that began with the first call.
+    assert [[limit, left, reset] for limit, left, reset in told] == [
+        [str(limit), str(max(0, limit - 1 - number)), told[0][2]] for number in range(limit + 1)
+    ]
+    seconds = int(told[0][2]) - parsedate_to_datetime(replies[0].headers["date"]).timestamp()
+    assert 59 <= seconds <= 62
+    refused, said = replies[-1], LIMITS["on_exceeded"]
+    assert refused.status_code == said["status"]
+    answer, wanted = refused.json(), json.loads(json.dumps(said["body"]).replace(" 10 ", f" {limit} "))
+    wanted["error"]["details"] |= {
+        "limit": limit,
+        "timestamp": answer["error"]["details"]["timestamp"],
+        "retry_after_seconds": int(refused.headers[said["extra_header"]["name"]]),
+    }
+    assert answer == wanted
+    assert 0 < wanted["error"]["details"]["retry_after_seconds"] <= 60
+    return replies
+
+
+@drives("*/auth", "auth", "register_runner/errors/401", "decisions/R6", "decisions/R7")
 def test_with_auth_on_roles_are_asked_for_everywhere_but_on_the_websocket(
     make_server: Callable[..., SctServer],
 ) -> None:

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 5.0
 """A worker that has not answered a health check by then cannot be reached."""
 LOOK_SECONDS = 0.5
 COMING_SECONDS = 3.0
-"""So long after the start of the server its own worker is waited for, before what it hosts counts as cut off."""
+"""So long after its start the server's own worker is waited for, before what it hosts counts as cut off."""
 
 
 def asked_for_check(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
@@ -89,7 +89,11 @@ class RunnerStatus:
         self._store = store
         self._signals = signals
         self._clock = clock
-        self._began = time.monotonic()
+        self._awaited_until = 0.0
+
+    def await_local(self) -> None:
+        """The server has started a worker of its own: what it hosts is not cut off before that can be here."""
+        self._awaited_until = time.monotonic() + COMING_SECONDS
 
     async def view(self, runner_id: str) -> RunnerView:
         """One runner. Raises `RunnerNotFound`."""
@@ -166,7 +170,7 @@ class RunnerStatus:
     async def _with_worker(self, view: RunnerView) -> RunnerView:
         """A hosted runner, once the server's own worker is there, if that may still be on its way."""
         while view.runner.hosted and not view.reachable:
-            left = self._began + COMING_SECONDS - time.monotonic()
+            left = self._awaited_until - time.monotonic()
             if left <= 0:
                 break
             with self._signals.subscribe(RUNNERS) as waiter:
