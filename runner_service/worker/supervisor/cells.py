@@ -7,6 +7,9 @@ waits 10 to 25 ms for a grace period of the kernel: there an attempt gets one wh
 others share the runner's limit of processes.
 
 A cell is closed before its processes are killed: at ``pids.max`` 0 no fork succeeds, so nothing outruns the look.
+
+Making and removing a cgroup costs the kernel more than the start of a small program. A cell that held only the runner's
+own limit of processes, and was neither closed nor left with a process in it, is therefore the next one's.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from runner_service.worker.supervisor import linux
 PERIOD_US = 100_000
 MIN_QUOTA_US = 1_000
 CONTROLLERS = ("pids", "memory", "cpu")
+MAX_SPARE = 64
+"""Empty cells that are kept for who comes next."""
 
 
 class Limits(NamedTuple):
@@ -60,7 +65,7 @@ V2 = Layout("cgroup.procs", "memory.max", "memory.swap.max", "memory.peak", "mem
 class Cell:
     """The cgroups of one attempt."""
 
-    __slots__ = ("_directories", "_homes", "_layout", "enforced")
+    __slots__ = ("_closed", "_directories", "_homes", "_layout", "_raised", "_used", "enforced")
 
     def __init__(self, layout: Layout, directories: dict[str, str], homes: dict[str, int]) -> None:
         """
@@ -71,6 +76,11 @@ class Cell:
         self._layout = layout
         self._directories = directories
         self._homes = homes
+        self._used = False
+        """Something was started in it, and may live."""
+        self._raised = False
+        """One more process is allowed: the supervisor."""
+        self._closed = False
         self.enforced = Limits()
 
     @property
@@ -93,15 +103,18 @@ class Cell:
         Raises:
             OSError: Not possible; `leave` still has to be called.
         """
-        if self.enforced.processes:
-            self._set_processes(self.enforced.processes + 1)  # This process counts while it is here.
+        # This process counts while it is here. Alone with its child, it takes no place from anybody.
+        self._raised = bool(self.enforced.processes) and (self._used or self.enforced.processes < 2)
+        if self._raised:
+            self._set_processes(self.enforced.processes + 1)
+        self._used = True
         for directory in self._places():
             write(f"{directory}/{self._layout.members}", "0")
 
     def leave(self) -> None:
         for home in dict.fromkeys(self._homes[controller] for controller in self._directories):
             os.pwrite(home, b"0", 0)
-        if self.enforced.processes:
+        if self._raised:
             self._set_processes(self.enforced.processes)
 
     def pids(self) -> list[int]:
@@ -115,6 +128,7 @@ class Cell:
 
     def close(self) -> None:
         """No process of it can fork from now on."""
+        self._closed = True
         self._set("pids", "pids.max", "0")
 
     def oom_kills(self) -> int:
@@ -124,6 +138,17 @@ class Cell:
     def peak_memory(self) -> int:
         """0: not counted."""
         return self._number("memory", self._layout.peak, b"")
+
+    def renew(self) -> bool:
+        """Makes it fit for another attempt; False where it is not as good as new: its job may have been root."""
+        if self._closed or self._layout is not V1 or list(self._directories) != ["pids"]:
+            return False
+        try:
+            empty = os.stat(self._directories["pids"]).st_nlink == 2 and not self.pids()  # noqa: PTH116
+            self._used = not empty or self._number("pids", "pids.max", b"") != self.enforced.processes
+        except OSError:
+            return False
+        return not self._used
 
     def remove(self) -> bool:
         """Removes what holds no process any more; True when nothing is left."""
@@ -188,6 +213,8 @@ class Cells:
         self._places = places
         self._most = most
         self._left: list[Cell] = []
+        self._spare: list[Cell] = []
+        """Of `Limits` that are the runner's own."""
         opened: dict[str, int] = {}
         for path in dict.fromkeys(homes.values()):
             opened[path] = os.open(f"{path}/{layout.members}", os.O_WRONLY | os.O_CLOEXEC)
@@ -196,6 +223,8 @@ class Cells:
     def make(self, attempt_id: str, asked: Limits) -> Cell | None:
         """The cell of an attempt, or None where it needs none or none can be made; see `Cell.enforced`."""
         limits = asked.within(self._most)
+        if self._spare and limits == self._most:
+            return self._spare.pop()
         wanted = {
             "pids": self._layout is V1 or any(asked),
             "memory": bool(limits.memory_bytes),
@@ -219,7 +248,11 @@ class Cells:
         return cell
 
     def remove(self, cell: Cell) -> None:
-        """Removes a cell, at once or, when something of it cannot be ended, some time."""
+        """Takes a cell back: for the next attempt, or removes it, at once or, when something of it cannot be ended, some
+        time."""
+        if len(self._spare) < MAX_SPARE and cell.enforced == self._most and cell.renew():
+            self._spare.append(cell)
+            return
         self._left = [one for one in (*self._left, cell) if not one.remove()]
 
 

@@ -49,6 +49,9 @@ def test_the_supervisor_is_in_a_cell_for_the_moment_of_a_spawn_and_does_not_coun
     cell = cells(place, Limits()).make("a", Limits(processes=5))
     assert cell is not None
     cell.enter()
+    cell.leave()
+    assert said(place)["pids.max"] == "5"  # Nobody is there yet whose place it could take.
+    cell.enter()
     assert said(place) == {"pids.max": "6", "cgroup.procs": "0"}
     cell.leave()
     assert (place / "jobs" / "cgroup.procs").read_text() == "0"

@@ -215,6 +215,12 @@ async def test_nothing_is_left_of_the_cgroups(hold: Hold, controllers: set[str])
         await hold.client.forget(f"a{number}")
     await until(lambda: not [cell for place in mine() for cell in place.iterdir() if cell.is_dir()])
     assert len(mine()) >= 3
+    for number in range(5):
+        await hold.run(f"b{number}", "true")
+        await hold.client.forget(f"b{number}")
+    # Of attempts that asked for nothing one cell is left, empty, and each had it in its turn.
+    (spare,) = [cell for place in mine() for cell in place.iterdir() if cell.is_dir()]
+    assert (spare / "cgroup.procs").read_text() == ""
     await hold.client.shutdown()
     await hold.gone()
     hold.connected = False
