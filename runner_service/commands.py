@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -104,6 +105,14 @@ def _share_heaps() -> None:
         mallopt(_M_ARENA_MAX, 2)
 
 
+def _spare_what_stays() -> None:
+    """Has the garbage collector pass over what lives as long as the server, and look at the rest less often: with its
+    defaults that was a twentieth of the work for a short command."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 def _serve_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="runner serve", description="Serves gRPC and REST, with a runner on this machine."
@@ -175,6 +184,7 @@ async def _serve(settings: Any, *, keep_jobs: bool) -> int:
     try:
         async with open_app(settings) as app:
             http = " ".join(f"http://{address}" for address in app.http_addresses)
+            _spare_what_stays()
             print(f"runner is ready: {http} grpc://{app.grpc_address}", flush=True)  # noqa: T201
             await stop.wait()
             await app.stop(keep_jobs=keep_jobs, hurry=hurry)
