@@ -1,4 +1,8 @@
-"""Brings a database to the schema of this version, and refuses one that is ahead of it."""
+"""Brings a database to the schema of this version, and refuses one that is ahead of it.
+
+An empty database gets the tables as they are now, in one transaction. An older one goes through the migrations: only
+for it Alembic is loaded, which takes 11 MB for as long as the server lives. A test holds both ways to one result.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import Connection
 
-from runner_service.store.schema import REVISION
+from runner_service.store.schema import FIRST_ROWS, REVISION, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x52554E4D
@@ -50,7 +54,8 @@ def upgrade(engine: sqlalchemy.Engine, *, migrate: bool) -> None:
             found = revision_of(connection)
             if found != REVISION:
                 _refuse_unknown(found)
-                _run(connection)
+                if not _create(connection):
+                    _migrate(connection)
         finally:
             connection.rollback()
             if connection.dialect.name == "postgresql":
@@ -71,8 +76,29 @@ def _refuse_unknown(found: str) -> None:
         raise SchemaTooNew(found)
 
 
-def _run(connection: Connection) -> None:
-    # Here, because an up-to-date database starts faster without it.
+def _create(connection: Connection) -> bool:
+    """Makes the newest schema in an empty database; False when this one is not empty."""
+    connection.rollback()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # The driver leaves beginning to us.
+    if sqlalchemy.inspect(connection).get_table_names():
+        return False
+    versions = sqlalchemy.Table(
+        "alembic_version",
+        sqlalchemy.MetaData(),
+        sqlalchemy.Column("version_num", sqlalchemy.String(32), nullable=False),
+    )
+    versions.append_constraint(sqlalchemy.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    metadata.create_all(connection, checkfirst=False)
+    for table, rows in FIRST_ROWS.items():
+        connection.execute(sqlalchemy.insert(table), rows)
+    versions.create(connection)
+    connection.execute(sqlalchemy.insert(versions), {"version_num": REVISION})
+    connection.commit()
+    return True
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 

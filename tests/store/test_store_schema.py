@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from pathlib import Path
 
 import pytest
@@ -21,21 +22,92 @@ from runner_service.store import dispatch as dispatch_queries
 from runner_service.store import jobs as job_queries
 from runner_service.store import logs as log_queries
 from runner_service.store.schema import REVISION, metadata, runner_tags
+from runner_service.store.sqlite import SqliteEngine
 from runner_service.store.statements import Connection, Query
-from runner_service.store.upgrade import MIGRATIONS
+from runner_service.store.upgrade import MIGRATIONS, revision_of, upgrade
 
 
 def test_the_revision_in_the_code_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 
-async def test_migrations_make_the_schema_of_the_code(reopen: Opener, url: str) -> None:
-    async with reopen():
-        pass
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+def _engine(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> sqlalchemy.Engine:
+    """Of a database of its own, without any table."""
+    if kind == "sqlite":
+        return SqliteEngine(tmp_path / f"{uuid.uuid4()}.db", None).sql
+    server = request.getfixturevalue("postgres_server")
+    return sqlalchemy.create_engine(server.url(server.create()), poolclass=sqlalchemy.pool.NullPool)
+
+
+def _migrate(engine: sqlalchemy.Engine, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_empty_database_becomes_what_the_migrations_would_make_of_it(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made, migrated = (_engine(kind, request, tmp_path) for _ in range(2))
+    upgrade(made, migrate=True)
+    _migrate(migrated, "head")
+    assert _everything(made) == _everything(migrated)
+    with migrated.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def _everything(engine: sqlalchemy.Engine) -> dict[str, object]:
+    """All that a database holds; not the order of columns, nor the defaults that added ones needed for the rows that
+    were there before: every statement of ours names its columns and gives all values."""
+    reads = _OF_SQLITE if engine.dialect.name == "sqlite" else _OF_POSTGRESQL
+    with engine.connect() as connection:
+        found: dict[str, object] = {
+            what: sorted(tuple(row) for row in connection.execute(text(read))) for what, read in reads.items()
+        }
+        for table in [*metadata.tables, "alembic_version"]:
+            found[table] = sorted(map(str, connection.execute(text(f'SELECT * FROM "{table}"')).mappings()))
+        return found
+
+
+_OF_SQLITE = {
+    "columns": 'SELECT m.name, c.name, c.type, c."notnull", c.pk FROM sqlite_master m, pragma_table_info(m.name) c '
+    "WHERE m.type = 'table'",
+    "tables": "SELECT name, sql LIKE '%WITHOUT ROWID%', sql LIKE '%AUTOINCREMENT%' FROM sqlite_master "
+    "WHERE type = 'table'",
+    "indexes": "SELECT name, tbl_name, coalesce(sql, '') FROM sqlite_master WHERE type <> 'table'",
+}
+_OF_POSTGRESQL = {
+    "columns": "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+    "a.attcollation::regclass::text, a.attstorage, a.attidentity, "
+    "coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval%', FALSE) FROM pg_attribute a "
+    "JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+    "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE connamespace = 'public'::regnamespace AND contype <> 'n'",
+}
+
+
+def test_a_database_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+    engine = SqliteEngine(tmp_path / "x.db", None).sql
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise RuntimeError("cut off")
+
+    sqlalchemy.event.listen(runner_tags, "after_create", cut_off)
+    try:
+        with pytest.raises(RuntimeError, match="cut off"):
+            upgrade(engine, migrate=True)
+    finally:
+        sqlalchemy.event.remove(runner_tags, "after_create", cut_off)
+    upgrade(engine, migrate=True)
+    with engine.connect() as connection:
+        assert revision_of(connection) == REVISION
 
 
 async def _set_revision(store: SqlStore, revision: str) -> None:
@@ -143,18 +215,13 @@ async def test_a_large_body_is_not_rewritten_when_the_job_moves(sqlite_url: str)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_runners_that_had_tags_before_are_found_by_them(kind: str, request: pytest.FixtureRequest) -> None:
+async def test_runners_that_had_tags_before_are_found_by_them(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Of 0015, the first migration that moves rows."""
-    if kind == "sqlite":
-        url = request.getfixturevalue("sqlite_url")
-    else:
-        server = request.getfixturevalue("postgres_server")
-        url = server.url(server.create())
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool).connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0014")
+    engine = _engine(kind, request, tmp_path)
+    _migrate(engine, "0014")
+    with engine.connect() as connection:
         then = sqlalchemy.Table("runners", sqlalchemy.MetaData(), autoload_with=connection)
         empty: dict[str, object] = {column.name: _EMPTY[column.type.python_type] for column in then.c}
         connection.execute(sqlalchemy.insert(then), {**empty, "runner_id": "r" * 36, "registered_at": 7})
@@ -164,7 +231,7 @@ async def test_runners_that_had_tags_before_are_found_by_them(kind: str, request
     def tagged(conn: Connection) -> list[tuple[object, ...]]:
         return [tuple(row) for row in conn.all(Query(sqlalchemy.select(runner_tags)))]
 
-    async with open_store(url) as store:
+    async with open_store(engine.url.render_as_string(hide_password=False)) as store:
         assert await store.engine.read(tagged) == [("old", 7, "r" * 36)]
 
 

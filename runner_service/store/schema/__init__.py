@@ -45,7 +45,11 @@ from runner_service.store.schema.runners import (
 )
 from runner_service.store.schema.secrets import secrets
 
+FIRST_ROWS = {report_numbers: [{"id": 1, "last": 0}]}
+"""What an empty database begins with."""
+
 __all__ = [
+    "FIRST_ROWS",
     "REVISION",
     "agent_reports",
     "agents",

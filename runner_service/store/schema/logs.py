@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    LargeBinary,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, Text, event
 
 from runner_service.store.schema.base import metadata, word
 
@@ -22,6 +16,14 @@ log_chunks = Table(
     Column("size", BigInteger, nullable=False),
     Column("journal", LargeBinary, nullable=False),
 )
+
+
+@event.listens_for(log_chunks, "after_create")
+def _keep_as_it_is(_target: Table, connection: Connection, **_: object) -> None:
+    if connection.dialect.name == "postgresql":
+        # Compressing output again and again would cost more than the disk it saves.
+        connection.exec_driver_sql("ALTER TABLE log_chunks ALTER COLUMN journal SET STORAGE EXTERNAL")
+
 
 log_archives = Table(
     "log_archives",

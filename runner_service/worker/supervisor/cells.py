@@ -248,7 +248,7 @@ class Cells:
         return cell
 
     def remove(self, cell: Cell) -> None:
-        """Takes a cell back: for the next attempt, or removes it, at once or, when something of it cannot be ended, some
+        """Takes a cell back for the next attempt, or removes it: at once or, when something of it cannot be ended, some
         time."""
         if len(self._spare) < MAX_SPARE and cell.enforced == self._most and cell.renew():
             self._spare.append(cell)
