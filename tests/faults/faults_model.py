@@ -17,6 +17,11 @@ from runner_service.domain.outcomes import Outcome, OutcomeKind
 ROUNDS = 60
 """After so many everything has ended, when nothing goes wrong any more."""
 MOST_RECORDS = 12
+WAYS = (
+    "what comes next", "what comes next", "some of it again", "some of it again", "after a gap", "a part",
+    "from another machine", "with another fence",
+)  # fmt: skip
+"""How a part of a journal comes to the server."""
 
 
 class World(Talk):
@@ -30,46 +35,42 @@ class World(Talk):
         """A process ends by itself."""
         data.draw(some.sampled_from(list(self.living()))).outcome = Outcome(kind=OutcomeKind.EXITED, exit_code=code)
 
-    @precondition(lambda self: any(self.living()))
-    @rule(data=some.data(), records=some.integers(1, 3))
-    def write(self, data: some.DataObject, records: int) -> None:
-        one = data.draw(some.sampled_from(list(self.living())))
-        one.written = min(one.written + records, MOST_RECORDS)
-
-    @rule(
-        data=some.data(),
-        lost=some.booleans(),
-        back=some.integers(0, 3),
-        gap=some.booleans(),
-        fence=some.sampled_from([0, 0, 0, -1, 1]),
-        foreign=some.sampled_from([False, False, False, True]),
-    )
-    def ship(self, data: some.DataObject, lost: bool, back: int, gap: bool, fence: int, foreign: bool) -> None:
-        """A part of a journal reaches the server: what comes next, some of it again, or what comes after a gap. The
-        acknowledgement may be lost."""
-        written = [(machine, one) for machine in self.machines for one in machine.executions.values() if one.written]
-        if not written:
+    @rule(at=MACHINE, data=some.data(), way=some.sampled_from(WAYS), records=some.integers(1, 4), lost=some.booleans())
+    def ship(self, at: int, data: some.DataObject, way: str, records: int, lost: bool) -> None:
+        """A process writes, and a part of its journal reaches the server. The acknowledgement may be lost."""
+        machine = self.machines[at]
+        if not machine.executions:
+            self.talk(at)
+        if not machine.executions:
             return
-        machine, one = data.draw(some.sampled_from(written))
+        one = data.draw(some.sampled_from(list(machine.executions.values())))
+        if one.outcome is None:
+            one.written = min(one.written + records, MOST_RECORDS)
         before, is_open = self.kept(one.attempt_id), self.is_open(one.attempt_id)
-        first = before + 1 if gap else max(0, one.acknowledged - back)
-        last = data.draw(some.integers(min(first, one.written), one.written))
+        first, last = one.acknowledged, one.written
+        if way == "some of it again":
+            first = max(0, first - 2)
+        elif way == "after a gap":
+            first = before + 1
+        elif way == "a part":
+            last -= 1
         if first >= last:
             return
+        wrong = way in ("from another machine", "with another fence")
         try:
             status = self.do(
                 self.store.logs.append(
                     one.attempt_id,
-                    one.fence + fence,
+                    one.fence + (way == "with another fence"),
                     one.chunk(first, last),
-                    runner_id=self.other(machine).runner_id if foreign else machine.runner_id,
+                    runner_id=(self.other(machine) if way == "from another machine" else machine).runner_id,
                 )
             )
         except StaleAttempt:
-            assert fence or foreign or not is_open, "its attempt goes on"
+            assert wrong or not is_open, "its attempt goes on"
             return
-        assert is_open and not fence and not foreign, "its attempt is over, or has another fence or runner"
-        assert status.next_sequence == (before if gap else max(before, last))
+        assert is_open and not wrong, "its attempt is over, or has another fence or runner"
+        assert status.next_sequence == (before if way == "after a gap" else max(before, last))
         self.promised[one.attempt_id] = max(self.promised[one.attempt_id], status.next_sequence)
         if not lost:
             one.acknowledged = max(one.acknowledged, status.next_sequence)
