@@ -212,7 +212,10 @@ class House:
             "supervisor", "--directory", str(machine.directory / "worker"), "--idle-exit", "60", output=output,
             crash=crash,
         )  # fmt: skip
-        await until(lambda: output.exists() and "ready" in output.read_text(), what="the supervisor")
+        # Or one that the worker had started just before is faster, and has the directory.
+        await until(
+            lambda: not supervisor.alive or (output.exists() and "ready" in output.read_text()), what="the supervisor"
+        )
         machine.armed_supervisor = supervisor
         self.start_worker(machine)
         return supervisor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from random import Random
+from random import Random, getrandbits
 
 from faults_house import House
 from faults_jobs import KINDS, OUTPUT, PIECE, Asked, ask
@@ -27,7 +27,7 @@ class Schedule:
         self._dice = Random(seed)
         self._seed = seed
         self._tally = tally
-        self._token = f"{Random(seed).getrandbits(62):019d}"
+        self._token = f"{getrandbits(62):019d}"  # No other run has it, whatever its seed.
         self._notes = house.directory / f"notes-{seed}"
         self.supervisor_died = any(machine.may_lose for machine in house.machines)
         """So that what it ran is LOST."""

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,10 +33,13 @@ class Child:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
+        self._closing = weakref.finalize(self, os.close, self._pidfd)
 
     @property
     def alive(self) -> bool:
-        return not select.select([self._pidfd], [], [], 0)[0]
+        looking = select.poll()
+        looking.register(self._pidfd, select.POLLIN)
+        return not looking.poll(0)
 
     def signal(self, number: signal.Signals) -> None:
         try:
@@ -52,9 +56,6 @@ class Child:
                 await over.wait()
         finally:
             loop.remove_reader(self._pidfd)
-
-    def close(self) -> None:
-        os.close(self._pidfd)
 
 
 class Zygote:

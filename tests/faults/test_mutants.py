@@ -1,0 +1,56 @@
+"""The suite is proven by faults that are planted: it must catch each of them.
+
+The slow tests plant one of each kind, `make faults` (``FAULT_MUTANTS=all``) every one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from faults_mutants import MUTANTS, ROOT, Mutant, plant
+
+SOME = (
+    "a report that comes twice ends the job twice",
+    "a lease runs out without the kill budget",
+    "the cancel of a queued job is noted, and ignored",
+    "an append cuts what it has already off by one",
+    "what had begun when its supervisor died is started again",
+    "a cut-off commit is acknowledged",
+)
+PLANTED = [one for one in MUTANTS if one.name in SOME or os.environ.get("FAULT_MUTANTS") == "all"]
+FAILED = 1
+"""pytest's exit code when tests failed; others mean that they were not run."""
+
+
+async def tested(mutant: Mutant, place: Path, **more: str) -> tuple[int, str]:
+    """What the tests that are to catch it say."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.caught_by.split()),
+        cwd=ROOT,
+        env={**plant(mutant, place), "FAULT_MODEL_EXAMPLES": "300", "FAULT_SCHEDULES": "25", **more},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode(errors="replace")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutant", PLANTED, ids=lambda mutant: mutant.name.replace(" ", "_"))
+async def test_a_planted_fault_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    code, said = await tested(mutant, tmp_path)
+    assert code == FAILED, said[-3_000:]
+
+
+def test_the_list_is_one_of_different_faults() -> None:
+    assert len({one.name for one in MUTANTS}) == len(MUTANTS)
+    assert set(SOME) < {one.name for one in MUTANTS}
+    for one in MUTANTS:
+        for file, before, after in one.changes:
+            assert (ROOT / file).read_text().count(before) == 1 and before != after, one.name
