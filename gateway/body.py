@@ -31,6 +31,8 @@ async def read_body(request: HttpRequest, receive: Receive, limit: int) -> bytes
     """
     if not has_body(request):
         return b""
+    if b"content-encoding" not in request.first:
+        return await _read(request, receive, limit)
     encoding = (request.header("content-encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise refusal(
@@ -42,8 +44,8 @@ async def read_body(request: HttpRequest, receive: Receive, limit: int) -> bytes
 
 def has_body(request: HttpRequest) -> bool:
     """Whether a body follows the headers: requests without one need not be read at all."""
-    length = request.header("content-length")
-    return length not in (None, "0") or request.header("transfer-encoding") is not None
+    first = request.first
+    return first.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in first
 
 
 async def _read(request: HttpRequest, receive: Receive, limit: int) -> bytes:

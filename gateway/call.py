@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.errors import Failure
 from gateway.metadata import Metadatum
+from gateway.request import HttpRequest
 
 Entries = list[tuple[str, Any]]
 Metadata = tuple[Metadatum, ...]
@@ -17,7 +18,7 @@ class Call:
 
     __slots__ = (
         "_metadata",
-        "_peer",
+        "_request",
         "deadline",
         "initial",
         "method",
@@ -25,24 +26,16 @@ class Call:
         "refusal",
         "refused",
         "request_id",
-        "secure",
         "trailing",
     )
 
-    def __init__(
-        self,
-        method: str,
-        *,
-        metadata: Callable[[], Metadata],
-        peer: Callable[[], str],
-        request_id: str,
-        secure: bool = False,
-    ) -> None:
-        """``metadata`` and ``peer`` are asked when somebody wants to know: many calls run without."""
+    def __init__(self, method: str, request: HttpRequest, request_id: str, metadata: Callable[[], Metadata]) -> None:
+        """``metadata`` is asked when somebody wants to know: many calls run without. It may hold nothing that leads
+        back to this call: what a request leaves behind should go with it, not wait for the garbage collector."""
         self.method = method
         """``/package.Service/Method``."""
+        self._request = request
         self._metadata: Callable[[], Metadata] | Metadata = metadata
-        self._peer = peer
         self.request_id = request_id
         self.deadline: float | None = None
         """On the event loop's clock."""
@@ -51,8 +44,6 @@ class Call:
         rate limits hold for it too, and fails in place of the servicer."""
         self.refused = False
         """The refusal was reached: no interceptor failed the call before."""
-        self.secure = secure
-        """The request came over TLS."""
         self.opened: Callable[[], None] | None = None
         """Called when the servicer has sent initial metadata that is not empty."""
         self.initial: Entries = []
@@ -75,4 +66,9 @@ class Call:
     @property
     def peer(self) -> str:
         """The client as gRPC writes it: ``ipv4:127.0.0.1:5555``."""
-        return self._peer()
+        return self._request.peer()
+
+    @property
+    def secure(self) -> bool:
+        """The request came over TLS."""
+        return self._request.scheme in ("https", "wss")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -18,18 +18,13 @@ log = logging.getLogger(__name__)
 class Context(aio.ServicerContext[Any, Any]):
     """What servicers and interceptors get; behaves as grpc.aio's own, minus the wire."""
 
-    # The base class has no slots, so that a dictionary is there as well; these attributes stay out of it.
-    __slots__ = (
-        "_callbacks",
-        "_cancelled",
-        "_code",
-        "_details",
-        "_done",
-        "_requests",
-        "_write",
-        "aborted",
-        "call",
-    )
+    # How every call begins; most end so too, and need no attributes of their own.
+    aborted = False
+    _code: grpc.StatusCode = grpc.StatusCode.OK
+    _details = ""
+    _cancelled = False
+    _done = False
+    _callbacks: Sequence[Callable[[Any], None]] = ()
 
     def __init__(
         self,
@@ -38,14 +33,8 @@ class Context(aio.ServicerContext[Any, Any]):
         requests: AsyncIterator[Any] | None = None,
     ) -> None:
         self.call = call
-        self.aborted = False
         self._write = write
         self._requests = requests
-        self._code: grpc.StatusCode = grpc.StatusCode.OK
-        self._details = ""
-        self._cancelled = False
-        self._done = False
-        self._callbacks: list[Callable[[Any], None]] = []
 
     async def read(self) -> Any:
         """The next request message of a client stream; ``grpc.aio.EOF`` after the last."""
@@ -141,7 +130,7 @@ class Context(aio.ServicerContext[Any, Any]):
         return self._done
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
 
     def cancel(self) -> None:
         """Marks the call as given up by its client."""

@@ -7,6 +7,7 @@ import re
 from gateway.errors import Reason, refusal
 from gateway.request import HttpRequest
 
+_HEADERS = frozenset({b"grpc-timeout", b"x-request-timeout"})
 _GRPC = re.compile(r"(\d{1,8})([HMSmun])", re.ASCII)
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?", re.ASCII)
@@ -14,6 +15,8 @@ _SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?", re.ASCII)
 
 def timeout_of(request: HttpRequest, *, cap: float | None) -> float | None:
     """Seconds that a request may take; None without a limit. ``Failure`` (400) for a header that is none."""
+    if _HEADERS.isdisjoint(request.first):
+        return None
     asked = _asked(request)
     if asked is None:
         return None

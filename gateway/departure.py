@@ -21,19 +21,12 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
-    """Runs a coroutine in this task; cancels it, and raises ``ClientLeft``, when the client leaves.
+async def unless_gone(work: Coroutine[Any, Any, T], waiting_for: Any, receive: Receive) -> T:
+    """Runs what is left of a coroutine in this task; cancels it, and raises ``ClientLeft``, when the client leaves.
 
-    The watch on the connection begins when the work first waits for something: most calls never do.
+    The work was begun (``waiting_for = work.send(None)``) and waits for something: only then is a watch on the
+    connection worth its cost, and most calls never do.
     """
-    try:
-        waiting_for = work.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    return await _watched(work, waiting_for, receive)
-
-
-async def _watched(work: Coroutine[Any, Any, T], waiting_for: Any, receive: Receive) -> T:
     task = asyncio.current_task()
     assert task is not None
     gone = False

@@ -10,6 +10,7 @@ import inspect
 import logging
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -89,12 +90,20 @@ class InProcess:
         self._interceptors = tuple(interceptors)
         # The chain depends on nothing but the interceptors: made once, it costs nothing per call.
         self._resolve = self._chain(self._find)
+        # Where nobody comes between, the servicer's method is called at once.
+        self._direct = {} if interceptors else {rpc: _behaviour(handler) for rpc, handler in self._handlers.items()}
 
     async def unary(self, call: Call, request: Any) -> Any:
-        context = Context(call, None, _as_iterator(request))
+        context = Context(call, None, None if isinstance(request, Message) else request)
         try:
             if call.deadline is None:
-                reply = await self._reply(context, request)
+                direct = self._direct.get(call.method) if call.refusal is None else None
+                if direct is None:
+                    reply = await self._reply(context, request)
+                else:
+                    reply = direct(request, context)
+                    if _waits(reply):
+                        reply = await reply
             else:
                 reply = await _in_time(self._reply(context, request), call.deadline)
         except BaseException as error:
@@ -126,16 +135,8 @@ class InProcess:
 
     async def _reply(self, context: Context, request: Any) -> Any:
         """The one message of a call."""
-        call = context.call
-        if call.refusal is None and not self._interceptors and call.method in self._handlers:
-            handler = self._handlers[call.method]
-        else:
-            handler = await self._handler(call)
-        result = _behaviour(handler)(request, context)
-        # Nearly always a coroutine; asking in general costs as much as the rest of the call.
-        if type(result) is types.CoroutineType or inspect.isawaitable(result):
-            return await result
-        return result
+        result = _behaviour(await self._handler(context.call))(request, context)
+        return await result if _waits(result) else result
 
     async def _write_all(self, context: Context, request: Any, write: Write) -> None:
         """All messages of a call."""
@@ -208,10 +209,12 @@ _MAKERS: dict[tuple[bool, bool], Callable[..., Handler]] = {
 
 
 def _link(interceptor: Any, continuation: Continuation) -> Continuation:
-    async def resolve(details: grpc.HandlerCallDetails) -> Handler:
-        return await interceptor.intercept_service(continuation, details)
+    return partial(interceptor.intercept_service, continuation)
 
-    return resolve
+
+def _waits(result: Any) -> bool:
+    # Nearly always a coroutine; asking in general costs as much as the rest of the call.
+    return type(result) is types.CoroutineType or inspect.isawaitable(result)
 
 
 def _behaviour(handler: Handler) -> Callable[[Any, Any], Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from gateway.admission import Admission, Admit
@@ -15,8 +16,8 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.intake import bound, take
-from gateway.metadata import Metadatum, invocation_metadata, query_metadata, request_id
-from gateway.replies import partial, unary_reply
+from gateway.metadata import invocation_metadata, query_metadata, request_id
+from gateway.replies import part_of, unary_reply
 from gateway.request import HttpRequest
 from gateway.responder import Responder
 from gateway.routes import Entry, Match, RouteTable
@@ -84,10 +85,16 @@ class Exchange:
             stream = StreamReply(self._site, self._request, self._responder, self._receive, self._send)
             await stream.run(endpoint, call, message)
             return
-        answer = await unless_gone(self._site.backend.unary(call, message), self._receive)
+        work = self._site.backend.unary(call, message)
+        try:
+            waiting_for = work.send(None)
+        except StopIteration as done:
+            answer = done.value
+        else:
+            answer = await unless_gone(work, waiting_for, self._receive)
         reply = unary_reply(endpoint, answer, call.initial, call.trailing)
         if endpoint.raw_reply or len(reply.headers) > 1:
-            reply = partial(self._request, reply, whole=endpoint.raw_reply)
+            reply = part_of(self._request, reply, whole=endpoint.raw_reply)
         await self._responder.reply(reply)
 
     # routing
@@ -135,13 +142,15 @@ class Exchange:
     def _new_call(self, endpoint: Endpoint) -> Call:
         request, settings = self._request, self._site.settings
         self._responder.endpoint = endpoint
-        call = self._responder.call = Call(
-            endpoint.rpc,
-            metadata=self._metadata,
-            peer=request.peer,
+        metadata = partial(
+            invocation_metadata,
+            request,
+            allowed=settings.allowed_headers,
+            request_id_header=settings.request_id_header,
             request_id=self._request_id,
-            secure=request.scheme in ("https", "wss"),
+            route=endpoint.route,
         )
+        call = self._responder.call = Call(endpoint.rpc, request, self._request_id, metadata)
         try:
             if endpoint.query_metadata and request.raw_query:
                 call.metadata = query_metadata(request, endpoint.query_metadata, call.metadata)
@@ -154,14 +163,3 @@ class Exchange:
         if timeout is not None:
             call.deadline = asyncio.get_running_loop().time() + timeout
         return call
-
-    def _metadata(self) -> tuple[Metadatum, ...]:
-        assert self._responder.endpoint is not None
-        settings = self._site.settings
-        return invocation_metadata(
-            self._request,
-            allowed=settings.allowed_headers,
-            request_id_header=settings.request_id_header,
-            request_id=self._request_id,
-            route=self._responder.endpoint.route,
-        )

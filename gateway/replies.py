@@ -14,10 +14,14 @@ from gateway.request import HttpRequest
 _BODILESS = frozenset({204, 205, 304})
 
 
-def unary_reply(endpoint: Endpoint, message: Any, *metadata: Entries) -> HttpReply:
+def unary_reply(endpoint: Endpoint, message: Any, initial: Entries, trailing: Entries) -> HttpReply:
     """The reply that a unary RPC's message and response metadata make."""
-    shape = reply_shape(*metadata)
     plain = endpoint.plain_status
+    if plain and not initial and not trailing and plain not in _BODILESS:
+        assert endpoint.body is not None
+        body, media_type = endpoint.body(message)
+        return HttpReply(plain, body, [("content-type", media_type)])
+    shape = reply_shape(initial, trailing)
     if plain:
         # Nothing in the message but the body itself.
         status = shape.status or plain
@@ -32,7 +36,7 @@ def unary_reply(endpoint: Endpoint, message: Any, *metadata: Entries) -> HttpRep
     return HttpReply(status, body, [("content-type", shape.content_type or media_type), *shape.headers])
 
 
-def partial(request: HttpRequest, reply: HttpReply, *, whole: bool) -> HttpReply:
+def part_of(request: HttpRequest, reply: HttpReply, *, whole: bool) -> HttpReply:
     """The reply, or the part of it that the client wants. ``whole``: its body is a download, with ranges."""
     delivery = deliver(request, reply.status, reply.headers, len(reply.body) if whole else None)
     return HttpReply(delivery.status, reply.body[delivery.start : delivery.end], delivery.headers)

@@ -13,7 +13,7 @@ Headers = list[tuple[str, str]]
 class HttpRequest:
     """A view on an ASGI scope. Headers are decoded when they are asked for: most never are."""
 
-    __slots__ = ("_first", "method", "raw_path", "raw_query", "scope")
+    __slots__ = ("first", "method", "raw_path", "raw_query", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -21,9 +21,11 @@ class HttpRequest:
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         # latin-1 keeps every byte as one character: nothing is decoded before the path is split.
         self.raw_path: str = raw_path.decode("latin-1")
-        self.raw_query: str = scope.get("query_string", b"").decode("latin-1")
+        raw_query: bytes = scope.get("query_string", b"")
+        self.raw_query: str = raw_query.decode("latin-1") if raw_query else ""
         # ASGI servers give names in lower case. Reversed: the first value is the one that stays.
-        self._first: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.first: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        """The first value of each header: what is asked of every request is asked here, by its name in bytes."""
 
     @property
     def headers(self) -> Headers:
@@ -32,7 +34,7 @@ class HttpRequest:
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in lower case."""
-        value = self._first.get(_name(name))
+        value = self.first.get(_name(name))
         if value is None:
             return None
         try:

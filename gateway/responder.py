@@ -55,7 +55,7 @@ class Responder:
         body, told = reply.body, reply.headers
         least = self._site.settings.compress_min_bytes
         # Who does not say gets what everybody can read, which a cache may keep for all.
-        if least is not None and len(body) > least and self._request.header("accept-encoding") is not None:
+        if least is not None and len(body) > least and b"accept-encoding" in self._request.first:
             body, told = compressed(self._request, body, told)
         headers = self.encoded(told)
         if reply.status not in (204, 304):
@@ -111,21 +111,22 @@ class Responder:
     def encoded(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """The headers of a reply as ASGI has them, with those that every reply has."""
         site = self._site
-        encoded = [(_name(name), _value(value)) for name, value in headers]
+        encoded = [_pair(header) for header in headers]
         encoded.append((site.request_id_header, self._request_id.encode()))
         if self.admitted:
             encoded += _encoded(missing(self.admitted, headers))
-        service = self.endpoint.service if self.endpoint else self.owner
+        service = self.endpoint.service if self.endpoint is not None else self.owner
         if site.cors.speaks(service) and not any(name == "access-control-allow-origin" for name, _ in headers):
             encoded += _encoded(site.cors.headers(self._request, service))
         if len(encoded) == 2 and site.defaults_are_others:  # a content type and the request id
-            return encoded + site.default_headers
+            encoded += site.default_headers
+            return encoded
         given = {name for name, _ in encoded}
         return encoded + [each for each in site.default_headers if each[0] not in given]
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(_name(name), _value(value)) for name, value in headers]
+    return [_pair(header) for header in headers]
 
 
 def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
@@ -135,13 +136,9 @@ def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
 
 
 @functools.lru_cache(maxsize=256)
-def _name(name: str) -> bytes:
-    return name.encode("latin-1")
-
-
-@functools.lru_cache(maxsize=256)
-def _value(value: str) -> bytes:
+def _pair(header: tuple[str, str]) -> tuple[bytes, bytes]:
+    name, value = header
     try:
-        return value.encode("latin-1")
+        return name.encode("latin-1"), value.encode("latin-1")
     except UnicodeEncodeError:
-        return value.encode()
+        return name.encode("latin-1"), value.encode()
