@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_service.domain.containers import CONTAINER_LABEL
 from runner_service.domain.runner_health import (
     DISK_SPACE,
     DOCKER,
@@ -154,13 +155,13 @@ def _of_kubeconfig(path: Path) -> tuple[str, str, ssl.SSLContext | None]:
     return server, str(user.get("token", "")), tls
 
 
-def capabilities() -> list[str]:
-    """What this machine can, as far as it can be seen from here."""
+def capabilities(labels: Mapping[str, str]) -> list[str]:
+    """What this machine can, as far as it can be seen from here. ``labels``: say whether it runs containers."""
     found = ["native"]
-    for name, look in (("docker", docker_version), ("kubernetes", kubernetes_version)):
-        try:
-            look()
-        except Exception:  # Not there, whatever the reason.
-            continue
-        found.append(name)
-    return found
+    if labels.get(CONTAINER_LABEL) == "yes":
+        found.append("docker")
+    try:
+        kubernetes_version()
+    except Exception:  # Not there, whatever the reason.
+        return found
+    return [*found, "kubernetes"]

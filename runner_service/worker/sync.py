@@ -233,7 +233,7 @@ class SyncLoop:
                 labels=profile.labels,
                 slots=max(1, profile.slots),
                 host=profile.labels.get("hostname", ""),
-                capabilities=await asyncio.to_thread(capabilities),
+                capabilities=await asyncio.to_thread(capabilities, profile.labels),
                 metadata=json.dumps({name: profile.labels.get(name, "") for name in ("os", "arch")}),
                 resources=resources(profile.data_directory),
             )

@@ -17,12 +17,13 @@ from executor_contract import PATIENCE, Worker, text
 
 from runner_service.domain import inputs
 from runner_service.domain.containers import Container, PullPolicy
-from runner_service.domain.jobs import Limits, Stdin, Step
+from runner_service.domain.jobs import JobSpec, Limits, Stdin, Step
 from runner_service.domain.logs import LogStream
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.worker.executors.base import InputWritten, KillCause, OutputGrew, Started
 from runner_service.worker.executors.docker import DockerExecutor, engine_socket
 from runner_service.worker.executors.native import NativeExecutor
+from runner_service.worker.memory import measure
 from runner_service.worker.supervisor.container.leftovers import read_note
 from runner_service.worker.supervisor.launch import Options
 
@@ -328,6 +329,14 @@ async def test_a_runner_without_an_engine_says_what_to_do(tmp_path: Path) -> Non
         assert outcome.kind is kind
         assert words in outcome.message
         await executor.close(stop=True)
+
+
+async def test_what_an_agent_holds_in_memory_is_seen_in_its_container_too(docker: Docker) -> None:
+    environment = {"RUNNER_ATTEMPT_ID": "a", "RUNNER_AGENT_NAME": "one"}
+    job = JobSpec(steps=(Step(script="echo ready; sleep 1000"),), container=Container(image=IMAGE, network="none"))
+    await docker.made.start("a", 1, job, environment)
+    await docker.output("a")
+    assert measure(["a"])["a"] > 100_000
 
 
 async def test_a_runner_with_an_engine_says_so(docker: Docker) -> None:
