@@ -30,6 +30,8 @@ from runner_service.store.statements import Connection, Query, Row, Values
 GROUP_UNITS = 128
 """Units in one transaction: beyond some dozens the sync is a small share, and a read waits longer for its write."""
 READERS = 3
+READER_KIB = 2048
+"""Of pages that each reader keeps: what was read of a long log stays there for good, and the kernel has it anyway."""
 RECLAIM_PAGES = 2048
 """Free pages given back per visit, so that no visit holds up the writer for long."""
 
@@ -136,6 +138,7 @@ class SqliteEngine:
 
     def _read_each(self, conn: SqliteConnection, lane: Lane) -> None:
         conn.driver.execute("PRAGMA query_only = ON")
+        conn.driver.execute(f"PRAGMA cache_size = -{READER_KIB}")
         while units := lane.take(1):
             _read(conn, units[0])
             lane.deliver(units)
@@ -153,7 +156,7 @@ def _prepare(driver: sqlite3.Connection, record: object) -> None:
         "busy_timeout = 10000",
         "wal_autocheckpoint = 2000",
         "journal_size_limit = 67108864",
-        "cache_size = -16384",
+        "cache_size = -8192",
         "temp_store = MEMORY",
         "foreign_keys = OFF",
     ):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
+from pathlib import Path
 
 import pytest
 from services_house import DONE, FAILED, SOON, House, Worker, parked
@@ -13,7 +15,7 @@ from runner_service.domain.errors import InvalidArgument, JobNotFound, StaleAtte
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobState
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
-from runner_service.services.logs import LogBatch, LogEnd, read_output
+from runner_service.services.logs import LogBatch, LogEnd, archive, read_output
 
 
 def _seal(*texts: bytes, stderr: int = 0) -> LogSeal:
@@ -267,3 +269,15 @@ async def test_many_followers_see_the_same(house: House) -> None:
     for records, _, end in await asyncio.gather(*following):
         assert _data(records) == b"".join(texts)
         assert end.complete
+
+
+def test_small_frames_of_a_large_log_take_no_more_room_than_they_need() -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page
+
+    journal, before = bytes(archive.FRAME_BYTES), resident()
+    frames = [archive.compressed(journal) for _ in range(200)]
+    assert sum(map(len, frames)) < 100_000
+    assert resident() - before < 50 * archive.FRAME_BYTES
