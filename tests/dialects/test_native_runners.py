@@ -70,6 +70,16 @@ def test_it_is_told_what_to_do_alone_and_with_others(rustci: RustCi, runner: dic
     assert first[0] == "1" and first[2]["entry"]["message"] == "Runner registered: native"
 
 
+def test_what_is_told_twice_under_one_request_id_happens_once(rustci: RustCi, runner: dict[str, Any]) -> None:
+    path = f"/{runner['runnerId']}"
+    first = ask(rustci, "POST", f"{path}:restart", json={"reason": "once", "requestId": "r1"})
+    until(lambda: ask(rustci, "GET", path)["runner"]["state"] == "STATE_ACTIVE", "an active runner")
+    assert ask(rustci, "POST", f"{path}:restart", json={"reason": "once", "requestId": "r1"}) == first
+    messages = [entry["message"] for entry in ask(rustci, "GET", f"{path}/logs")["entries"]]
+    assert sum("active -> restarting" in message for message in messages) == 1
+    ask(rustci, "POST", f"{path}:restart", json={"reason": "other", "requestId": "r1"}, status=409)
+
+
 def test_its_health_status_and_metrics_can_be_asked_for(rustci: RustCi, runner: dict[str, Any]) -> None:
     path = f"/{runner['runnerId']}"
     health = ask(rustci, "GET", f"{path}/health")["health"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import struct
 import subprocess
 import termios
@@ -51,6 +52,13 @@ class Terminal:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise AssertionError(f"{text!r} is not in {self.seen!r}") from None
+
+    def row(self, word: str) -> list[str]:
+        """The cells of the row of a table that begins with this word, as it was drawn last."""
+        self._read()
+        text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self.seen).decode(errors="replace")
+        rows = [line.split() for line in re.split(r"[\r\n]+", text)]
+        return next((row for row in reversed(rows) if row and row[0] == word), [])
 
     async def code(self) -> int:
         async with asyncio.timeout(PATIENCE):

@@ -11,9 +11,12 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from e2e_command_line import CommandLine
+from e2e_jobs import script
 from e2e_server import ServerProcess
 from e2e_terminal import Terminal
 from e2e_until import until
@@ -29,8 +32,8 @@ CommandLines = Callable[[ServerProcess], CommandLine]
 def terminal() -> Iterator[Callable[..., Terminal]]:
     made: list[Terminal] = []
 
-    def make(server: ServerProcess, *arguments: str) -> Terminal:
-        made.append(Terminal(server, *arguments))
+    def make(server: ServerProcess, *arguments: str, **options: Any) -> Terminal:
+        made.append(Terminal(server, *arguments, **options))
         return made[-1]
 
     yield make
@@ -165,6 +168,46 @@ async def copied(client: AsyncClient, data: bytes, disturb: Callable[[int], None
     assert session.end is not None
     assert session.end.outcome.exit_code == 0
     return got
+
+
+async def test_top_shows_runners_live_until_it_is_interrupted(
+    server: ServerProcess, client: AsyncClient, http: httpx.AsyncClient, terminal: Callable[..., Terminal]
+) -> None:
+    body = {"name": "watched", "type": "native", "host": "here", "port": 1}
+    runner_id = (await http.post("/api/runners/register", json=body)).json()["runner_id"].removeprefix("runner_")
+    top = terminal(server, "runners", "top", size=(40, 160))
+    await top.until(b"watched")
+    assert b"active" in top.seen and b"CPU %" in top.seen
+    assert top.row("watched")[2:4] == ["0/5", "0"]
+    job = await client.create_job(script("sleep 30", labels={"runner_id": runner_id}))
+    await until(lambda: top.row("watched")[2:4] == ["1/5", "0"], what="its job in the table")
+    await client.cancel(job.job_id)
+    await until(lambda: top.row("watched")[2:4] == ["0/5", "0"], what="no job in the table")
+    top.process.send_signal(signal.SIGINT)
+    assert await top.code() == 130
+    assert top.seen.endswith(b"\x1b[?25h") or b"\x1b[?1049l" in top.seen, "the terminal is as it was"
+
+
+async def test_runners_are_listed_shown_and_told_by_the_command_line(
+    server: ServerProcess, http: httpx.AsyncClient, command_line: CommandLines
+) -> None:
+    body = {"name": "told", "type": "native", "host": "here", "port": 1}
+    assert (await http.post("/api/runners/register", json=body)).status_code == 201
+    run = command_line(server)
+
+    async def told(*words: str) -> str:
+        code, out, err = await run("runners", *words)
+        assert code == 0, err
+        return out
+
+    shown = await told("show", "told", "--check", "--json")
+    assert json.loads(shown)["runner"]["state"] == "STATE_ACTIVE"
+    for verb in ("stop", "start", "drain"):
+        await told(verb, "told")
+    (row,) = [row for row in (await told("list")).splitlines() if " told " in row]
+    assert row.split()[2] == "inactive"
+    log = await told("logs", "told")
+    assert log.index("active -> inactive") < log.index("starting -> active") < log.rindex("active -> inactive")
 
 
 async def test_a_server_that_is_killed_loses_and_repeats_nothing(own_server: ServerProcess) -> None:
