@@ -358,11 +358,11 @@ _STATE_OF_KIND: Mapping[OutcomeKind, JobState] = {
 def may_retry(job: Job, outcome: Outcome) -> bool:
     """Tells whether an attempt that ended so is followed by another.
 
-    Never after a cancel or success. A lost attempt may have had effects: it is repeated only when the job declares
-    itself idempotent and its loss policy is RETRY. Of the rest the job's rules decide; without any, all are repeated
-    but a refused start, which would be refused again.
+    Never after a cancel or success, and never while processes of it may live. A lost attempt may have had effects: it
+    is repeated only when the job declares itself idempotent and its loss policy is RETRY. Of the rest the job's rules
+    decide; without any, all are repeated but a refused start, which would be refused again.
     """
-    if job.cancel is not None or outcome.succeeded or job.attempts >= job.spec.max_attempts:
+    if job.cancel is not None or outcome.succeeded or outcome.survivors or job.attempts >= job.spec.max_attempts:
         return False
     if outcome.kind is OutcomeKind.LOST:
         return job.spec.idempotent and job.spec.loss_policy is LossPolicy.RETRY

@@ -41,6 +41,8 @@ class TimeBudget(StrEnum):
     """It ran too long."""
     IDLE = "idle"
     """It wrote nothing for too long."""
+    KILL = "kill"
+    """It had ended by itself, but what it left could not be ended in time: there are survivors."""
 
 
 class RefusedReason(StrEnum):
@@ -89,7 +91,7 @@ class Outcome:
     step: int = 0
     """Index of the step that ended it."""
     survivors: int = 0
-    """Processes that could not be ended. Anything but 0 is a fault of the runner."""
+    """Processes that could not be ended. Anything but 0 is a fault of the runner, and no success."""
     usage: Usage = Usage()
     unenforced_limits: tuple[str, ...] = ()
     """Limits of the job that the runner had no means to enforce: ``cpus``, ``memory``, ``processes``, ``disk``."""

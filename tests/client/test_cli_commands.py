@@ -15,7 +15,7 @@ from command_line import CommandLine
 from google.protobuf.duration_pb2 import Duration
 from scripted_server import Log, ScriptedServer, exited, job_id
 
-from runner.v1.job_pb2 import Argv, Attempt, Job, JobEvent, JobSpec, Step
+from runner.v1.job_pb2 import Argv, Attempt, Job, JobEvent, JobSpec, Limits, Step
 from runner.v1.job_service_pb2 import CancelJobRequest, CreateJobRequest
 from runner.v1.outcome_pb2 import Outcome
 from runner.v1.runner_pb2 import Runner
@@ -93,6 +93,17 @@ async def test_show_tells_what_there_is(server: ScriptedServer, runner: CommandL
     assert facts["attempt 1"] == "finished exit 2 on r1"
     shown = json.loads((await runner("--json", "show", job)).out)
     assert shown["jobId"] == job and shown["attemptList"][0]["runnerId"] == "r1"
+    outcome = Outcome(kind=Outcome.KIND_TIMED_OUT, detail="kill", survivors=2, unenforced_limits=["cpus", "memory"])
+    outcome.usage.cpu_time.FromMilliseconds(1500)
+    outcome.usage.peak_memory_bytes = 3 << 19
+    server.jobs[job].spec.limits.CopyFrom(Limits(cpus=1.5, memory_bytes=64 << 20))
+    server.finish(job, outcome, Job.STATE_TIMED_OUT)
+    out = (await runner("show", job)).out
+    facts = dict(map(str.strip, line.split("  ", 1)) for line in out.splitlines())
+    assert facts["because"] == "it left processes that cannot be ended"
+    assert (facts["survivors"], facts["not enforced"]) == ("2", "cpus, memory")
+    assert facts["used"] == "1.5s of processors, 1.5M of memory"
+    assert facts["limits"] == "1.5 processors, 64M of memory"
 
 
 async def test_logs_are_the_bytes_alone(server: ScriptedServer, runner: CommandLine) -> None:

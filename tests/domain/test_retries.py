@@ -66,6 +66,11 @@ def test_without_rules_every_failure_is_repeated_but_what_was_refused_or_lost(ki
     assert may_retry(_job(), Outcome(kind=kind, exit_code=1)) is (kind not in never)
 
 
+def test_nothing_is_repeated_while_what_was_before_may_live() -> None:
+    assert may_retry(_job(RetryRule(kind=TIMED_OUT)), Outcome(kind=TIMED_OUT, detail="kill"))
+    assert not may_retry(_job(RetryRule(kind=TIMED_OUT)), Outcome(kind=TIMED_OUT, detail="kill", survivors=1))
+
+
 def test_rules_do_not_weaken_what_a_job_says_of_losses() -> None:
     job = _job(RetryRule(kind=EXITED), spec={"idempotent": True, "loss_policy": LossPolicy.RETRY})
     assert may_retry(job, Outcome(kind=OutcomeKind.LOST))

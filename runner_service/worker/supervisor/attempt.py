@@ -308,6 +308,8 @@ class Attempt:
     def _finish(self, survivors: int) -> None:
         """Nothing of it lives, or what does cannot be ended."""
         assert self._verdict is not None
+        if survivors:
+            self._verdict = verdict.outlived(self._verdict, survivors)
         for timer in (self._timeout, self._idle, self._round_timer, self.deadline):
             if timer is not None:
                 timer.cancel()

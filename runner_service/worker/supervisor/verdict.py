@@ -46,6 +46,22 @@ def killed(cause: str, detail: str, step: int) -> Message:
     return make("CANCELLED", detail=detail or "user", step=step)
 
 
+def outlived(outcome: Message, survivors: int) -> Message:
+    """An end of its own that processes of it outlive, because they cannot be ended."""
+    match outcome["kind"]:
+        case "EXITED":
+            how = f"exited with {outcome['exit_code']}"
+        case "SIGNALED":
+            how = f"was ended by signal {outcome['signal']}"
+        case "OUT_OF_MEMORY":
+            how = "ran out of memory"
+        case _:  # It was ended, and why is what counts.
+            return outcome
+    left = "a process" if survivors == 1 else f"{survivors} processes"
+    message = f"it {how}, but left {left} that cannot be ended"
+    return make("TIMED_OUT", detail="kill", message=message, step=outcome["step"])
+
+
 def usage(wall_ns: int, cpu_us: int, max_rss_kib: int, peak_memory: int) -> Message:
     return {
         "wall_us": wall_ns // MICROSECOND,

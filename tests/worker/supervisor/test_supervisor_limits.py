@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from supervisor_rig import Hold, until, with_token
+from supervisor_rig import PATIENCE, Hold, until, with_token
 
+from runner_service.domain import inputs
 from runner_service.domain.logs import LogStream
-from runner_service.domain.outcomes import OutcomeKind
+from runner_service.domain.outcomes import OutcomeKind, TimeBudget
 from runner_service.worker.supervisor import hierarchies
 
 MIB = 1 << 20
@@ -252,3 +254,35 @@ async def test_a_job_within_its_disk_is_measured_more_than_once(hold: Hold) -> N
 async def test_the_disk_of_others_is_held_against_nobody_and_that_is_said(hold: Hold, tmp_path: Path) -> None:
     end = await hold.run("a", "true", disk_bytes=MIB, working_directory=str(tmp_path))
     assert end.outcome.unenforced_limits == ("disk",)
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+def ice() -> Iterator[Path]:
+    """A cgroup whose processes pass over KILL until it is thawed, as one that waits for a disk does."""
+    place = FREEZER / f"runner-test-{os.getpid()}"
+    try:
+        place.mkdir()
+    except OSError:
+        pytest.skip("this needs a freezer of cgroups v1 that can be written")
+    yield place
+    (place / "freezer.state").write_text("THAWED")
+    while (place / "cgroup.procs").read_text():
+        time.sleep(0.01)
+    place.rmdir()
+
+
+@pytest.mark.slow
+async def test_what_cannot_be_ended_is_counted_and_is_no_success(hold: Hold, ice: Path) -> None:
+    await hold.start("a", "sleep 1000 & echo $!; read line", stdin="PIPE")
+    async with asyncio.timeout(PATIENCE):
+        while not (text := hold.text("a")).endswith(b"\n"):
+            await hold.news()
+    (ice / "cgroup.procs").write_text(text.decode())
+    (ice / "freezer.state").write_text("FROZEN")
+    await hold.client.input("a", 0, [inputs.END])
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.TIMED_OUT, TimeBudget.KILL, 1)
+    assert outcome.message == "it exited with 1, but left a process that cannot be ended"

@@ -11,6 +11,12 @@ _KILLED = SIGNAL_BASE + 9
 _REFUSED = {"COMMAND_NOT_FOUND": NOT_FOUND, "COMMAND_NOT_EXECUTABLE": NOT_EXECUTABLE, "TOO_LARGE": NOT_EXECUTABLE}
 """A working directory that is not there is the asker's mistake and none of the command's: 125, as `env -C` has it."""
 
+_TIMED_OUT = {
+    "queue": "it waited too long for a runner",
+    "start": "its first process took too long to start",
+    "idle": "it wrote nothing for too long",
+    "kill": "it left processes that cannot be ended",
+}
 _LOST = {
     "lease_expired": "its runner was not heard of for too long",
     "runner_forgot": "its runner came back without it",
@@ -48,8 +54,7 @@ def explanation(state: Job.State.ValueType, outcome: Outcome) -> str:
         case Outcome.KIND_EXITED | Outcome.KIND_SIGNALED | Outcome.KIND_CANCELLED:
             return ""
         case Outcome.KIND_TIMED_OUT:
-            waited = outcome.detail == "queue"
-            return outcome.message or ("it waited too long for a runner" if waited else "its time was over")
+            return outcome.message or _TIMED_OUT.get(outcome.detail, "its time was over")
         case Outcome.KIND_OUT_OF_MEMORY:
             return outcome.message or "it ran out of memory and was killed"
         case Outcome.KIND_OUT_OF_DISK:
@@ -61,6 +66,24 @@ def explanation(state: Job.State.ValueType, outcome: Outcome) -> str:
         case Outcome.KIND_LOST:
             return f"nobody knows how it ended: {outcome.message or _LOST.get(outcome.detail, outcome.detail)}"
     return "" if state == Job.STATE_SUCCEEDED else "nobody knows how it ended"
+
+
+def facts(outcome: Outcome) -> list[tuple[str, str]]:
+    """What it used, and what its runner could not do; name and value of each."""
+    from runner_client.cli.values import format_duration, format_size
+
+    usage = outcome.usage
+    memory = usage.peak_memory_bytes or usage.max_rss_bytes
+    used = [
+        f"{format_duration(usage.wall_time.ToNanoseconds() / 1e9)} of time" if usage.HasField("wall_time") else "",
+        f"{format_duration(usage.cpu_time.ToNanoseconds() / 1e9)} of processors" if usage.HasField("cpu_time") else "",
+        f"{format_size(memory)} of memory" if memory else "",
+    ]
+    return [
+        ("used", ", ".join(filter(None, used))),
+        ("not enforced", ", ".join(outcome.unenforced_limits)),
+        ("survivors", str(outcome.survivors or "")),
+    ]
 
 
 def summary(state: Job.State.ValueType, outcome: Outcome | None) -> str:

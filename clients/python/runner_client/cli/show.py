@@ -9,7 +9,7 @@ import click
 from runner_client.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from runner.v1.job_pb2 import Attempt, Job
+    from runner.v1.job_pb2 import Attempt, Job, Limits
 
 
 @command("show")
@@ -44,6 +44,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     """Returns name and value of what there is to say."""
     from runner_client.cli.jobs_table import command_text, local_time
     from runner_client.cli.outcomes import explanation, state_word, summary
+    from runner_client.cli.outcomes import facts as outcome_facts
     from runner_client.cli.values import format_duration
 
     spec = job.spec
@@ -57,6 +58,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("state", state_word(job.state)),
         ("outcome", summary(job.state, job.outcome)),
         ("because", explanation(job.state, job.outcome) if job.HasField("outcome") else ""),
+        *(outcome_facts(job.outcome) if job.HasField("outcome") else ()),
         ("waits because", job.waiting),
         ("origin", job.origin),
         ("created", local_time(job.create_time) if job.HasField("create_time") else ""),
@@ -65,6 +67,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("cancelled", cancelled),
         ("priority", str(job.priority) if job.priority else ""),
         ("timeout", timeout),
+        ("limits", _limits(spec.limits)),
         ("retry", retry),
         ("image", spec.container.image),
         ("directory", spec.working_directory),
@@ -74,6 +77,18 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         *((f"step {step.name or number}", command_text(step)) for number, step in enumerate(spec.steps, 1)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _limits(limits: Limits) -> str:
+    from runner_client.cli.values import format_size
+
+    found = [
+        f"{limits.cpus:g} processors" if limits.cpus else "",
+        f"{format_size(limits.memory_bytes)} of memory" if limits.memory_bytes else "",
+        f"{limits.processes} processes" if limits.processes else "",
+        f"{format_size(limits.disk_bytes)} on disk" if limits.disk_bytes else "",
+    ]
+    return ", ".join(filter(None, found))
 
 
 def _attempt_facts(attempts: list[Attempt]) -> list[tuple[str, str]]:

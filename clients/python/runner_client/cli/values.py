@@ -46,6 +46,16 @@ def parse_size(text: str) -> int:
     return int(found[1]) * _SIZES[found[2]]
 
 
+def format_size(size: int) -> str:
+    """Returns `512`, `1.5K`, `64M` or `2G`."""
+    value, unit = float(size), ""
+    for unit in _SIZES:
+        if value < 1024 or unit == "T":
+            break
+        value /= 1024
+    return f"{value:.1f}".removesuffix(".0") + unit
+
+
 class Size(click.ParamType[int]):
     """An option's size, as bytes."""
 
