@@ -60,9 +60,14 @@ class ArtifactServicer(artifact_service_pb2_grpc.ArtifactServiceServicer):
         self, request: pb.DownloadArtifactRequest, context: Any
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
         artifact = await self._artifacts.get(request.artifact_id)
-        offset, limit, headers = request.offset, request.limit, _headers(artifact)
-        if (piece := _range(request.range, artifact.size)) is not None:
-            offset, limit = piece
+        headers, piece = _headers(artifact), _range(request.range, artifact.size)
+        offset, limit = piece or (request.offset, request.limit)
+        least = 0 if piece is None else 1
+        if not 0 <= offset <= artifact.size or limit < least:
+            # Over HTTP this is 416, which says how much there is.
+            await context.send_initial_metadata(_metadata({"content-range": f"bytes */{artifact.size}"}))
+            raise RangeOutside(size=artifact.size)
+        if piece is not None:
             headers["content-range"] = f"bytes {offset}-{offset + limit - 1}/{artifact.size}"
             await context.send_initial_metadata((("x-http-status", "206"), *_metadata(headers)))
         else:
@@ -84,16 +89,11 @@ def _metadata(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _range(text: str, size: int) -> tuple[int, int] | None:
-    """Offset and length of what a Range header asks for; None when it asks for nothing that is understood.
-
-    Raises:
-        RangeOutside: It begins behind the end.
-    """
+    """Offset and length of what a Range header asks for; None when it asks for nothing that is understood. What begins
+    behind the end has no length."""
     found = _RANGE.fullmatch(text)
     if found is None or not (found[1] or found[2]) or (found[1] and found[2] and int(found[2]) < int(found[1])):
         return None
     offset = int(found[1]) if found[1] else max(0, size - int(found[2]))
     end = min(size, int(found[2]) + 1) if found[1] and found[2] else size
-    if offset >= end:
-        raise RangeOutside(size=size)
     return offset, end - offset
