@@ -46,9 +46,9 @@ class Catalog:
         self.sockets_only = {
             path: endpoint
             for endpoint in self.endpoints
-            if list(endpoint.rules.stream_modes) == [options.STREAM_MODE_WEBSOCKET]
-            and "{" not in (path := endpoint.template.text)
-            and self.routes.find("GET", path) is not None
+            if endpoint.websocket_only and "{" not in endpoint.template.text
+            for path in _spellings(endpoint)
+            if self.routes.find("GET", path) is not None
         }
 
     def _add_service(self, descriptor: ServiceDescriptor) -> None:
@@ -87,3 +87,9 @@ class Catalog:
         if not endpoint.websocket_only:
             self.routes.add(endpoint.http_method, entry)
         self.endpoints.append(endpoint)
+
+
+def _spellings(endpoint: Endpoint) -> list[str]:
+    """The paths of a template without variables."""
+    path = endpoint.template.text
+    return [path, f"{path}/"] if endpoint.service.rules.optional_trailing_slash else [path]

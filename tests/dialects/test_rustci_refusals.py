@@ -96,7 +96,7 @@ CAUSES: dict[str, list[Cause]] = {
         ("update_config without data", "", {"operation": "update_config", "filters": {}}),
         ("a filter that is none", "", {"operation": "start", "filters": {"type": "vm"}}),
     ],
-    "ws_runners/426": [("no upgrade", "", None)],
+    "ws_runners/426": [("no upgrade", "", None), ("the same with a slash", "/", None)],
 }  # fmt: skip
 NOT_IN_THE_LIST = {"delete_runner/400"}
 """Decided elsewhere (R18)."""
