@@ -74,6 +74,23 @@ async def test_it_sees_the_route_and_its_options(gateway: Any, hook: Hook) -> No
     assert seen.request.raw_query == "page=1"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "why"),
+    [
+        pytest.param("GET", "/api/v9/commands/j1", "the path as documented", id="plain"),
+        pytest.param("HEAD", "/api/v9/commands/j1", "HEAD is answered by the GET route", id="HEAD"),
+        pytest.param("GET", "/api/v9/commands/j1/", "a slash more is the same route", id="slash"),
+        pytest.param("GET", "/api/v9/c%6Fmmands/%6A1", "escaped letters are the letters", id="escapes"),
+        pytest.param("GET", "/api/v9/commands/j1?any=thing", "a query is no path", id="query"),
+    ],
+)
+async def test_no_spelling_of_a_path_gets_round_it(gateway: Any, hook: Hook, method: str, path: str, why: str) -> None:
+    async with in_memory(gateway) as client:
+        assert (await client.request(method, path)).headers["x-ratelimit-remaining"] == "8", why
+    (seen,) = hook.seen
+    assert (seen.rpc, seen.variables) == ("/test.facade.v1.CommandService/GetCommand", {"job_id": "j1"}), why
+
+
 async def test_what_has_no_route_is_not_asked_about(gateway: Any, hook: Hook) -> None:
     async with in_memory(gateway) as client:
         statuses = [
