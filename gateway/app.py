@@ -94,7 +94,11 @@ class Gateway:
             raise NotImplementedError(f"ASGI scope {scope['type']}")
 
     def drain(self) -> None:
-        """Ends all open streams with an UNAVAILABLE error that their clients see. Call it when the server stops."""
+        """Ends all open streams with an UNAVAILABLE error that their clients see, and tells probes to send no more.
+
+        Call it when the server stops.
+        """
+        self._site.draining = True
         for stream in tuple(self._site.streams):
             stream.interrupt(Failure(code_pb2.UNAVAILABLE, "the server is shutting down", "SHUTTING_DOWN", "gateway"))
 

@@ -91,9 +91,16 @@ class Channel:
         stub = self._stubs.get(name)
         if stub is None:
             service, _, method = name[1:].partition("/")
-            descriptor = cast(Any, self._pool).FindServiceByName(service).methods_by_name[method]
+            descriptor = self._service(service).methods_by_name[method]
             stub = self._stubs[name] = self._make(name, descriptor)
         return stub
+
+    def _service(self, name: str) -> Any:
+        """The descriptor of a service. Of those that are compiled in, as health is, the server need not tell."""
+        try:
+            return cast(Any, self._pool).FindServiceByName(name)
+        except KeyError:
+            return cast(Any, descriptor_pool.Default()).FindServiceByName(name)
 
     def _make(self, name: str, method: MethodDescriptor) -> Callable[..., Any]:
         if method.client_streaming:

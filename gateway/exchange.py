@@ -15,8 +15,10 @@ from gateway.departure import ClientLeft, Receive, unless_gone
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
+from gateway.http_reply import HttpReply
 from gateway.intake import bound, take
 from gateway.metadata import invocation_metadata, query_metadata, request_id
+from gateway.readiness import readiness
 from gateway.replies import part_of, unary_reply
 from gateway.request import HttpRequest
 from gateway.responder import Responder
@@ -70,6 +72,9 @@ class Exchange:
             raise upgrade_required()
         match = self._find()
         if match is None:
+            if self._request.raw_path == self._site.settings.readiness_path and self._request.method in ("GET", "HEAD"):
+                await self._responder.reply(await self._readiness())
+                return
             await self._responder.reply(unrouted(self._site, self._request, self._responder))
             return
         entry = self._choose(match)
@@ -96,6 +101,10 @@ class Exchange:
         if endpoint.raw_reply or len(reply.headers) > 1:
             reply = part_of(self._request, reply, whole=endpoint.raw_reply)
         await self._responder.reply(reply)
+
+    async def _readiness(self) -> HttpReply:
+        site = self._site
+        return await readiness(site.backend, self._request, self._request_id, draining=site.draining)
 
     # routing
 

@@ -59,6 +59,8 @@ class GatewayOptions:
     """Where the OpenAPI document is served; None: nowhere."""
     docs_path: str | None = "/docs"
     """Where a page shows that document; None: nowhere."""
+    readiness_path: str | None = None
+    """Where probes ask whether the servers behind take work, as grpc.health.v1 says: 200 or 503. None: nowhere."""
     rpc_routes: bool = False
     """Also serve every unary RPC of the captured services at ``POST /package.Service/Method``."""
     cors_origins: tuple[str, ...] = ()

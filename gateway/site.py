@@ -33,6 +33,8 @@ class Site:
         self.settings = settings
         self.owners = Owners(catalog.services)
         self.cors = Cors(settings)
+        self.draining = False
+        """The gateway is going away."""
         self.streams: set[Interruptible] = set()
         """Whatever goes on until somebody ends it."""
         self.request_id_header = settings.request_id_header.encode("latin-1")

@@ -235,6 +235,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             services=names,
             interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor, repeats=repeats)],
         )
+        rpc.add_health(handlers)  # after the names were read: it bears no options of ours
         gateway = rest(
             handlers,
             settings=settings,

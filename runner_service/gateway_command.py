@@ -16,7 +16,7 @@ from grpc import aio
 
 from gateway import DEFAULT_ALLOWED, Channel, Gateway, GatewayOptions, ReflectionError, pool_of, reflected
 from runner_client import __version__
-from runner_service.http import HttpBindError, HttpServer
+from runner_service.http import READINESS_PATH, HttpBindError, HttpServer
 
 EXIT_CANNOT_SERVE = 1
 DRAIN_SECONDS = 5.0
@@ -94,6 +94,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[tuple[Gateway, H
                 version=__version__,
                 max_body_bytes=options.max_body_bytes,
                 allowed_headers=DEFAULT_ALLOWED | {"origin", "x-forwarded-for"},
+                readiness_path=READINESS_PATH,
                 rpc_routes=options.rpc_routes,
                 cors_origins=tuple(options.cors_origin),
                 trusted_proxies=tuple(options.trusted_proxy),

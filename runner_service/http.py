@@ -14,6 +14,8 @@ import uvicorn
 
 from runner_service.rpc.server import ServerTls
 
+READINESS_PATH = "/readyz"
+"""Where probes ask whether the server takes work. `/health` is a documented API's, and says more."""
 BIND_SECONDS = 2.0
 _BIND_AGAIN_SECONDS = 0.1
 

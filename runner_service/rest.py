@@ -9,6 +9,7 @@ from grpc import aio
 from gateway import DEFAULT_ALLOWED, Admit, Gateway, GatewayOptions, HandlerCapture, Observer, access_log
 from runner_client import __version__
 from runner_service.config import Settings
+from runner_service.http import READINESS_PATH
 from runner_service.rpc.access import READ_HEADERS
 
 METRICS_PATH = "/metrics"
@@ -40,6 +41,7 @@ def rest(
             admission=admission,
             observers=tuple(observers),
             documents=documents,
+            readiness_path=READINESS_PATH,
             rpc_routes=True,
         ),
     )

@@ -103,4 +103,4 @@ def _tag(service: Service, schemas: Schemas) -> dict[str, str]:
 
 
 def _served(service: Service, catalog: Catalog) -> bool:
-    return any(endpoint.service is service for endpoint in catalog.endpoints)
+    return any(endpoint.service is service and endpoint.template.text != endpoint.rpc for endpoint in catalog.endpoints)

@@ -68,8 +68,12 @@ class RpcServer:
         self._services = services
         for register in registrations:
             register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.add_health(self._server)
         add_reflection([*services, "grpc.health.v1.Health"], self._server)
+
+    def add_health(self, server: Any) -> None:
+        """Adds the health of this server to another one, or to what stands in for one."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     async def listen(self, address: str, *, tls: ServerTls | None = None) -> int:
         """Binds an address, HOST:PORT or ``unix:PATH``, and returns the port.

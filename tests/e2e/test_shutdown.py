@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 from e2e_following import STDOUT, Followed, by_grpc
 from e2e_jobs import script, wait_for
 from e2e_processes import end_processes_of, processes_of
@@ -85,6 +86,9 @@ async def test_a_second_term_hurries(own_server: ServerProcess, tmp_path: Path) 
     server.signal(signal.SIGTERM)
 
     await until(lambda: _refuses(server), what="the refusal of new jobs")
+    async with httpx.AsyncClient(base_url=server.http, trust_env=False) as probe:
+        ready, alive = await probe.get("/readyz"), await probe.get("/health")
+        assert (ready.status_code, ready.json(), alive.status_code) == (503, {"status": "NOT_SERVING"}, 200)
     server.signal(signal.SIGTERM)
     assert await asyncio.to_thread(server.wait) == 0
     assert time.monotonic() - begun < 30
