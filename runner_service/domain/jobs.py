@@ -102,6 +102,8 @@ class Step:
     argv: tuple[str, ...] = ()
     script: str = ""
     """Used when ``argv`` is empty."""
+    always: bool = False
+    """Runs too when a step before it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,10 @@ def spec_of(spec: job_pb2.JobSpec) -> JobSpec:
     """What an executor needs of an order's spec; what only the server looks at keeps its default."""
     default = JobSpec(steps=())
     return JobSpec(
-        steps=tuple(Step(name=step.name, argv=tuple(step.argv.args), script=step.script) for step in spec.steps),
+        steps=tuple(
+            Step(name=step.name, argv=tuple(step.argv.args), script=step.script, always=step.always)
+            for step in spec.steps
+        ),
         environment=dict(spec.environment),
         working_directory=spec.working_directory,
         timeout_seconds=seconds_of(spec.timeout) if spec.HasField("timeout") else default.timeout_seconds,

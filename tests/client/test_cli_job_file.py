@@ -26,6 +26,7 @@ steps:
       make test
       make clean
   - argv: [./report, --all, 007]
+    always: true
 environment: {CI: yes, VERSION: 1.10, MODE: 0755, EMPTY: }
 working_directory: /srv/build
 timeout: 1h30m
@@ -42,6 +43,7 @@ def test_everything_a_file_may_say() -> None:
     assert first.script == "make"
     assert (second.name, second.script) == ("test", "make test\nmake clean\n")
     assert list(third.argv.args) == ["./report", "--all", "007"]
+    assert [step.always for step in job.spec.steps] == [False, False, True]
     assert dict(job.spec.environment) == {"CI": "yes", "VERSION": "1.10", "MODE": "0755", "EMPTY": ""}
     assert job.spec.working_directory == "/srv/build"
     assert job.spec.timeout.seconds == 5_400

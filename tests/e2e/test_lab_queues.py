@@ -19,12 +19,14 @@ from e2e_until import until
 
 from runner.v1.job_pb2 import Job
 from runner_client import AsyncClient, InvalidArgument
+from runner_service.domain.ids import new_id
 
 COMMANDS = {
     "lab": {
         "setup": 'echo "set up $LAB_JOB_ID"',
         "provision": 'echo "$LAB_JOB" | grep -o "noble" && sleep 0.01',
         "reserve": 'echo "reserved for $LAB_RESERVE_SECONDS"',
+        "cleanup": "echo swept",
     }
 }
 
@@ -90,6 +92,7 @@ async def test_our_runner_takes_jobs_of_its_queue_and_shows_phases_codes_and_out
         "provision_status": 0,
         "test_status": 0,
         "reserve_status": 0,
+        "cleanup_status": 0,
     }
     assert result["setup_output"] == f"set up {job_id}\n"
     assert result["provision_output"] == "noble\n"
@@ -98,7 +101,7 @@ async def test_our_runner_takes_jobs_of_its_queue_and_shows_phases_codes_and_out
     log = (await lab.http.get(f"/v1/result/{job_id}/log/output", params={"phase": "reserve"})).json()["output"]
     assert log["reserve"]["log_data"] == "reserved for 1800\n"
     first = (await lab.http.get(f"/v1/result/{job_id}/output")).text
-    assert first.startswith("set up ") and first.endswith("reserved for 1800\n")
+    assert first.startswith("set up ") and first.endswith("reserved for 1800\nswept\n")
     assert (await lab.http.get(f"/v1/result/{job_id}/output")).status_code == 204
     assert (await client.get_job(job_id)).state == Job.STATE_SUCCEEDED
 
@@ -126,22 +129,33 @@ async def test_our_runner_unpacks_attachments_and_keeps_what_the_job_leaves(lab:
     assert (await lab.http.get(f"/v1/result/{bare}/artifact")).status_code == 204
 
 
-async def test_a_phase_that_fails_is_the_last_and_its_code_is_told(lab: Lab) -> None:
+async def test_behind_a_phase_that_fails_only_the_cleanup_runs_and_its_code_is_told(lab: Lab) -> None:
     job_id = await lab.submit(test_data={"test_cmds": "exit 46"}, reserve_data={"timeout": 60})
     result = await lab.when(job_id, "complete")
     assert (result["setup_status"], result["test_status"]) == (0, 46)
     assert "reserve_status" not in result
+    assert result["cleanup_output"] == "swept\n"
 
 
 async def test_the_phase_that_runs_is_told_and_a_cancel_ends_it(lab: Lab, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    job_id = await lab.submit(test_data={"test_cmds": f"echo begun; {wait_for(gate)}"})
+    job_id = new_id()
+    await lab.submit(job_id=job_id, tags=[job_id], test_data={"test_cmds": f"echo begun; {wait_for(gate)}"})
     await lab.when(job_id, "test")
 
     async def wrote() -> bool:
         return (await lab.result(job_id)).get("test_output") == "begun\n"
 
     await until(wrote, what="the output of the phase")
+
+    async def states(*words: str) -> set[str]:
+        reply = await lab.http.get("/v1/job/search", params={"tags": job_id, "state": list(words)})
+        return {one["job_state"] for one in reply.raise_for_status().json()}
+
+    assert [await states(word) for word in ("test", "running", "active", "setup", "completed")] == [
+        *[{"test"}] * 3,
+        *[set()] * 2,
+    ]
     assert (await lab.result(job_id))["setup_status"] == 0
     reply = await lab.http.post(f"/v1/job/{job_id}/action", json={"action": "cancel"})
     assert reply.text == "OK"
@@ -220,7 +234,7 @@ async def test_the_command_line_submits_lists_and_follows(
     theirs = tmp_path / "lab.yaml"
     theirs.write_text("test_data:\n  test_cmds: |\n    echo theirs\nfree: 1.5\n")
     code, out, err = await runner("submit", "--queue", "lab", "--follow", str(ours))
-    assert (code, out.splitlines()[-2:]) == (0, ["one", "two words"]), err
+    assert (code, out.splitlines()[-3:]) == (0, ["one", "two words", "swept"]), err
     code, out, _ = await runner("submit", "-q", "lab", "--wait", str(theirs))
     job_id = out.split()[0]
     assert code == 0

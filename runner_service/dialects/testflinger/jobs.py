@@ -123,7 +123,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
             all_tags=request.match == "all",
             words=words.states(list(request.state)),
         )
-        found = await self._queues.search(search)
+        found = await self._records.search(search)
         return pb.SearchJobsResponse(
             jobs=[
                 pb.FoundJob(created_at=words.time(job.created_at), job_id=job.job_id, job_state=job.word)

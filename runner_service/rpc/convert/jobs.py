@@ -161,8 +161,8 @@ def _rule(value: RetryRule) -> job_pb2.RetryRule:
 
 def _step(step: Step) -> job_pb2.Step:
     if step.argv:
-        return job_pb2.Step(name=step.name, argv=job_pb2.Argv(args=step.argv))
-    return job_pb2.Step(name=step.name, script=step.script)
+        return job_pb2.Step(name=step.name, argv=job_pb2.Argv(args=step.argv), always=step.always)
+    return job_pb2.Step(name=step.name, script=step.script, always=step.always)
 
 
 def inputs(values: Sequence[job_pb2.JobInput]) -> tuple[JobInput, ...]:
@@ -176,7 +176,10 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
     asked = request.spec
     return NewJob(
         kind=JobKind.JOB,
-        steps=tuple(Step(name=step.name, argv=tuple(step.argv.args), script=step.script) for step in asked.steps),
+        steps=tuple(
+            Step(name=step.name, argv=tuple(step.argv.args), script=step.script, always=step.always)
+            for step in asked.steps
+        ),
         environment=dict(asked.environment),
         working_directory=asked.working_directory,
         timeout_seconds=times.seconds(asked.timeout) if asked.HasField("timeout") else None,

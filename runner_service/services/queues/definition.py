@@ -108,21 +108,23 @@ def without_secrets(definition: str) -> str:
 
 
 _UNPACK = f"mkdir -p attachments && tar -xzf {ATTACHMENTS_PATH} -C attachments"
+_FOR_EVERY_JOB = ("setup", "cleanup")
 MOST_ENVIRONMENT_BYTES = 100_000
 """The kernel takes 128 KiB in one variable."""
 
 
 def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...]:
-    """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup is
-    run for every job, other phases for jobs that have data for them. The first phase that fails is the last."""
+    """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup and
+    cleanup are run for every job, other phases for jobs that have data for them. After the first phase that fails only
+    the cleanup runs."""
     configured = commands.get(submission.queue, commands.get("*", {}))
     steps = [Step(name="setup", script=_UNPACK)] if submission.attachments else []
     for phase in PHASES:
         script = submission.scripts.get(phase)
-        if script is None and (phase in submission.data or phase == "setup"):
+        if script is None and (phase in submission.data or phase in _FOR_EVERY_JOB):
             script = configured.get(phase)
         if script:
-            steps.append(Step(name=phase, script=script))
+            steps.append(Step(name=phase, script=script, always=phase == "cleanup"))
     return tuple(steps) or (Step(name="test", script=":"),)
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from runner_service.domain.errors import ArtifactNotFound, JobNotFound, UploadTooLarge
 from runner_service.domain.ids import new_id
 from runner_service.domain.json_text import text_of
 from runner_service.domain.queues import (
     ATTACHMENTS_PATH,
+    PHASES,
+    RUNNING,
     Attachments,
     FileKind,
+    Found,
     Fragment,
     LabFile,
     OutputKind,
     QueueJob,
+    Search,
 )
 from runner_service.ports.blobs import Blobs
 from runner_service.ports.clock import Clock
@@ -101,6 +106,17 @@ class LabRecords:
         if job is not None and is_ours(job):
             return await self._ours.fragments(job, phase=phase, start=start, since=since)
         return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since, max_bytes=READ_BYTES)
+
+    async def search(self, search: Search) -> Sequence[Found]:
+        """Jobs in the order in which they were pushed. What a runner of our own runs is found by its phase too."""
+        wider = replace(search, words=search.words | {RUNNING}) if search.words & set(PHASES) else search
+        found = []
+        for one in await self._queues.search(wider):
+            if one.word == RUNNING and (job := await self._job(one.job_id)) is not None and is_ours(job):
+                one = replace(one, word=await self._ours.word(job))
+            if not search.words or one.word in search.words or (one.word in PHASES and RUNNING in search.words):
+                found.append(one)
+        return found
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str) -> str:
         """What this reader was not given yet; each piece on a line of its own where the former has not ended it."""

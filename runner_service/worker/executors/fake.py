@@ -70,6 +70,9 @@ class _Attempt:
     input_written: int = 0
     input: list[InputRecord] = field(default_factory=list)
     """What no ``cat`` has taken yet."""
+    always: frozenset[int] = frozenset()
+    failure: Outcome | None = None
+    """Of the first step that failed, while others still run because they always do."""
 
     @property
     def state(self) -> ExecutionState:
@@ -160,13 +163,22 @@ class FakeMachine:
             elif name == "exit" and value == "0":
                 break
             else:
-                self.end(attempt_id, _ending(name, value))
-                return False
+                return self._step_ended(attempt_id, attempt, _ending(name, value))
             attempt.word += 1
-        if attempt.step + 1 == len(attempt.steps):
-            self.end(attempt_id, Outcome(kind=OutcomeKind.EXITED, exit_code=0))
+        return self._step_ended(attempt_id, attempt, Outcome(kind=OutcomeKind.EXITED, exit_code=0))
+
+    def _step_ended(self, attempt_id: str, attempt: _Attempt, outcome: Outcome) -> bool:
+        """Goes on to the next step; False when there is none."""
+        if not outcome.succeeded and attempt.failure is None:
+            attempt.failure = replace(outcome, step=attempt.step)
+        later = range(attempt.step + 1, len(attempt.steps))
+        following = next((step for step in later if attempt.failure is None or step in attempt.always), None)
+        if following is None:
+            if attempt.failure is not None:
+                attempt.step = attempt.failure.step
+            self.end(attempt_id, attempt.failure or outcome)
             return False
-        attempt.step, attempt.word = attempt.step + 1, 1
+        attempt.step, attempt.word = following, 1
         return True
 
     def _cat(self, attempt_id: str, attempt: _Attempt) -> bool:
@@ -275,7 +287,11 @@ class FakeExecutor:
             return
         received = None if spec.stdin is Stdin.NULL else 0
         attempts[attempt_id] = _Attempt(
-            fence, [_words(step) for step in spec.steps], {**environment, **secrets}, input_received=received
+            fence,
+            [_words(step) for step in spec.steps],
+            {**environment, **secrets},
+            input_received=received,
+            always=frozenset(index for index, step in enumerate(spec.steps) if step.always),
         )
         self.machine.run(attempt_id)
 

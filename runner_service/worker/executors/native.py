@@ -47,6 +47,7 @@ def plan(spec: JobSpec, environment: Mapping[str, str], secrets: Mapping[str, st
     """What the supervisor is to do for a job. One that asks for a container is refused there: see `docker`."""
     made = Plan(
         steps=[list(step.argv) or ["/bin/sh", "-c", step.script] for step in spec.steps],
+        always=[index for index, step in enumerate(spec.steps) if step.always],
         environment={**environment, **secrets},
         secrets=list(secrets.values()),
         staged=staged,

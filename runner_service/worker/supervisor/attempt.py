@@ -77,6 +77,8 @@ class Attempt:
         self._loop = loop
         self._owner = owner
         self._verdict: Message | None = None
+        self._failure: Message | None = None
+        """What the first step that failed ended in, while others still run because they always do."""
         self._step = -1
         self._main_lives = False
         self._stdio: Stdio | None = None
@@ -114,7 +116,7 @@ class Attempt:
             self._look_for_silence()
         if self.plan.disk_bytes and not self.plan.working_directory:
             self._watch_disk([self._working_directory])
-        self._next_step()
+        self._next_step(0)
 
     def main_exited(self, status: int, cpu_us: int, max_rss_kib: int) -> None:
         """The main process of the step was reaped. `look` must follow."""
@@ -123,12 +125,20 @@ class Attempt:
         self.add_usage(cpu_us, max_rss_kib)
         if self._verdict is not None:
             return
-        if status == 0 and self._step + 1 < len(self.plan.steps):
-            self._next_step()
-        elif status != 0 and (message := self._confinement.out_of_memory()):
-            self._end(verdict.make("OUT_OF_MEMORY", message=message, step=self._step), self._ended_ns)
+        if status != 0 and (message := self._confinement.out_of_memory()):
+            self._step_ended(verdict.make("OUT_OF_MEMORY", message=message, step=self._step), 0)
         else:
-            self._end(verdict.ended(status, self._step), self._ended_ns + LINGER_NS)
+            self._step_ended(verdict.ended(status, self._step), LINGER_NS, failed=status != 0)
+
+    def _step_ended(self, outcome: Message, linger_ns: int, *, failed: bool = True) -> None:
+        """Goes on to the step that is next, or ends with the outcome of the one that failed first."""
+        if failed and self._failure is None:
+            self._failure = outcome
+        following = self.plan.after(self._step, failed=self._failure is not None)
+        if following >= 0:
+            self._next_step(following)
+        else:
+            self._end(self._failure or outcome, self._ended_ns + linger_ns)
 
     def add_usage(self, cpu_us: int, max_rss_kib: int) -> None:
         """What a process of this attempt had used when it was reaped."""
@@ -194,10 +204,10 @@ class Attempt:
     def _look_again(self) -> None:
         self.look(self._tree.members((self.attempt_id,)))
 
-    def _next_step(self) -> None:
+    def _next_step(self, step: int) -> None:
         assert self._stdio is not None
         stdio = self._stdio
-        self._step += 1
+        self._step = step
         if self._step:
             self._stdio.catch_up()
             self.journal.begin_step(self._step)
@@ -207,7 +217,10 @@ class Attempt:
                 lambda: stdio.spawn(argv, self.plan.environment, self._working_directory)
             )
         except verdict.Refused as error:
-            self._end(verdict.refused(error, self._step), 0)
+            if step and self.plan.always:
+                self._step_ended(verdict.refused(error, step), 0)
+            else:
+                self._end(verdict.refused(error, step), 0)
         except (OSError, ValueError) as error:
             self._start_failed(error)
         else:

@@ -109,9 +109,9 @@ class ContainedAttempt(Attempt):
             self._round_timer.cancel()
         self._round_timer = self._loop.call_at(now + pause, self._look_again)
 
-    def _next_step(self) -> None:
+    def _next_step(self, step: int) -> None:
         assert self._stdio is not None
-        self._step += 1
+        self._step = step
         if self._step:
             self._stdio.catch_up()
             self.journal.begin_step(self._step)
@@ -206,12 +206,15 @@ class ContainedAttempt(Attempt):
                 self._survivors = message["survivors"]
 
     def _step_exited(self, status: int, oom: str) -> None:
-        if status == 0 and self._step + 1 < len(self.plan.steps) and self._verdict is None:
-            self._next_step()
-        elif oom:
-            self._conclude(verdict.make("OUT_OF_MEMORY", message=oom, step=self._step))
+        ended = verdict.ended(status, self._step)
+        outcome = verdict.make("OUT_OF_MEMORY", message=oom, step=self._step) if oom else ended
+        if (status or oom) and self._failure is None:
+            self._failure = outcome
+        following = self.plan.after(self._step, failed=self._failure is not None)
+        if following >= 0 and self._verdict is None:
+            self._next_step(following)
         else:
-            self._conclude(verdict.ended(status, self._step))
+            self._conclude(self._failure or outcome)
 
     def _conclude(self, outcome: Message) -> None:
         """It has ended by itself; or on the way to an end that was decided before, of which no more is to be waited

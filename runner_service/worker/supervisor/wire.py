@@ -92,6 +92,12 @@ class Plan(NamedTuple):
     """Of the directory of its own, and in a container of what is written beside it."""
     container: Message = {}  # noqa: RUF012
     """A `container.order.Order`, when the steps run in one. The limits are in it too, then, not here."""
+    always: list[int] = []  # noqa: RUF012
+    """Steps that run also when one before them failed."""
+
+    def after(self, step: int, *, failed: bool) -> int:
+        """The step that runs after this one; -1: none. ``failed``: it, or one before it."""
+        return next((later for later in range(step + 1, len(self.steps)) if not failed or later in self.always), -1)
 
 
 class Known(NamedTuple):

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,21 @@ class ExecutorContract:
         end = await worker.end("a")
         assert (end.outcome.exit_code, end.outcome.step) == (3, 1)
         assert text(await worker.log("a"), LogStream.STDOUT) == b"12"
+
+    async def test_a_step_that_always_runs_does_so_behind_one_that_failed(self, rig: Rig, worker: Worker) -> None:
+        cleanup = replace(rig.says("4", "", 0), always=True)
+        await worker.start("a", rig.says("1", "", 0), rig.says("2", "", 3), rig.says("3", "", 0), cleanup)
+        end = await worker.end("a")
+        assert (end.outcome.exit_code, end.outcome.step) == (3, 1)
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"124"
+        await worker.start("b", rig.says("1", "", 0), cleanup)
+        end = await worker.end("b")
+        assert (end.outcome.exit_code, end.outcome.step) == (0, 1)
+        assert text(await worker.log("b"), LogStream.STDOUT) == b"14"
+        await worker.start("c", rig.says("1", "", 2), cleanup, replace(rig.says("5", "", 9), always=True))
+        end = await worker.end("c")
+        assert (end.outcome.exit_code, end.outcome.step) == (2, 0)
+        assert text(await worker.log("c"), LogStream.STDOUT) == b"145"
 
     async def test_a_missing_command_is_refused_and_ends_without_having_started(self, worker: Worker) -> None:
         await worker.start("a", Step(argv=("no-such-command", "x")))

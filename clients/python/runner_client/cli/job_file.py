@@ -7,6 +7,8 @@
       - name: test
         run: make test          # text for /bin/sh -c
       - argv: [./report, --all] # run without a shell
+      - run: make clean         # runs also when a step before it failed
+        always: true
     environment: {CI: "1"}
     inputs: [{artifact: 01a2…, path: data/in.csv}]   # files in its directory, from `runner cp`
     outputs: [report.html, "logs/**"]                # files in it that are kept

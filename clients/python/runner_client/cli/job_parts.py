@@ -59,6 +59,7 @@ def step(value: Any) -> Step:
             "name": lambda value: setattr(found, "name", word(value)),
             "run": lambda value: setattr(found, "script", full(word(value))),
             "argv": lambda value: found.argv.CopyFrom(Argv(args=[word(one) for one in items(value)])),
+            "always": lambda value: setattr(found, "always", flag(value)),
         },
     )
     if ("run" in value) == ("argv" in value):
