@@ -239,7 +239,7 @@ async def test_the_command_line_submits_lists_and_follows(
     job_id = out.split()[0]
     assert code == 0
     code, out, _ = await runner("logs", job_id)
-    assert out.splitlines()[-1] == "theirs"
+    assert out.splitlines()[-2:] == ["theirs", "swept"]
     code, out, _ = await runner("ps", "--all")
     (row,) = [line for line in out.splitlines() if line.startswith(job_id)]
     assert "testflinger" in row
