@@ -16,7 +16,7 @@ import uvloop
 from benchmarks.figures import Stopwatch
 from benchmarks.report import Row, as_json, table
 
-NAMES = ("commands", "follow", "stream", "gateway", "codec", "footprint", "store", "redaction", "reports")
+NAMES = ("commands", "follow", "stream", "gateway", "codec", "footprint", "store", "redaction", "reports", "runners")
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ class Server:
             raise CannotServe((directory / "errors").read_text() or line)
         self.http, self.grpc = found[1], found[2]
         self._process = process
-        self._data_dir = str(directory / "data")
+        self.data_dir = str(directory / "data")
 
     @property
     def pid(self) -> int:

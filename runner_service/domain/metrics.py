@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -90,7 +91,8 @@ def series(buckets: Iterable[Bucket], *, resolution: int, jobs_executed: int = 0
     samples = sum(counts)
 
     def points(sums: Sequence[float]) -> tuple[Point, ...]:
-        return tuple(map(Point, times, [round(total / count, 2) for total, count in zip(sums, counts, strict=True)]))
+        averages = [round(total / count, 2) for total, count in zip(sums, counts, strict=True)]
+        return tuple(map(_point, zip(times, averages, strict=True)))
 
     return Metrics(
         cpu=points(cpu),
@@ -103,6 +105,10 @@ def series(buckets: Iterable[Bucket], *, resolution: int, jobs_executed: int = 0
         memory_most=round(max(memory_most), 2),
         jobs_executed=jobs_executed,
     )
+
+
+_point: Callable[[tuple[Micros, float]], Point] = partial(tuple.__new__, Point)
+"""`Point` of a pair, without the detour of its constructor over names."""
 
 
 def _merged(buckets: Iterable[Bucket], resolution: int) -> Iterator[Bucket]:

@@ -8,7 +8,7 @@ from typing import Any
 from runner.v1 import runner_pb2 as pb
 from runner.v1 import runner_service_pb2 as service_pb
 from runner_service.domain.errors import InvalidArgument
-from runner_service.domain.metrics import Metrics, Point
+from runner_service.domain.metrics import Metrics
 from runner_service.domain.runner_config import DockerConfig, RunnerConfig
 from runner_service.domain.runner_feed import FeedEntry, FeedLevel
 from runner_service.domain.runner_health import Check, Health
@@ -192,21 +192,23 @@ def _check(value: Check) -> pb.HealthCheck:
 
 
 def metrics(value: Metrics) -> pb.RunnerMetrics:
-    return pb.RunnerMetrics(
-        cpu=map(_point, value.cpu),
-        memory=map(_point, value.memory),
-        disk=map(_point, value.disk),
-        active_jobs=map(_point, value.active),
+    found = pb.RunnerMetrics(
         cpu_average=value.cpu_average,
         cpu_max=value.cpu_most,
         memory_average=value.memory_average,
         memory_max=value.memory_most,
         executed_jobs=value.jobs_executed,
     )
-
-
-def _point(value: Point) -> pb.MetricPoint:
-    return pb.MetricPoint(time=times.timestamp(value.at), value=value.value)
+    for points, series in (
+        (found.cpu, value.cpu),
+        (found.memory, value.memory),
+        (found.disk, value.disk),
+        (found.active_jobs, value.active),
+    ):
+        # Made in place: of thousands of points, messages that are copied take most of the time.
+        for at, measured in series:
+            points.add(value=measured).time.seconds = at // 1_000_000
+    return found
 
 
 def event(value: RunnerEvent) -> pb.RunnerEvent:
