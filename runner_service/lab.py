@@ -84,11 +84,14 @@ def make_lab(
         times=LabTimes(
             global_timeout=lab.default_timeout_seconds,
             grace=lab.lease_grace_seconds,
+            silence=lab.agent_silence_seconds,
+            cleanup=lab.cleanup_seconds,
             requeue_lost=lab.requeue_lost_jobs,
             queue=settings.retention.jobs_days * _DAY,
         ),
         commands=lab.commands,
         queue_limit=settings.executor.max_queued_jobs,
+        clock=clock,
         secrets=secrets,
     )
     records = LabRecords(

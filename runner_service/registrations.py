@@ -185,7 +185,10 @@ def dialects(services: Services) -> list[Registration]:
 def _common(services: Services) -> list[Registration]:
     return [
         _adds(health_service_pb2_grpc.add_HealthServiceServicer_to_server, HealthServicer(services.health)),
-        _adds(page_service_pb2_grpc.add_PageServiceServicer_to_server, PageServicer(load_pages())),
+        _adds(
+            page_service_pb2_grpc.add_PageServiceServicer_to_server,
+            PageServicer(load_pages(), at_root=services.settings.testflinger.era == "today"),
+        ),
     ]
 
 
@@ -246,7 +249,9 @@ def _testflinger(services: Services) -> list[Registration]:
         ),
         _adds(
             testflinger_queue_pb2_grpc.add_QueueServiceServicer_to_server,
-            TestflingerQueueServicer(queues=lab.queues, agents=lab.agents, clients=access.clients, callers=callers),
+            TestflingerQueueServicer(
+                queues=lab.queues, records=lab.records, agents=lab.agents, clients=access.clients, callers=callers
+            ),
         ),
         _adds(
             testflinger_access_pb2_grpc.add_AccessServiceServicer_to_server,

@@ -61,6 +61,8 @@ class Testflinger(Section):
     """Of jobs without `global_timeout`."""
     lease_grace_seconds: float = Field(default=600, gt=0)
     """An agent that says nothing for its job's time and this is lost."""
+    agent_silence_seconds: float = Field(default=900, gt=0)
+    """An agent that asked how its job stands, as all do every 10 seconds, and then says nothing for so long is lost."""
     lease_sweep_seconds: float = Field(default=5.0, gt=0)
     """Between looks for agents that are lost."""
     requeue_lost_jobs: bool = False
@@ -71,7 +73,9 @@ class Testflinger(Section):
     """Of an artifact, and of the attachments of a job."""
     commands: dict[str, dict[str, str]] = Field(default_factory=dict)
     """What our own runners do in the phases of a job, beside its `test_cmds`: a script by queue (`*` for all others)
-    and phase."""
+    and phase. Their `cleanup` is run last, also when a phase fails and when the job is cancelled or out of time."""
+    cleanup_seconds: float = Field(default=60, gt=0)
+    """How long the cleanup of a job that is cancelled, or out of time, may take."""
 
 
 class Account(Section):

@@ -30,13 +30,18 @@ def _path(method: str) -> str:
 
 
 class PageServicer(page_service_pb2_grpc.PageServiceServicer):
-    """Gives out files. ``pages``: media type and content by name."""
+    """Gives out files. ``pages``: media type and content by name. ``at_root``: the page of agents is at the root too,
+    which leads to it otherwise."""
 
-    def __init__(self, pages: Mapping[str, tuple[str, bytes]]) -> None:
+    def __init__(self, pages: Mapping[str, tuple[str, bytes]], *, at_root: bool = False) -> None:
         self._pages = pages
+        self._at_root = at_root
 
-    async def GetRoot(self, request: pb.GetRootRequest, context: Any) -> pb.GetRootResponse:
-        return pb.GetRootResponse(location=_path("GetAgentsPage"))
+    async def GetRoot(self, request: pb.GetRootRequest, context: Any) -> httpbody_pb2.HttpBody:
+        if self._at_root:
+            return self._give(AGENTS_PAGE, context)
+        context.set_trailing_metadata((("x-http-status", "302"), ("x-http-header-location", _path("GetAgentsPage"))))
+        return httpbody_pb2.HttpBody()
 
     async def GetAgentsPage(self, request: pb.GetAgentsPageRequest, context: Any) -> httpbody_pb2.HttpBody:
         return self._give(AGENTS_PAGE, context)

@@ -18,6 +18,8 @@ ORIGIN = "testflinger"
 """Of the jobs of queues: queues are Testflinger's, QueueService is their native face."""
 PHASES = ("setup", "provision", "firmware_update", "test", "allocate", "reserve", "cleanup")
 """What an agent does with a job, in order."""
+CLEANUP = "cleanup"
+"""The phase that comes last however the others ended."""
 WAITING = "waiting"
 RUNNING = "running"
 COMPLETE = "complete"
@@ -106,6 +108,8 @@ class QueueJob:
     """The agent's last word, such as ``provision``; empty: none yet."""
     attachments: Attachments = Attachments.NONE
     popped_at: Micros | None = None
+    peer: str = ""
+    """Address that it was popped from; empty: nobody knows."""
     lease_until: Micros | None = None
     """When its agent counts as lost; None: nobody has it, or a runner of our own with a lease of its own."""
 
@@ -135,6 +139,8 @@ class PopRequest:
     """None: what the job says, for agents that never renew."""
     key: str = ""
     """Of a request that may be repeated: it pops one job."""
+    peer: str = ""
+    """Address of who asks, where later calls of the same agent are known by nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +273,8 @@ class LabAgent:
     client_id: str = ""
     """The credential that it was first seen with; empty: none."""
     log: tuple[str, ...] = field(default=())
+    extra: str = "{}"
+    """JSON text of an object: what it says of itself beyond these."""
 
     @property
     def shown_state(self) -> str:

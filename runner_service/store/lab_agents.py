@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from runner_service.domain.errors import AgentTaken, LabAgentNotFound
+from runner_service.domain.errors import AgentTaken, InvalidArgument, LabAgentNotFound
+from runner_service.domain.json_text import members_of, object_of
 from runner_service.domain.queues import LabAgent, ProvisionLog
 from runner_service.store import queues
 from runner_service.store.schema import lab_agents, lab_provision_logs, lab_queue_owners, lab_queues, queue_jobs
@@ -20,6 +21,7 @@ AGENTS_LOCK = 0x4C414253
 """Restrictions of queues change one after the other."""
 MOST_LINES = 100
 MOST_PROVISION_LOGS = 100
+MOST_EXTRA = 64 * 1024
 
 _ALL = select(*lab_agents.c)
 AGENT = Query(_ALL.where(lab_agents.c.name == string("name")))
@@ -62,7 +64,8 @@ _QUEUE = upsert(lab_queues)
 
 
 def _set_queue(name: str) -> Query:
-    return Query(_QUEUE.on_conflict_do_update(index_elements=["queue"], set_={name: _QUEUE.excluded[name]}))
+    told = {name: _QUEUE.excluded[name], "updated_at": _QUEUE.excluded.updated_at}
+    return Query(_QUEUE.on_conflict_do_update(index_elements=["queue"], set_=told))
 
 
 DESCRIBE, SET_IMAGES, RESTRICT = _set_queue("description"), _set_queue("images"), _set_queue("restricted")
@@ -81,6 +84,18 @@ RESTRICTED = Query(
     .order_by(lab_queues.c.queue, lab_queue_owners.c.client_id)
 )
 OPEN = Query(update(lab_queues).values(restricted=number(0)).where(_OF_QUEUE))
+STALE = Query(
+    select(lab_queues.c.queue).where(
+        lab_queues.c.updated_at < integer("before"),
+        or_(lab_queues.c.description.is_not(None), lab_queues.c.images.is_not(None)),
+    )
+)
+FORGET = Query(update(lab_queues).values(description=null(), images=null()).where(_OF_QUEUE))
+DROP_QUEUES = Query(
+    delete(lab_queues).where(
+        lab_queues.c.description.is_(None), lab_queues.c.images.is_(None), lab_queues.c.restricted == number(0)
+    )
+)
 _OWNER = upsert(lab_queue_owners)
 ADD_OWNER = Query(_OWNER.on_conflict_do_nothing())
 DROP_OWNER = Query(
@@ -106,6 +121,7 @@ def agent_of(row: Row, *, with_log: bool = True) -> LabAgent:
         lost=bool(row[11]),
         client_id=row[12],
         log=tuple(json.loads(row[13])) if with_log else (),
+        extra=row[14],
     )
 
 
@@ -127,6 +143,7 @@ def _save(conn: Connection, agent: LabAgent) -> None:
             "lost": int(agent.lost),
             "client_id": agent.client_id,
             "log": json.dumps(list(agent.log)),
+            "extra": agent.extra,
         },
     )
 
@@ -145,14 +162,24 @@ def _for_change(conn: Connection, name: str) -> LabAgent:
     return agent_of(row) if row else LabAgent(name=name)
 
 
-def post(conn: Connection, name: str, changes: Mapping[str, Any], log: Sequence[str], client_id: str) -> None:
+def post(
+    conn: Connection,
+    name: str,
+    changes: Mapping[str, Any],
+    log: Sequence[str],
+    client_id: str,
+    extra: Mapping[str, str],
+) -> None:
     agent = _for_change(conn, name)
     if client_id and agent.client_id not in ("", client_id):
         raise AgentTaken(agent=name)
     now = conn.now()
     lines = (*agent.log, *log)[-MOST_LINES:]
     owner = agent.client_id or client_id
-    agent = replace(agent, **changes, updated_at=now, lost=False, client_id=owner, log=lines)
+    beyond = object_of({**members_of(agent.extra), **extra}) if extra else agent.extra
+    if len(beyond) > MOST_EXTRA:
+        raise InvalidArgument(field="json", problem=f"beyond what is known an agent may say {MOST_EXTRA} characters")
+    agent = replace(agent, **changes, updated_at=now, lost=False, client_id=owner, log=lines, extra=beyond)
     _save(conn, agent)
     # An agent that gave no name when it popped says now who it is.
     conn.run(ADOPT, {"job_id": agent.job_id, "agent": name, "nobody": ""})
@@ -183,16 +210,17 @@ def provision_logs(conn: Connection, name: str) -> list[ProvisionLog]:
     ]
 
 
-def _queue(queue: str, **values: Any) -> dict[str, Any]:
-    return {"queue": queue, "description": None, "images": None, "restricted": 0, **values}
+def _queue(conn: Connection, queue: str, **values: Any) -> dict[str, Any]:
+    blank = {"queue": queue, "description": None, "images": None, "restricted": 0, "updated_at": conn.now()}
+    return {**blank, **values}
 
 
 def advertise(conn: Connection, descriptions: Mapping[str, str]) -> None:
-    conn.many(DESCRIBE, [_queue(queue, description=text) for queue, text in sorted(descriptions.items())])
+    conn.many(DESCRIBE, [_queue(conn, queue, description=text) for queue, text in sorted(descriptions.items())])
 
 
 def set_images(conn: Connection, images: Mapping[str, str]) -> None:
-    conn.many(SET_IMAGES, [_queue(queue, images=text) for queue, text in sorted(images.items())])
+    conn.many(SET_IMAGES, [_queue(conn, queue, images=text) for queue, text in sorted(images.items())])
 
 
 def advertised(conn: Connection) -> Mapping[str, str]:
@@ -217,7 +245,7 @@ def owners(conn: Connection, queue: str) -> Sequence[str] | None:
 
 def restrict(conn: Connection, queue: str, client_id: str) -> None:
     conn.serialize(AGENTS_LOCK)
-    conn.run(RESTRICT, _queue(queue, restricted=1))
+    conn.run(RESTRICT, _queue(conn, queue, restricted=1))
     conn.run(ADD_OWNER, {"queue": queue, "client_id": client_id})
 
 
@@ -234,3 +262,8 @@ def release(conn: Connection, queue: str, client_id: str | None) -> bool:
 def expire(conn: Connection, updated_before: int) -> None:
     conn.run(DROP_AGENT_LOGS, {"before": updated_before})
     conn.run(DROP_AGENTS, {"before": updated_before})
+    served = {queue for agent in list_agents(conn) for queue in agent.queues}
+    for (queue,) in conn.all(STALE, {"before": updated_before}):
+        if queue not in served:
+            conn.run(FORGET, {"queue": queue})
+    conn.run(DROP_QUEUES)

@@ -51,6 +51,7 @@ _COLUMNS = (
     queue_jobs.c.attachments,
     queue_jobs.c.popped_at,
     queue_jobs.c.lease_until,
+    queue_jobs.c.peer,
 )
 ADD = Query(insert(queue_jobs), columns=[column.name for column in queue_jobs.c if column.name != "pop_key"])
 KNOWN = Query(select(jobs.c.job_id).where(among(jobs.c.job_id, "job_ids")))
@@ -66,6 +67,7 @@ POP = Query(
         popped_at=func.coalesce(queue_jobs.c.popped_at, integer("now")),
         wait_us=func.coalesce(queue_jobs.c.wait_us, integer("wait_us")),
         pop_key=string("pop_key"),
+        peer=string("peer"),
     )
     .where(_OF_JOB)
 )
@@ -127,6 +129,7 @@ def queue_job_of(job: Job, row: Row) -> QueueJob:
         attachments=Attachments(row[5]),
         popped_at=row[6],
         lease_until=row[7],
+        peer=row[8],
     )
 
 
@@ -191,6 +194,7 @@ def _values(new: NewQueueJob) -> dict[str, Any]:
         "popped_at": None,
         "wait_us": None,
         "definition": new.definition,
+        "peer": "",
     }
 
 
@@ -242,6 +246,7 @@ def pop_all(conn: Connection, wanted: Sequence[PopRequest]) -> list[QueueJob | N
         job = confirm(ledger, assignment.job, assignment.attempt)
         lease_us = None if one.lease_seconds is None else round(one.lease_seconds * 1e6)
         values = {"job_id": job.job_id, "agent": one.agent, "phase": "", "now": now, "lease_us": lease_us}
+        values["peer"] = one.peer
         conn.run(POP, {**values, "wait_us": now - job.created_at, "pop_key": one.key or None})
         row = conn.one(ONE, {"job_id": job.job_id})
         assert row is not None

@@ -188,6 +188,9 @@ def test_both_eras_work_at_the_same_time(http: Callable[[], httpx.Client]) -> No
 @pytest.mark.parametrize("era", ["seed", "today"])
 def test_the_setting_forces_an_era_on_everybody(tmp_path_factory: pytest.TempPathFactory, era: str) -> None:
     with LabServer(tmp_path_factory.mktemp(era), era=era) as lab, lab.http() as http:
+        root = http.get("/")
+        assert (root.status_code, root.headers.get("location")) == ((302, "/agents") if era == "seed" else (200, None))
+        assert "<html" in http.get("/", follow_redirects=True).text
         token = http.post("/v1/oauth2/token", headers={"Authorization": basic("maker")})
         assert token.headers["content-type"].startswith("text/html" if era == "seed" else "application/json")
         agent = http.post("/v1/agents/data/a", json={})

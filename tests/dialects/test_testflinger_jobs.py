@@ -260,12 +260,19 @@ def test_agents_are_changed_in_part_and_show_their_restrictions(plain: httpx.Cli
     name, queue = queue_name(), queue_name()
     plain.post(f"/v1/agents/data/{name}", json={"state": "waiting", "queues": [queue], "log": ["a"]})
     plain.cookies.clear()
-    assert plain.post(f"/v1/agents/data/{name}", json={"comment": "c", "bogus": 1}).status_code == 422
+    said = '{"rack": 1.10, "id": 123456789012345678901, "name": "another", "updated_at": 1}'
+    plain.post(f"/v1/agents/data/{name}", content=said, headers={"Content-Type": "application/json"})
+    plain.cookies.clear()
+    for path in (f"/v1/agents/data/{name}", "/v1/agents/data"):
+        assert '"rack":1.10,"id":123456789012345678901' in plain.get(path).text
+    assert plain.post(f"/v1/agents/data/{name}", json={"state": 5}).status_code == 422
+    plain.cookies.clear()
     plain.post(f"/v1/agents/data/{name}", json={"comment": "c"})
     cookie = plain.cookies["agent_name"]
     plain.cookies.clear()
     agent = plain.get(f"/v1/agents/data/{name}").json()
     assert (cookie, agent["state"], agent["comment"], agent["queues"]) == (name, "waiting", "c", [queue])
+    assert (agent["name"], agent["id"]) == (name, 123456789012345678901)
     assert "log" not in agent and agent["restricted_to"] == {}
     assert set(agent) >= {"name", "location", "provision_type", "job_id", "identifier", "updated_at"}
     unknown = plain.get(f"/v1/agents/data/{queue}")

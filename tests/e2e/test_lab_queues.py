@@ -27,7 +27,8 @@ COMMANDS = {
         "provision": 'echo "$LAB_JOB" | grep -o "noble" && sleep 0.01',
         "reserve": 'echo "reserved for $LAB_RESERVE_SECONDS"',
         "cleanup": "echo swept",
-    }
+    },
+    "other": {"cleanup": 'echo "off $LAB_JOB_ID"'},
 }
 
 
@@ -135,6 +136,20 @@ async def test_behind_a_phase_that_fails_only_the_cleanup_runs_and_its_code_is_t
     assert (result["setup_status"], result["test_status"]) == (0, 46)
     assert "reserve_status" not in result
     assert result["cleanup_output"] == "swept\n"
+
+
+async def test_a_cancelled_job_cleans_up_within_its_phase(lab: Lab, tmp_path: Path) -> None:
+    fine = await lab.submit("other", test_data={"test_cmds": "echo it\\'s fine"})
+    result = await lab.when(fine, "complete")
+    assert (result["test_output"], result["cleanup_output"]) == ("it's fine\n", f"off {fine}\n")
+    held = await lab.submit("other", test_data={"test_cmds": wait_for(tmp_path / "gate")})
+    await lab.when(held, "test")
+    await lab.http.post(f"/v1/job/{held}/action", json={"action": "cancel"})
+
+    async def cleaned() -> bool:
+        return (await lab.result(held)).get("test_output", "").endswith(f"off {held}\n")
+
+    await until(cleaned, what="the cleanup of a cancelled job")
 
 
 async def test_the_phase_that_runs_is_told_and_a_cancel_ends_it(lab: Lab, tmp_path: Path) -> None:

@@ -147,3 +147,49 @@ async def test_a_job_of_another_kind_is_no_job_of_a_queue(lab: Lab, house: House
     assert await lab.queues.find(job.job_id) is None
     with pytest.raises(JobNotFound):
         await lab.queues.position(job.job_id)
+
+
+async def lost(lab: Lab, job_id: str) -> bool:
+    await lab.queues.expire()
+    return (await lab.queues.get(job_id)).lease_until is None
+
+
+@pytest.mark.parametrize(("cookie", "peer"), [("a", ""), ("", "10.0.0.1")])
+async def test_an_agent_that_asks_is_lost_when_it_asks_no_more(
+    lab: Lab, house: House, clock: MovingClock, cookie: str, peer: str
+) -> None:
+    job_id = await push(lab, '{"job_queue": "q", "global_timeout": 10000}')
+    await lab.queues.pop(PopRequest(queues=("q",), agent=cookie, peer="10.0.0.1"))
+    await lab.agents.post("a", {"job_id": job_id})
+    for _ in range(5):
+        await lab.queues.seen(job_id, agent=cookie, peer=peer)
+        clock.advance(800)
+        assert not await lost(lab, job_id)
+    for stranger in (("b", "10.0.0.1"), ("", "10.0.0.2"), ("", "")):
+        await lab.queues.seen(job_id, agent=stranger[0], peer=stranger[1])
+    clock.advance(101)
+    assert await lost(lab, job_id)
+
+
+async def test_an_agent_that_never_asks_has_the_whole_time_of_its_job(lab: Lab, clock: MovingClock) -> None:
+    job_id = await push(lab, '{"job_queue": "q", "global_timeout": 10000}')
+    await lab.queues.pop(PopRequest(queues=("q",), peer="10.0.0.1"))
+    await lab.queues.seen(job_id, agent="", peer="10.0.0.1")
+    clock.advance(10_009)
+    assert not await lost(lab, job_id)
+    clock.advance(2)
+    assert await lost(lab, job_id)
+
+
+async def test_a_watcher_beside_a_dead_agent_keeps_its_job_no_longer_than_the_job_may_take(
+    lab: Lab, clock: MovingClock
+) -> None:
+    job_id = await push(lab, '{"job_queue": "q", "global_timeout": 2000}')
+    await lab.queues.pop(PopRequest(queues=("q",), peer="10.0.0.1"))
+    await lab.agents.post("a", {"job_id": job_id})
+    asked = 0
+    while not await lost(lab, job_id):
+        await lab.queues.seen(job_id, agent="", peer="10.0.0.1")
+        clock.advance(300)
+        asked += 1
+        assert asked < 12

@@ -9,7 +9,7 @@ import pytest
 from queue_house import pop, push
 from store_house import MovingClock
 
-from runner_service.domain.errors import AgentTaken, LabAgentNotFound, OutputTooLarge
+from runner_service.domain.errors import AgentTaken, InvalidArgument, LabAgentNotFound, OutputTooLarge
 from runner_service.domain.ids import new_id
 from runner_service.domain.logs import decode
 from runner_service.domain.queues import FileKind, Fragment, LabFile, OutputKind, ProvisionLog
@@ -185,6 +185,29 @@ async def test_queues_and_images_of_all_agents_add_up(store: SqlStore) -> None:
     assert await store.lab_agents.advertised() == {"a": "one", "b": "three"}
     assert await store.lab_agents.images("b") == '{"x": 1.10}'
     assert await store.lab_agents.images("a") == ""
+
+
+async def test_queues_that_nobody_tells_of_or_serves_are_forgotten(store: SqlStore, clock: MovingClock) -> None:
+    agents = store.lab_agents
+    await agents.advertise({"old": "one", "served": "two", "owned": "three", "told": "four"})
+    await agents.set_images({"old": "{}"})
+    await agents.restrict("owned", "owner")
+    clock.advance(100)
+    await agents.post("a", {"queues": ("served",)})
+    await agents.set_images({"told": "{}"})
+    await agents.expire(updated_before=clock.now() - 50 * 1_000_000)
+    assert await agents.advertised() == {"served": "two", "told": "four"}
+    assert (await agents.images("old"), await agents.restricted()) == ("", {"owned": ["owner"]})
+
+
+async def test_what_an_agent_says_beyond_the_known_is_kept_as_it_came_and_bounded(store: SqlStore) -> None:
+    await store.lab_agents.post("a", {"state": "waiting"}, extra={"rack": "1.10"})
+    await store.lab_agents.post("a", {}, extra={"shelf": "12345678901234567890"})
+    agent = await store.lab_agents.get("a")
+    assert (agent.state, agent.extra) == ("waiting", '{"rack":1.10,"shelf":12345678901234567890}')
+    with pytest.raises(InvalidArgument):
+        await store.lab_agents.post("a", {"state": "no"}, extra={"much": f'"{"x" * 70_000}"'})
+    assert await store.lab_agents.get("a") == agent
 
 
 async def test_a_queue_without_its_last_owner_opens_only_when_told(store: SqlStore) -> None:

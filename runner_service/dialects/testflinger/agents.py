@@ -15,11 +15,14 @@ from runner_service.dialects.testflinger import schemas, words
 from runner_service.dialects.testflinger.callers import ADMIN, AGENT, MANAGER, PEOPLE, Callers, LabCaller
 from runner_service.dialects.testflinger.errors import Forbidden, MissingAgent, MissingText, ValidationFailed
 from runner_service.domain.errors import LabAgentNotFound
-from runner_service.domain.json_text import members_of, mend_continued_lines, parse
+from runner_service.domain.json_text import members_of, mend_continued_lines, object_of, parse, text_of
 from runner_service.domain.queues import LabAgent, ProvisionLog
 from runner_service.services.queues import LabAgents, Queues
 
 _OK = shared_pb2.Text(text=words.OK)
+_KNOWN = frozenset(schemas.Agent().fields)
+_OURS = frozenset({"name", "updated_at", "provision_streak_type", "provision_streak_count", "restricted_to"})
+"""Members that the service adds when it shows an agent."""
 
 
 class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
@@ -57,27 +60,30 @@ class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         self._callers.of().demand(*PEOPLE)
         return shared_pb2.Json(json=(await self._agents.images(request.queue)).encode())
 
-    async def ListAgents(self, request: pb.ListAgentsRequest, context: Any) -> pb.ListAgentsResponse:
+    async def ListAgents(self, request: pb.ListAgentsRequest, context: Any) -> shared_pb2.Json:
         self._callers.of().demand(*PEOPLE)
         restricted = await self._agents.restricted()
-        return pb.ListAgentsResponse(agents=[shown(agent, restricted) for agent in await self._agents.list()])
+        agents = [shown(agent, restricted) for agent in await self._agents.list()]
+        return shared_pb2.Json(json=f"[{','.join(agents)}]".encode())
 
     async def PostAgent(self, request: pb.AgentJsonRequest, context: Any) -> httpbody_pb2.HttpBody:
         caller = self._callers.of(request.caller).demand(AGENT, MANAGER, ADMIN)
         _check_name(caller, request.agent_name)
-        _, posted = schemas.check_text(schemas.Agent, request.json)
+        text, posted = schemas.check_text(schemas.Agent, request.json)
+        posted = {name: value for name, value in posted.items() if name in _KNOWN}
+        extra = {name: value for name, value in members_of(text).items() if name not in _KNOWN | _OURS}
         log: Sequence[str] = posted.pop("log", ())
         if "queues" in posted:
             posted["queues"] = tuple(posted["queues"])
         client_id = caller.permissions.client_id if caller.bound else ""
-        await self._agents.post(request.agent_name, posted, log=log, client_id=client_id)
+        await self._agents.post(request.agent_name, posted, log=log, client_id=client_id, extra=extra)
         cookie = f"agent_name={quote(request.agent_name)}; HttpOnly; Path=/; SameSite=Strict"
         await context.send_initial_metadata((("x-http-header-set-cookie", cookie),))
         if caller.today:
             return httpbody_pb2.HttpBody(content_type=words.JSON, data=b'{"status":"OK"}\n')
         return httpbody_pb2.HttpBody(content_type=words.TEXT, data=words.OK.encode())
 
-    async def GetAgent(self, request: pb.GetAgentRequest, context: Any) -> pb.Agent:
+    async def GetAgent(self, request: pb.GetAgentRequest, context: Any) -> shared_pb2.Json:
         caller = self._callers.of(request.caller)
         try:
             agent = await self._agents.get(request.agent_name)
@@ -87,7 +93,7 @@ class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             # It obeys what it reads here: that it was thought lost is no order to stay away.
             agent = replace(agent, lost=False)
             await self._queues.renew(agent.job_id, agent=agent.name)
-        return shown(agent, await self._agents.restricted())
+        return shared_pb2.Json(json=shown(agent, await self._agents.restricted()).encode())
 
     async def PostProvisionLog(self, request: pb.PostProvisionLogRequest, context: Any) -> shared_pb2.Text:
         caller = self._callers.of(request.caller).demand(AGENT)
@@ -106,22 +112,23 @@ class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return _OK
 
 
-def shown(agent: LabAgent, restricted: Mapping[str, Sequence[str]]) -> pb.Agent:
-    """An agent as lists show it."""
-    return pb.Agent(
-        name=agent.name,
-        state=agent.shown_state,
-        queues=agent.queues,
-        location=agent.location,
-        provision_type=agent.provision_type,
-        job_id=agent.job_id,
-        identifier=agent.identifier,
-        updated_at=words.time(agent.updated_at),
-        provision_streak_type=agent.streak_type,
-        provision_streak_count=agent.streak_count,
-        comment=agent.comment,
-        restricted_to={queue: pb.Owners(client_ids=restricted[queue]) for queue in agent.queues if queue in restricted},
-    )
+def shown(agent: LabAgent, restricted: Mapping[str, Sequence[str]]) -> str:
+    """An agent as lists show it, as JSON text: with what it said beyond what is known, as it came."""
+    members = {
+        "name": agent.name,
+        "state": agent.shown_state,
+        "queues": agent.queues,
+        "location": agent.location,
+        "provision_type": agent.provision_type,
+        "job_id": agent.job_id,
+        "identifier": agent.identifier,
+        "updated_at": words.time(agent.updated_at),
+        "provision_streak_type": agent.streak_type,
+        "provision_streak_count": agent.streak_count,
+        "comment": agent.comment,
+        "restricted_to": {queue: list(restricted[queue]) for queue in agent.queues if queue in restricted},
+    }
+    return object_of({**members_of(agent.extra), **{name: text_of(value) for name, value in members.items()}})
 
 
 def _check_name(caller: LabCaller, name: str) -> None:

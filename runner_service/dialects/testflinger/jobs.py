@@ -102,7 +102,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
             raise BadRequest("No queue(s) specified in request")
         if request.method == "HEAD":
             return shared_pb2.Json()
-        popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent))
+        popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent, peer=request.peer))
         if popped is None:
             return shared_pb2.Json()
         return shared_pb2.Json(json=words.popped(await self._queues.with_secrets(popped)).encode())
@@ -175,7 +175,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[httpbody_pb2.HttpBody]:
         caller = self._callers.of(request.caller).demand(AGENT)
         job_id = text_id(request.job_id)
-        await self._queues.renew(job_id, agent=caller.agent)
+        await self._queues.seen(job_id, agent=caller.agent, peer=request.peer)
         found = await self._queues.find(job_id)
         content = await self._records.open_attachments(found) if found is not None else None
         async for piece in send(content, context, media_type="application/gzip", name="attachments.tar.gz"):
@@ -185,7 +185,7 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         caller = self._callers.of(request.caller).demand(AGENT)
         job_id = json_id(request.job_id)
         text, events = schemas.check_text(schemas.Events, request.json)
-        await self._queues.renew(job_id, agent=caller.agent)
+        await self._queues.renew(job_id, agent=caller.agent or None)
         members = {name: value for name, value in members_of(text).items() if name != "job_status_webhook"}
         answer = await self._webhooks.send(events["job_status_webhook"], object_of(members).encode())
         await context.send_initial_metadata((("x-http-status", str(answer.status)),))

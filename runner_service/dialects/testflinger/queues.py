@@ -15,7 +15,7 @@ from runner_service.dialects.testflinger.errors import Missing
 from runner_service.domain.errors import ClientNotFound
 from runner_service.domain.queues import LabAgent, Search
 from runner_service.services.auth import Clients
-from runner_service.services.queues import LabAgents, Queues
+from runner_service.services.queues import LabAgents, LabRecords, Queues
 
 _OK = shared_pb2.Text(text=words.OK)
 _NO_QUEUE = "Error: Restricted queue not found."
@@ -26,8 +26,11 @@ class TestflingerQueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
 
     __test__ = False
 
-    def __init__(self, *, queues: Queues, agents: LabAgents, clients: Clients, callers: Callers) -> None:
+    def __init__(
+        self, *, queues: Queues, records: LabRecords, agents: LabAgents, clients: Clients, callers: Callers
+    ) -> None:
         self._queues = queues
+        self._records = records
         self._agents = agents
         self._clients = clients
         self._callers = callers
@@ -49,7 +52,7 @@ class TestflingerQueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
 
     async def ListQueueJobs(self, request: pb.QueueRequest, context: Any) -> pb.ListQueueJobsResponse:
         self._callers.of().demand(*PEOPLE)
-        found = await self._queues.search(Search(queue=request.queue))
+        found = await self._records.search(Search(queue=request.queue))
         return pb.ListQueueJobsResponse(
             jobs=[
                 pb.QueuedJob(

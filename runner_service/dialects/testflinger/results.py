@@ -54,8 +54,7 @@ class TestflingerResultServicer(result_service_pb2_grpc.ResultServiceServicer):
     async def GetResult(self, request: shared_pb2.JobRequest, context: Any) -> shared_pb2.Json:
         caller = self._callers.of(request.caller)
         job_id = json_id(request.job_id)
-        if caller.agent:
-            await self._queues.renew(job_id, agent=caller.agent)
+        await self._queues.seen(job_id, agent=caller.agent, peer=request.peer)
         members = await self._records.result(job_id)
         return shared_pb2.Json(json=object_of(members).encode() if members else b"")
 

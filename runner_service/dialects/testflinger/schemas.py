@@ -127,7 +127,10 @@ class Search(Schema):
 
 
 class Agent(Schema):
-    """What an agent says about itself."""
+    """What an agent says about itself. Members that are not known are kept as they are."""
+
+    class Meta:
+        unknown = INCLUDE
 
     identifier = fields.String()
     job_id = fields.String()

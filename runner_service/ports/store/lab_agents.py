@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from runner_service.domain.queues import LabAgent, ProvisionLog
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class LabAgentStore(Protocol):
     """Agents and advertised queues."""
 
     async def post(
-        self, name: str, changes: Mapping[str, Any], *, log: Sequence[str] = (), client_id: str = ""
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        log: Sequence[str] = (),
+        client_id: str = "",
+        extra: Mapping[str, str] = NOTHING,
     ) -> None:
         """Sets fields of `LabAgent` by name, and appends to its log, of which the last 100 lines are kept. An agent
-        that is not known is made. It is a sign of life: the lease of its job counts from now.
+        that is not known is made. It is a sign of life: the lease of its job counts from now. ``extra``: members
+        (name → JSON text) that mean nothing to us, kept as they came.
 
         Raises:
+            InvalidArgument: What is kept for it beyond the known gets too large.
             AgentTaken: It belongs to another credential than ``client_id``.
         """
         ...
@@ -72,5 +83,6 @@ class LabAgentStore(Protocol):
         ...
 
     async def expire(self, *, updated_before: int) -> None:
-        """Forgets agents that were not heard of since."""
+        """Forgets agents that were not heard of since, and descriptions and images of queues that nobody told of since
+        and no agent serves. Restrictions stay."""
         ...

@@ -11,6 +11,7 @@ from runner_service.domain.requests import MAX_NAME
 from runner_service.domain.runners import Runner
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import LabAgentStore, RunnerStore
+from runner_service.ports.store.lab_agents import NOTHING
 
 
 class LabAgents:
@@ -22,11 +23,17 @@ class LabAgents:
         self._clock = clock
 
     async def post(
-        self, name: str, changes: Mapping[str, Any], *, log: Sequence[str] = (), client_id: str = ""
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        log: Sequence[str] = (),
+        client_id: str = "",
+        extra: Mapping[str, str] = NOTHING,
     ) -> None:
-        """Sets what is known of an agent; see `LabAgentStore.post`. Raises `AgentTaken`."""
+        """Sets what is known of an agent; see `LabAgentStore.post`. Raises `AgentTaken`, `InvalidArgument`."""
         _check(name)
-        await self._store.post(name, changes, log=log, client_id=client_id)
+        await self._store.post(name, changes, log=log, client_id=client_id, extra=extra)
 
     async def get(self, name: str) -> LabAgent:
         """Raises `LabAgentNotFound`."""

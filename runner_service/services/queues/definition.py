@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import Step
 from runner_service.domain.json_text import members_of, object_of, parse, text_of
-from runner_service.domain.queues import ATTACHMENTS_PATH, PHASES
+from runner_service.domain.queues import ATTACHMENTS_PATH, CLEANUP, PHASES
 
 PhaseCommands = Mapping[str, Mapping[str, str]]
 """By queue (``*``: every other), then by phase: the script that a runner of our own runs for it."""
@@ -108,7 +109,7 @@ def without_secrets(definition: str) -> str:
 
 
 _UNPACK = f"mkdir -p attachments && tar -xzf {ATTACHMENTS_PATH} -C attachments"
-_FOR_EVERY_JOB = ("setup", "cleanup")
+_FOR_EVERY_JOB = ("setup", CLEANUP)
 MOST_ENVIRONMENT_BYTES = 100_000
 """The kernel takes 128 KiB in one variable."""
 
@@ -116,16 +117,28 @@ MOST_ENVIRONMENT_BYTES = 100_000
 def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...]:
     """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup and
     cleanup are run for every job, other phases for jobs that have data for them. After the first phase that fails only
-    the cleanup runs."""
+    the cleanup runs; a job that is cancelled, or out of time, cleans up within its phase."""
     configured = commands.get(submission.queue, commands.get("*", {}))
+    cleanup = configured.get(CLEANUP, "")
     steps = [Step(name="setup", script=_UNPACK)] if submission.attachments else []
     for phase in PHASES:
         script = submission.scripts.get(phase)
         if script is None and (phase in submission.data or phase in _FOR_EVERY_JOB):
             script = configured.get(phase)
-        if script:
-            steps.append(Step(name=phase, script=script, always=phase == "cleanup"))
+        if script and phase == CLEANUP:
+            steps.append(Step(name=phase, script=script, always=True))
+        elif script:
+            steps.append(Step(name=phase, script=_cleaned(script, cleanup) if cleanup else script))
     return tuple(steps) or (Step(name="test", script=":"),)
+
+
+def _cleaned(script: str, cleanup: str) -> str:
+    """A phase that cleans up when it is told to end."""
+    inner, after = shlex.quote(script), shlex.quote(cleanup)
+    return (
+        f"trap 'trap \"\" TERM; told=yes' TERM\n/bin/sh -c {inner}\ncode=$?\n"
+        f'[ -z "$told" ] || /bin/sh -c {after}\nexit "$code"'
+    )
 
 
 def environment_of(submission: Submission, job_id: str) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from runner_service.domain.jobs import Job, JobInput, JobKind, JobSpec, JobState
 from runner_service.domain.lab_secrets import SecretPlace
 from runner_service.domain.queues import (
     ATTACHMENTS_PATH,
+    CLEANUP,
     ORIGIN,
     OUTPUTS,
     Attachments,
@@ -32,6 +33,7 @@ from runner_service.domain.queues import (
     percentiles,
     requirement,
 )
+from runner_service.ports.clock import Clock
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, log_topic
 from runner_service.ports.store import LabAgentStore, QueueStore
 from runner_service.services.jobs import Jobs
@@ -49,6 +51,9 @@ from runner_service.services.queues.secrets import LabSecrets
 
 log = logging.getLogger(__name__)
 
+_PRECISION = 5.0
+"""Seconds: a lease that was renewed so lately is left alone."""
+KILL_GRACE = 5.0
 WAITS_KEPT = 1000
 """Of each queue: how many of the latest jobs its wait times speak of."""
 
@@ -57,10 +62,14 @@ WAITS_KEPT = 1000
 class LabTimes:
     """How long agents may be silent."""
 
+    silence: float = 900.0
+    """Of agents that ask how their job stands, as those of both eras do every 10 seconds."""
     global_timeout: float = 4 * 3600.0
     """Of jobs that name none."""
     grace: float = 600.0
     """Beyond a job's own time, before its agent counts as lost."""
+    cleanup: float = 60.0
+    """Of the cleanup of a job that is told to end."""
     queue: float = 0.0
     """How long a job waits for an agent, before it ends; 0: for ever."""
     requeue_lost: bool = False
@@ -90,6 +99,7 @@ class Queues:
         commands: PhaseCommands,
         queue_limit: int,
         secrets: LabSecrets,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -99,6 +109,7 @@ class Queues:
         self._times = times
         self._commands = commands
         self._queue_limit = queue_limit
+        self._clock = clock
         self._secrets = secrets
 
     async def push(self, wanted: Submission, *, caller: Permissions, give_back: bool = False) -> QueueJob:
@@ -146,13 +157,15 @@ class Queues:
     def _new(self, wanted: Submission, client_id: str, *, give_back: bool) -> NewQueueJob:
         job_id = wanted.job_id or new_id()
         run = (wanted.global_timeout or self._times.global_timeout) + wanted.reserve_timeout
+        steps = steps_of(wanted, self._commands)
         spec = JobSpec(
-            steps=steps_of(wanted, self._commands),
+            steps=steps,
             environment=environment_of(wanted, job_id),
             secrets={variable: SecretPlace(client_id, path).reference() for variable, path in wanted.secrets.items()},
             inputs=(JobInput(artifact_id=new_id(), path=ATTACHMENTS_PATH),) if wanted.attachments else (),
             outputs=(OUTPUTS,),
             timeout_seconds=run,
+            kill_grace_seconds=self._times.cleanup if steps[-1].name == CLEANUP else KILL_GRACE,
             queue_timeout_seconds=self._times.queue,
             required_labels=requirement(wanted.queue, wanted.exclude_agents),
             loss_policy=LossPolicy.WAIT,
@@ -257,6 +270,25 @@ class Queues:
     async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:
         """A sign of life of the job's agent; see `QueueStore.renew`."""
         await self._store.renew(job_id, agent=agent, lease_seconds=lease_seconds)
+
+    async def seen(self, job_id: str, *, agent: str, peer: str) -> None:
+        """Somebody asks how a job stands: its agent, if it gives the agent's name, or gives none and calls from where
+        the job was popped. From then on it is expected to ask on. A watcher beside an agent may be taken for it, so
+        what comes without a name renews nothing beyond the job's whole time."""
+        found = await self.find(job_id)
+        if found is None or found.lease_until is None:
+            return
+        whole = (found.job.spec.timeout_seconds or 0) + self._times.grace
+        now, lease = self._clock.now(), min(self._times.silence, whole)
+        if agent:
+            known = agent == found.agent
+        else:
+            # One that never said that it has the job gets along without asking, too.
+            since = found.popped_at or now
+            over = now > since + whole * found.job.attempts * 1e6
+            known = bool(found.agent and peer) and peer == found.peer and not over
+        if known and not (lease - _PRECISION) * 1e6 < found.lease_until - now <= lease * 1e6:
+            await self.renew(job_id, agent=found.agent, lease_seconds=lease)
 
     async def position(self, job_id: str) -> int:
         """How many waiting jobs of the queue stand before this one. Raises `JobNotFound`."""

@@ -22,6 +22,8 @@ queue_jobs = Table(
     Column("definition", Text, nullable=False),
     # Of the request that popped it last, if that can be repeated.
     Column("pop_key", word()),
+    # Address of the agent that popped it, which gives no name when it asks.
+    Column("peer", word(), nullable=False, server_default=""),
     Index("queue_jobs_of_queue", "queue", "job_id"),
 )
 Index(
@@ -117,6 +119,8 @@ lab_agents = Table(
     Column("lost", SmallInteger, nullable=False),
     Column("client_id", word(), nullable=False),
     Column("log", Text, nullable=False),
+    # JSON text of an object: what it says beyond the columns.
+    Column("extra", Text, nullable=False, server_default="{}"),
 )
 
 lab_provision_logs = Table(
@@ -137,6 +141,7 @@ lab_queues = Table(
     Column("description", Text),
     Column("images", Text),
     Column("restricted", SmallInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, server_default="0"),
 )
 """What agents advertised of a queue, and whether only its owners may push to it."""
 

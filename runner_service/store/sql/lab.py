@@ -7,6 +7,7 @@ from typing import Any
 
 from runner_service.domain.jobs import Micros
 from runner_service.domain.queues import FileKind, Fragment, LabAgent, LabFile, OutputKind, ProvisionLog
+from runner_service.ports.store.lab_agents import NOTHING
 from runner_service.ports.store.lab_records import Stored
 from runner_service.store import lab_agents, lab_records
 from runner_service.store.engine import Engine
@@ -59,9 +60,15 @@ class SqlLabAgents:
         self._engine = engine
 
     async def post(
-        self, name: str, changes: Mapping[str, Any], *, log: Sequence[str] = (), client_id: str = ""
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        log: Sequence[str] = (),
+        client_id: str = "",
+        extra: Mapping[str, str] = NOTHING,
     ) -> None:
-        await self._engine.write(lab_agents.post, name, changes, log, client_id)
+        await self._engine.write(lab_agents.post, name, changes, log, client_id, extra)
 
     async def get(self, name: str) -> LabAgent:
         return await self._engine.read(lab_agents.get, name)
