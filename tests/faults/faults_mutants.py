@@ -217,6 +217,12 @@ MUTANTS = (
         "",
     ),
     _one("the runner of an append is not checked", "store/logs.py", "or row[11] != runner_id", ""),
+    _one(
+        "a retry has one attempt too many",
+        "domain/jobs.py",
+        "or job.attempts >= job.spec.max_attempts:",
+        "or job.attempts > job.spec.max_attempts:",
+    ),
     # What needs processes.
     Mutant(
         "what had begun when its supervisor died is started again",
@@ -236,8 +242,8 @@ MUTANTS = (
     _one(
         "a reader that comes back is shown a record again",
         "services/logs/follow.py",
-        "if record.sequence < sequence:",
-        "if record.sequence < sequence - 1:",
+        "cursor=write_cursor(LogPosition(attempt_id, sequence))",
+        "cursor=write_cursor(LogPosition(attempt_id, max(0, sequence - 1)))",
         SCHEDULES,
     ),
     Mutant(
@@ -258,12 +264,20 @@ MUTANTS = (
         "earlier, job = None, replace(job, request_id='')",
         SCHEDULES,
     ),
-    _one(
-        "input that comes twice is taken twice",
-        "store/inputs.py",
-        "start = state.next_offset if at is None else at + ahead",
-        "start = state.next_offset",
-        SCHEDULES,
+    Mutant(
+        "a supervisor that dies leaves its jobs behind",
+        (
+            Change(
+                "runner_service/worker/supervisor/guard.py",
+                "    end_all(places)\n    remove_more()",
+                "    remove_more()",
+            ),
+            Change("runner_service/worker/supervisor/__main__.py", 'if before.get("places") and', "if False and"),
+            Change(
+                "runner_service/worker/supervisor/__main__.py", "recover(guard.end_marked)", "recover(lambda _: None)"
+            ),
+        ),
+        SUPERVISORS,
     ),
     _one(
         "a cut-off commit is acknowledged",
@@ -289,10 +303,12 @@ def plant(mutant: Mutant, place: Path) -> dict[str, str]:
     """
     for package in PACKAGES:
         _link(ROOT / package, place / package)
+    texts = {file: (ROOT / file).read_text() for file, _, _ in mutant.changes}
     for file, before, after in mutant.changes:
-        text = (ROOT / file).read_text()
-        assert text.count(before) == 1, f"{mutant.name}: {file} has {text.count(before)} places like that"
-        _own(place, Path(file)).write_text(text.replace(before, after))
+        assert texts[file].count(before) == 1, f"{mutant.name}: {file} has {texts[file].count(before)} places like that"
+        texts[file] = texts[file].replace(before, after)
+    for file, text in texts.items():
+        _own(place, Path(file)).write_text(text)
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("FAULT_")},
         "PYTHONPATH": f"{place}{os.pathsep}{place / 'clients/python'}",
