@@ -99,10 +99,22 @@ async def _until_state(client: AsyncClient, job: Job, state: Job.State.ValueType
     return found
 
 
+def _clock(runs: str) -> dict[str, str]:
+    """What a process is to have in its environment for its wall clock to run so: ahead, behind, faster."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("libfaketime (Debian package faketime) is not installed")
+    return {"LD_PRELOAD": str(found[0]), "FAKETIME": runs, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("clocks_agree", [True, False])
 async def test_a_machine_that_is_cut_off_stops_its_jobs_before_another_gets_them(
-    server: ServerProcess, cable: Cable, tmp_path: Path
+    server: ServerProcess, cable: Cable, tmp_path: Path, clocks_agree: bool
 ) -> None:
+    """Leases are counted by each side for itself: it is all one when one machine's clock is two days ahead and runs
+    three times as fast, and another's is a year behind."""
+    far_clock, near_clock = ({}, {}) if clocks_agree else (_clock("+2d x3"), _clock("-1y"))
     server.start("--no-local-runner", http=[f"{HERE}:0"], grpc=f"{HERE}:0")
     join = [str(RUNNER), "join", "--server", server.grpc, "--slots", "4"]
     environment = environment_of(RUNNER_TOKEN="worker-key")
@@ -110,7 +122,7 @@ async def test_a_machine_that_is_cut_off_stops_its_jobs_before_another_gets_them
     workers = [
         subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{cable.name}", *join, "--data-dir", str(far), "--name", "far"],
-            env=environment,
+            env=environment | far_clock,
         )
     ]
     beats, kept, failed = tmp_path / "beats", tmp_path / "kept", tmp_path / "failed"
@@ -121,7 +133,9 @@ async def test_a_machine_that_is_cut_off_stops_its_jobs_before_another_gets_them
             never = await client.create_job(_job(failed, LossPolicy.KIND_FAIL))
             for job in (again, waiting, never):
                 await _until_state(client, job, Job.STATE_RUNNING)
-            workers.append(subprocess.Popen([*join, "--data-dir", str(near), "--name", "near"], env=environment))
+            workers.append(
+                subprocess.Popen([*join, "--data-dir", str(near), "--name", "near"], env=environment | near_clock)
+            )
             cable.pull()
             lost = await client.wait(never.job_id)
             assert (lost.state, lost.outcome.detail) == (Job.STATE_LOST, "lease_expired")

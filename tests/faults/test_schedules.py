@@ -70,12 +70,14 @@ async def run(house: House, tally: Tally, first: int, schedules: int) -> None:
         await Schedule(house, seed, tally).run()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, PER_HOUSE))
 async def test_schedules_lose_nothing_and_run_nothing_twice(house: House, tally: Tally, first: int) -> None:
     await run(house, tally, first, SCHEDULES)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", range(FIRST, FIRST + ON_POSTGRES, PER_HOUSE))
 async def test_they_hold_with_two_servers_on_one_postgresql(two_servers: House, tally: Tally, first: int) -> None:
     """Either is killed, and the workers and clients of one go to the other."""
