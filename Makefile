@@ -33,8 +33,12 @@ test: venv ## the tests, under five minutes
 test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -m slow
 
-faults: venv ## the fault suite, all 1,000 schedules
-	FAULT_SCHEDULES=1000 FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 $(BIN)/python -m pytest tests/faults -n 2 --dist load
+SCHEDULES ?= 1000
+FIRST ?= 1
+
+faults: venv ## the fault suite: SCHEDULES=1000 from seed FIRST=1 on
+	FAULT_SCHEDULES=$(SCHEDULES) FAULT_FIRST_SEED=$(FIRST) FAULT_POSTGRES_SCHEDULES=100 FAULT_MODEL_EXAMPLES=200 \
+	FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all $(BIN)/python -m pytest tests/faults -n 2 --dist load
 
 check: lint types test ## everything that CI checks
 

@@ -26,7 +26,7 @@ FAILED = 1
 """pytest's exit code when tests failed; others mean that they were not run."""
 
 
-async def tested(mutant: Mutant, place: Path, **more: str) -> tuple[int, str]:
+async def verdict_on(mutant: Mutant, place: Path, **more: str) -> tuple[int, str]:
     """What the tests that are to catch it say."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.caught_by.split()),
@@ -44,7 +44,7 @@ async def tested(mutant: Mutant, place: Path, **more: str) -> tuple[int, str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", PLANTED, ids=lambda mutant: mutant.name.replace(" ", "_"))
 async def test_a_planted_fault_is_caught(mutant: Mutant, tmp_path: Path) -> None:
-    code, said = await tested(mutant, tmp_path)
+    code, said = await verdict_on(mutant, tmp_path)
     assert code == FAILED, said[-3_000:]
 
 
