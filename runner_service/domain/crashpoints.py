@@ -74,6 +74,7 @@ OTHER_COMMITS = (
     "lab_records.note_read",
     "lab_records.expire",
     "lab_secrets.put",
+    "lab_secrets.take",
     "lab_secrets.drop",
     "lab_secrets.expire",
     "queues.push_all",
