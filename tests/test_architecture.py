@@ -107,6 +107,12 @@ def test_no_file_is_over_400_lines(module: str, path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES, f"{path} wants to be a package"
 
 
+def test_no_test_is_over_400_lines() -> None:
+    tests = Path(__file__).parent
+    long = [path.name for path in tests.rglob("*.py") if len(path.read_text().splitlines()) > MOST_LINES]
+    assert not long, f"{long} want to be split"
+
+
 def test_no_rest_path_stands_in_python() -> None:
     for module, path in modules():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from kubeagents_house import KubeAgents, open_kubeagents
 from rustci_server import UNLIMITED, RustCi
 from sct_server import Sct, SctServer
 from sentinel_client import CONFIG as SENTINEL_CONFIG
@@ -97,3 +98,9 @@ def rustci(rustci_server: SctServer) -> Iterator[RustCi]:
     client = RustCi(rustci_server)
     yield client
     client.http.close()
+
+
+@pytest.fixture
+async def kube(tmp_path: Path) -> AsyncIterator[KubeAgents]:
+    async with open_kubeagents(tmp_path) as kube:
+        yield kube
