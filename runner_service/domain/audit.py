@@ -1,4 +1,4 @@
-"""The audit: an entry for each call that was let in and could change something."""
+"""The audit: an entry for each call that could change something, and for those that were not let in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner_service.domain.jobs import Micros
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One call that was let in and could change something."""
+    """One call that could change something, or was not let in."""
 
     at: Micros
     principal: str

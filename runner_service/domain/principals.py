@@ -42,4 +42,6 @@ class Principal:
 def demand(principal: Principal, needed: Role) -> None:
     """Raises `PermissionDenied` unless the principal has the role."""
     if not principal.may(needed):
-        raise PermissionDenied(needed=needed.word, role=principal.role.word)
+        error = PermissionDenied(needed=needed.word, role=principal.role.word)
+        error.by = principal.name
+        raise error

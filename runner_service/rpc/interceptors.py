@@ -61,7 +61,14 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             standing = await self._limiter.hit(method, caller, resource=getattr(request, "runner_id", ""))
             if standing.exceeded:
                 raise standing.error()
-        principal, caller = await self._gatekeeper.judge(method, caller)
+        try:
+            principal, caller = await self._gatekeeper.judge(method, caller)
+        except RunnerError as error:
+            if self._auditor is not None and self._auditor.note_refused(
+                method, caller=caller, request=request, error=error
+            ):
+                await self._auditor.settle()
+            raise
         current_caller.set(caller)
         current_principal.set(principal)
 
@@ -84,13 +91,18 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     def _guard(self, method: str, handler: Any) -> Any:
         admit = self._admit
         note = self._noter(method)
+        settle = self._auditor.settle if self._auditor is not None and self._auditor.is_grave(method) else None
 
         async def unary(request: Any, context: Context) -> Any:
             try:
                 await admit(method, context, request)
                 if note is None:
                     return await behavior(request, context)
-                return await _noted(note, behavior(request, context), request)
+                try:
+                    return await _noted(note, behavior(request, context), request)
+                finally:
+                    if settle is not None:
+                        await settle()
             except Exception as error:
                 await _end(method, context, error)
 

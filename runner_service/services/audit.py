@@ -32,6 +32,7 @@ class Audit:
         self._waiting: deque[AuditEntry] = deque()
         self._noted = asyncio.Event()
         self._dropped = 0
+        self._one_flush = asyncio.Lock()
 
     def note(
         self, *, principal: str, role: str, peer: str, method: str, target: str, status: str, request_id: str
@@ -79,7 +80,11 @@ class Audit:
             log.exception("cannot write the audit, trying again", extra={"action": "audit_failed"})
 
     async def flush(self) -> None:
-        """Writes what waits."""
+        """Writes what waits; what was noted before is in the store when it returns."""
+        async with self._one_flush:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._noted.clear()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]

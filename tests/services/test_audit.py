@@ -112,3 +112,18 @@ async def test_the_sweep_goes_on_until_nothing_is_left(monkeypatch: pytest.Monke
     await audit.flush()
     await audit.sweep()
     assert store.kept == []
+
+
+async def test_a_flush_waits_for_what_another_one_writes() -> None:
+    store = Store()
+    audit = _audit(store)
+    _note(audit, "one")
+    store.gate.clear()
+    first = asyncio.create_task(audit.flush())
+    await store.asked.wait()
+    second = asyncio.create_task(audit.flush())
+    await asyncio.sleep(0)
+    assert not second.done()
+    store.gate.set()
+    await asyncio.gather(first, second)
+    assert _methods(store) == ["one"]

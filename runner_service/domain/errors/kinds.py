@@ -61,6 +61,8 @@ class PermissionDenied(RunnerError):
     """This call needs the role {needed}; the credential has the role {role}."""
 
     reason = "ROLE_INSUFFICIENT"
+    by = ""
+    """Whose credential it was, for the audit alone."""
 
 
 class DeadlineExceeded(RunnerError):
