@@ -43,13 +43,15 @@ class _Artifacts(ArtifactServiceServicer):
 
 
 class _Jobs(JobServiceServicer):
-    """Answers from memory."""
+    """Answers from memory, with messages that were made once, as the bytes of the static application were."""
 
     def __init__(self) -> None:
         self._job = sample_job()
+        self._found = GetJobResponse(job=self._job)
+        self._created = CreateJobResponse(job=self._job)
 
     async def GetJob(self, request: GetJobRequest, context: Any) -> GetJobResponse:
-        return GetJobResponse(job=self._job)
+        return self._found
 
     async def WatchJobs(self, request: WatchJobsRequest, context: Any) -> AsyncIterator[Any]:
         event = WatchJobsResponse()
@@ -58,7 +60,7 @@ class _Jobs(JobServiceServicer):
             yield event
 
     async def CreateJob(self, request: CreateJobRequest, context: Any) -> CreateJobResponse:
-        return CreateJobResponse(job=self._job)
+        return self._created
 
 
 def _gateway() -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST_FIELDS = 64
 """Of a message with more, few are given at a time: looking up those that are given costs less."""
 
+_TEXTS = frozenset({str}).issuperset
 _TIMES = {"google.protobuf.Timestamp": parse_timestamp, "google.protobuf.Duration": parse_duration}
 
 
@@ -105,7 +106,9 @@ def _message(field: FieldDescriptor, decoder: Decoder, name: str, attribute: str
     into = decoder.function_name(descriptor)
     if into is None:
         return [general]
-    return [f"inner = {attribute}", "inner.SetInParent()", *_under(f"{into}(inner, item)", name)]
+    # Called on the class: to look a method up on a message costs as much as to call it, since it may be a field.
+    present = decoder.namespace.shared("present", schema.message_class(descriptor).SetInParent)
+    return [f"inner = {attribute}", f"{present}(inner)", *_under(f"{into}(inner, item)", name)]
 
 
 def _repeated(field: FieldDescriptor, decoder: Decoder, name: str, attribute: str, general: str) -> list[str]:
@@ -114,9 +117,12 @@ def _repeated(field: FieldDescriptor, decoder: Decoder, name: str, attribute: st
         key = schema.message_type(field).fields_by_name["key"]
         if not value.type == key.type == F.TYPE_STRING:
             return [general]
-        texts = decoder.namespace.bind("texts", frozenset({str}).issuperset)
+        texts = decoder.namespace.shared("texts", _TEXTS)
         put = [f"entries = {attribute}", "for key in item:", "    entries[key] = item[key]"]
         return _if(f"type(item) is dict and {texts}(map(type, item.values()))", *put, general=general)
+    if field.type == F.TYPE_STRING:
+        texts = decoder.namespace.shared("texts", _TEXTS)
+        return _if(f"type(item) is list and {texts}(map(type, item))", f"{attribute}.extend(item)", general=general)
     into = decoder.function_name(schema.message_type(field)) if schema.is_message(field) else None
     if into is None:
         return [general]

@@ -17,7 +17,7 @@ not the one set are always left out: printing them would say that all are set.
 from __future__ import annotations
 
 import keyword
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -57,7 +57,9 @@ def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> list[str]
     if field.has_presence:
         unset = _unset(field, encoder, empty)
         otherwise = [] if unset is None else ["else:", f"    {member} = {unset}"]
-        return [f"if message.HasField({name!r}):", *_indented(lines), *otherwise]
+        # Asked of the class: to look a method up on a message costs as much as to call it, since it may be a field.
+        has = encoder.namespace.shared("has", schema.message_class(cast(Descriptor, field.containing_type)).HasField)
+        return [f"if {has}(message, {name!r}):", *_indented(lines), *otherwise]
     if empty not in (options.EMPTY_VALUE_OMIT, options.EMPTY_VALUE_NULL):
         return lines
     otherwise = ["else:", f"    {member} = None"] if empty == options.EMPTY_VALUE_NULL else []

@@ -15,6 +15,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self._globals: dict[str, Any] = {}
+        self._shared: dict[tuple[str, Any], str] = {}
         self._count = 0
 
     def name(self, hint: str) -> str:
@@ -27,6 +28,13 @@ class Namespace:
         name = self.name(hint)
         self._globals[name] = value
         return name
+
+    def shared(self, hint: str, value: Any) -> str:
+        """As ``bind``, with one name for all bindings of an equal value."""
+        key = (hint, value)
+        if key not in self._shared:
+            self._shared[key] = self.bind(hint, value)
+        return self._shared[key]
 
     def constant(self, value: Any) -> str:
         """The one name of a function or class that many pieces of code use."""

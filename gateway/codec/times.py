@@ -38,6 +38,8 @@ def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
         raise ValueError("a Timestamp's nanos are out of range")
     if digits:
         return f"{text}.{nanos:09d}"[: 20 + digits] + "Z"
+    if nanos % 1_000 == 0 and nanos % 1_000_000:  # what most clocks give: at once, without a call
+        return f"{text}.{str(1_000_000 + nanos // 1_000)[1:]}Z"
     return f"{text}{_fraction(nanos)}Z"
 
 
