@@ -151,6 +151,15 @@ class TestWithoutCgroups:
         assert end.outcome.unenforced_limits == expected
 
 
+async def test_jobs_are_offered_to_the_oom_killer_before_the_service(hold: Hold) -> None:
+    await hold.start("a", "read line; cat /proc/self/oom_score_adj", stdin="PIPE")
+    await hold.event("started", "a")
+    await hold.client.input("a", 0, inputs.data(b"go\n"))
+    await hold.end("a")
+    own = int(Path(f"/proc/{hold.client.pid}/oom_score_adj").read_text())
+    assert int(hold.text("a")) > own
+
+
 async def test_a_silent_job_runs_out_of_its_idle_budget(hold: Hold) -> None:
     end = await hold.run("a", "echo up; sleep 1000", idle_seconds=0.3)
     assert (end.outcome.kind, end.outcome.detail, end.outcome.step) == (OutcomeKind.TIMED_OUT, "idle", 0)
