@@ -11,12 +11,12 @@ from gateway.openapi.comments import read_comments
 from gateway.openapi.parameters import parameters, path_names
 from gateway.openapi.responses import responses
 from gateway.openapi.schemas import Schemas
+from gateway.openapi.security import security, security_schemes
 from gateway.options import GatewayOptions
 from gateway.service import Service
 from runner.gateway.v1 import options_pb2 as options
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"})
-_OPEN = frozenset({options.ACCESS_OPEN, options.ACCESS_PUBLIC})
 
 
 def document(catalog: Catalog, settings: GatewayOptions, descriptors: bytes | None = None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def document(catalog: Catalog, settings: GatewayOptions, descriptors: bytes | No
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": security_schemes(catalog.endpoints),
         },
         "tags": [_tag(service, schemas) for service in catalog.services if _served(service, catalog)],
     }
@@ -68,10 +68,9 @@ def _operation(endpoint: Endpoint, names: list[str], schemas: Schemas, used: set
     body = request_body(endpoint, schemas)
     if body is not None:
         operation["requestBody"] = body
-    if endpoint.rules.access not in _OPEN:
-        operation["security"] = [{"bearer": []}]
-        if endpoint.rules.access == options.ACCESS_OPTIONAL:
-            operation["security"].insert(0, {})
+    shown = security(endpoint)
+    if shown is not None:
+        operation["security"] = shown
     return operation
 
 
