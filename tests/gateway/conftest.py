@@ -20,7 +20,7 @@ from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-_NAMES = ("library", "facade", "everything", "habits")
+_NAMES = ("library", "facade", "everything", "habits", "choices")
 
 
 def _build(target: Path) -> None:

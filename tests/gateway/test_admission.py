@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from gateway_servicers import Library, capture
+from gateway_servicers import Library, register
 from google.rpc import error_details_pb2, status_pb2
-from harness import in_memory, served
+from harness import in_memory, made, served
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway import Admission, Failure, Gateway, GatewayOptions
+from gateway import Admission, Failure, GatewayOptions
 
 
 class Hook:
@@ -36,8 +38,10 @@ def hook() -> Hook:
 
 
 @pytest.fixture
-def gateway(library: Library, hook: Hook) -> Any:
-    return Gateway(handlers=capture(library), options=GatewayOptions(admission=hook))
+async def gateway(library: Library, hook: Hook, backend: str) -> AsyncIterator[Any]:
+    options = GatewayOptions(admission=hook)
+    async with made(backend, functools.partial(register, library), options=options) as gateway:
+        yield gateway
 
 
 @pytest.mark.parametrize(
@@ -119,12 +123,13 @@ async def test_a_refusal_reads_no_body_and_reaches_no_servicer(gateway: Any, lib
     assert (sent[0]["status"], received, library.requests) == (401, [], [])
 
 
-async def test_what_it_adds_to_the_metadata_reaches_the_servicer(library: Library) -> None:
+async def test_what_it_adds_to_the_metadata_reaches_the_servicer(library: Library, backend: str) -> None:
     async def name_the_caller(admission: Admission) -> None:
         admission.metadata.append(type(admission.metadata[0])("x-caller", "me"))
 
-    gateway = Gateway(handlers=capture(library), options=GatewayOptions(admission=name_the_caller))
-    async with in_memory(gateway) as client:
+    options = GatewayOptions(admission=name_the_caller)
+    serving = made(backend, functools.partial(register, library), options=options)
+    async with serving as gateway, in_memory(gateway) as client:
         await client.get("/v1/books/x")
     assert library.metadata[0]["x-caller"] == "me"
 

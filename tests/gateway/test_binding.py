@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from checklist import covers
 
 
 async def echo(client: httpx.AsyncClient, method: str, url: str, **request: Any) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def reason_of(reply: httpx.Response) -> tuple[int, str, str]:
     return reply.status_code, info["reason"], info["metadata"].get("field", "")
 
 
+@covers("percent-decoding", "additional-bindings")
 @pytest.mark.parametrize(
     ("path", "member", "value", "why"),
     [
@@ -75,6 +77,7 @@ async def test_bad_path_variables(client: httpx.AsyncClient, path: str, reason: 
     assert reason_of(await client.get(path)) == (400, reason, field), why
 
 
+@covers("query")
 @pytest.mark.parametrize(
     ("query", "member", "value", "why"),
     [
@@ -122,6 +125,7 @@ async def test_query_parameters(client: httpx.AsyncClient, query: str, member: s
     assert (await echo(client, "GET", f"/e/query?{query}"))[member] == value, why
 
 
+@covers("query-errors")
 @pytest.mark.parametrize(
     ("query", "reason", "field", "why"),
     [
@@ -155,6 +159,7 @@ async def test_bad_query_parameters(client: httpx.AsyncClient, query: str, reaso
     assert reason_of(await client.get(f"/e/query?{query}")) == (400, reason, field), why
 
 
+@covers("body")
 @pytest.mark.parametrize(
     ("path", "body", "member", "value", "why"),
     [
@@ -193,6 +198,7 @@ async def test_bodies_bound_to_fields(
     assert (await echo(client, "PUT", path, content=body))[member] == value, why
 
 
+@covers("body", "one-field-twice", "json-body")
 @pytest.mark.parametrize(
     ("method", "path", "body", "reason", "field", "why"),
     [
@@ -230,6 +236,7 @@ async def test_an_empty_body_is_an_empty_object(client: httpx.AsyncClient) -> No
     assert (await echo(client, "PUT", "/e/body/nested"))["nested"] is not None
 
 
+@covers("content-type")
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [

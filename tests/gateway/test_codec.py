@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from checklist import covers
 
 from gateway.codec import Decoder, Encoder, Refused, Style
 from gateway.codec.text import parse
@@ -66,6 +67,7 @@ READ = [
 ]
 
 
+@covers("json-body")
 @pytest.mark.parametrize(("body", "name", "value", "why"), READ)
 def test_bodies_are_read(protos: SimpleNamespace, body: str, name: str, value: Any, why: str) -> None:
     found = getattr(read(protos, body), name)
@@ -144,6 +146,7 @@ REFUSED = [
 ]
 
 
+@covers("json-body")
 @pytest.mark.parametrize(("body", "path", "expected", "why"), REFUSED)
 def test_misfits_are_refused_with_path_and_type(
     protos: SimpleNamespace, body: str, path: str, expected: str, why: str
@@ -299,6 +302,7 @@ def test_styles_change_names_numbers_and_times(protos: SimpleNamespace) -> None:
     }
 
 
+@covers("json-out")
 @pytest.mark.parametrize(
     ("empty", "members"),
     [

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import zstandard
+from checklist import covers
 
 from gateway.compression import compressed
 from gateway.request import HttpRequest
@@ -22,6 +23,7 @@ def reply(accept: str | None, *headers: tuple[str, str], body: bytes = BODY) -> 
     return packed, dict(told)
 
 
+@covers("cors-compression")
 @pytest.mark.parametrize(
     ("accept", "coding"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from checklist import covers
 from harness import Raw, served
 
 from gateway import Gateway
@@ -13,6 +14,7 @@ from gateway.request import HttpRequest
 WHOLE = bytes(n % 256 for n in range(1000))
 
 
+@covers("downloads")
 @pytest.mark.parametrize(
     ("asked", "status", "start", "end", "told"),
     [
@@ -45,6 +47,7 @@ async def test_ranges_of_streams(
     assert reply.headers["content-disposition"] == 'attachment; filename="b.bin"'
 
 
+@covers("downloads")
 @pytest.mark.parametrize(
     ("name", "value", "status", "size"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import habits_pb2_grpc
 import httpx
 import pytest
+from checklist import covers
 from habit_servicer import Habits
 from harness import in_memory, made
 
@@ -73,6 +74,7 @@ async def test_an_empty_file_is_a_file(client: httpx.AsyncClient) -> None:
     assert (reply.json()["filename"], reply.json()["size"], reply.json()["pieces"]) == ("empty", 0, 1)
 
 
+@covers("uploads")
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "message"),
     [

@@ -8,6 +8,7 @@ from typing import Any
 import habits_pb2_grpc
 import httpx
 import pytest
+from checklist import covers
 from habit_servicer import Habits
 from harness import in_memory, made
 
@@ -50,6 +51,7 @@ async def test_a_text_may_be_a_number_out_of_a_larger_reply(client: httpx.AsyncC
     assert (await client.get("/h/position")).content == b"3"
 
 
+@covers("free-form-json")
 @pytest.mark.parametrize("body", [b"[1, 1.10, {}]", b'"x"', b"null", b"true", b'{"b":1,"a":12345678901234567890}'])
 async def test_free_form_bodies_have_any_shape_and_come_back_exact(client: httpx.AsyncClient, body: bytes) -> None:
     reply = await client.put("/h/json/a%2Fb", content=body, headers={"content-type": "application/json"})

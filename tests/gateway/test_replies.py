@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from checklist import covers
 from gateway_servicers import Library, capture
 from harness import in_memory
 
@@ -15,6 +16,7 @@ from gateway import Gateway, GatewayOptions
 from gateway.metadata import reply_shape
 
 
+@covers("status", "errors")
 @pytest.mark.parametrize(
     ("name", "status", "code", "message"),
     [
@@ -117,6 +119,7 @@ async def test_servicers_shape_replies_by_metadata(client: httpx.AsyncClient) ->
     assert int(reply.headers["content-length"]) == len(reply.content)
 
 
+@covers("headers-and-metadata")
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
@@ -166,6 +169,7 @@ async def test_headers_become_metadata_by_allow_list(client: httpx.AsyncClient, 
         assert library.peers == ["ipv4:127.0.0.1:5555"]
 
 
+@covers("deadline")
 @pytest.mark.parametrize(
     ("header", "value"), [("grpc-timeout", "20m"), ("x-request-timeout", "0.02"), ("grpc-timeout", "20000u")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from checklist import covers
 
 from gateway.escapes import EscapeError
 from gateway.routes import Entry, RouteConflict, RouteTable
@@ -47,6 +48,7 @@ def ask(made: RouteTable[str], method: str, path: str) -> tuple[str, dict[str, s
     return entry.target, {".".join(key): value for key, value in match.variables(entry).items()}
 
 
+@covers("precedence", "double-star-empty", "custom-verb", "percent-decoding")
 @pytest.mark.parametrize(
     ("request_line", "route", "variables", "why"),
     [
@@ -89,6 +91,7 @@ def test_paths_find_their_route(request_line: str, route: str, variables: dict[s
     assert ask(table(), method, path) == (route, variables), why
 
 
+@covers("empty-segments", "trailing-slash")
 @pytest.mark.parametrize(
     ("path", "why"),
     [

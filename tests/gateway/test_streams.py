@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from gateway_servicers import Library, capture
-from harness import Raw, served
+from checklist import covers
+from gateway_servicers import Library, register
+from harness import Raw, made, served
 
-from gateway import Gateway, GatewayOptions
+from gateway import GatewayOptions
 
 EVENT = (
     '{"sequence":"%d","kind":"added","book":'
@@ -23,6 +25,7 @@ def event(number: int) -> str:
     return EVENT % (number, number)
 
 
+@covers("streams")
 @pytest.mark.parametrize(
     ("accept", "media_type", "body"),
     [
@@ -101,10 +104,11 @@ async def test_head_of_a_stream_has_its_headers(client: httpx.AsyncClient) -> No
 
 
 @pytest.fixture
-async def port(library: Library) -> AsyncIterator[int]:
+async def port(library: Library, backend: str) -> AsyncIterator[int]:
     """A served gateway with a short keep-alive."""
     options = GatewayOptions(keepalive_seconds=0.02, first_message_seconds=0.02)
-    async with served(Gateway(handlers=capture(library), options=options)) as number:
+    serving = made(backend, functools.partial(register, library), options=options)
+    async with serving as gateway, served(gateway) as number:
         yield number
 
 
@@ -144,19 +148,11 @@ async def test_leaving_cancels_a_unary_call(port: int, library: Library) -> None
     await asyncio.wait_for(library.cancelled.wait(), timeout=5)
 
 
-async def test_leaving_before_the_first_message_cancels_a_stream(library: Library) -> None:
-    async with served(Gateway(handlers=capture(library))) as port:
-        connection = await Raw.dial(port)
-        await connection.send("GET /v1/books:watch?hold=true HTTP/1.1\nAccept: application/json")
-        await asyncio.wait_for(library.waiting.wait(), timeout=5)
-        await connection.close()
-        await asyncio.wait_for(library.cancelled.wait(), timeout=5)
-
-
-async def test_a_slow_client_loses_nothing_and_holds_the_servicer_back(library: Library) -> None:
+async def test_a_slow_client_loses_nothing_and_holds_the_servicer_back(library: Library, backend: str) -> None:
     options = GatewayOptions(batch_bytes=1000)
     async with (
-        served(Gateway(handlers=capture(library), options=options)) as port,
+        made(backend, functools.partial(register, library), options=options) as gateway,
+        served(gateway) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
         client.stream("GET", "/v1/books:watch?count=5000", headers={"accept": "application/x-ndjson"}) as reply,
     ):
@@ -164,8 +160,7 @@ async def test_a_slow_client_loses_nothing_and_holds_the_servicer_back(library: 
     assert lines == [event(number) for number in range(1, 5001)]
 
 
-async def test_draining_ends_streams_with_an_error_that_clients_see(library: Library) -> None:
-    gateway = Gateway(handlers=capture(library))
+async def test_draining_ends_streams_with_an_error_that_clients_see(gateway: Any, library: Library) -> None:
     async with served(gateway) as port:
         connection = await Raw.dial(port)
         await connection.send("GET /v1/books:watch?count=1&hold=true HTTP/1.1\nConnection: close")
@@ -177,7 +172,7 @@ async def test_draining_ends_streams_with_an_error_that_clients_see(library: Lib
     assert b"retry: 1000\nevent: error\ndata: " in rest
     assert b"shutting down" in rest
     assert rest.endswith(b"0\r\n\r\n")
-    assert library.cancelled.is_set()
+    await asyncio.wait_for(library.cancelled.wait(), timeout=5)
 
 
 async def test_an_oversized_body_is_refused_before_it_is_read(port: int) -> None:

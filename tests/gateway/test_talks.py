@@ -11,6 +11,7 @@ from typing import Any
 import habits_pb2_grpc
 import httpx
 import pytest
+from checklist import covers
 from habit_servicer import Habits
 from harness import in_memory, made, served
 from websockets.asyncio.client import ClientConnection, connect
@@ -61,6 +62,19 @@ async def test_the_head_of_the_request_comes_before_any_frame(url: str) -> None:
         assert json.loads(await talk.recv())["text"] == "lobby: hi"
 
 
+@covers("MethodRules.speaks_first", "MethodRules.head_first")
+@pytest.mark.parametrize(
+    ("path", "first", "why"),
+    [
+        ("talk/lobby?token=t2", "welcome Bearer t2", "it speaks first, to whom the query names"),
+        ("meet/lobby", "lobby: ", "the first message of the request is made of its head alone"),
+    ],
+)
+async def test_what_comes_before_any_frame(url: str, path: str, first: str, why: str) -> None:
+    async with connect(f"{url}/{path}") as talk:
+        assert json.loads(await talk.recv())["text"] == first, why
+
+
 async def test_a_call_that_is_refused_is_answered_before_the_upgrade(url: str) -> None:
     with pytest.raises(InvalidStatus) as error:
         async with connect(f"{url}/talk/lobby?token=nobody"):
@@ -82,6 +96,7 @@ async def test_a_plain_get_is_426_in_the_routes_envelope(gateway: Any) -> None:
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, OPTIONS")
 
 
+@covers("MethodRules.bad_frame_field")
 @pytest.mark.parametrize("frame", ["not JSON", "[1]", '{"text": 5}', '{"nope": 1}', b"\xff\xfe", '{"text": "a"} b'])
 async def test_a_frame_that_is_none_reaches_the_servicer_and_keeps_the_connection(url: str, frame: str | bytes) -> None:
     async with connect(f"{url}/talk/lobby") as talk:
@@ -113,10 +128,15 @@ async def test_an_empty_frame_ends_the_clients_side(url: str) -> None:
         assert await closed(talk) == (1000, "")
 
 
-async def test_a_slow_reader_is_closed_with_1013(url: str, habits: Habits) -> None:
-    async with connect(f"{url}/flood", max_queue=1, compression=None) as flood:
+@covers("MethodRules.close_slow_reader")
+@pytest.mark.parametrize(
+    ("path", "told", "why"),
+    [("flood", (1013, "RESOURCE_EXHAUSTED: the client reads too slowly"), "its queue is full, and the RPC says so")],
+)
+async def test_a_slow_reader_is_closed(url: str, habits: Habits, path: str, told: tuple[int, str], why: str) -> None:
+    async with connect(f"{url}/{path}", max_queue=1, compression=None) as flood:
         await asyncio.wait_for(habits.flood_ended.wait(), timeout=20)
-        assert await closed(flood) == (1013, "RESOURCE_EXHAUSTED: the client reads too slowly")
+        assert await closed(flood) == told, why
 
 
 async def test_going_away_is_told(url: str, gateway: Any) -> None:

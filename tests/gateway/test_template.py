@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from checklist import covers
 
 from gateway.template import TemplateError, parse_template
 
 
+@covers("template-grammar")
 @pytest.mark.parametrize(
     ("text", "shape", "variables", "why"),
     [
@@ -31,6 +33,7 @@ def test_templates_parse(text: str, shape: str, variables: list[object], why: st
     assert [(v.path, v.start, v.end, v.single) for v in template.variables] == variables, why
 
 
+@covers("template-grammar")
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -8,10 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_servicers import Library, capture
+from checklist import covers
 from harness import Raw, served
-
-from gateway import Gateway
 
 
 async def pieces(*given: bytes) -> AsyncIterator[bytes]:
@@ -19,6 +17,7 @@ async def pieces(*given: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
+@covers("client-streams")
 @pytest.mark.parametrize(
     ("body", "titles", "why"),
     [
@@ -63,8 +62,8 @@ async def test_raw_bodies_have_a_cap(client: httpx.AsyncClient) -> None:
     assert [announced.status_code, found.status_code] == [413, 413]
 
 
-async def test_both_ways_at_once(library: Library) -> None:
-    async with served(Gateway(handlers=capture(library))) as port:
+async def test_both_ways_at_once(gateway: Any) -> None:
+    async with served(gateway) as port:
         connection = await Raw.dial(port)
         await connection.send("POST /v1/shelves/s/books:echo HTTP/1.1\nTransfer-Encoding: chunked\nConnection: close")
         connection.writer.write(b'e\r\n{"title":"a"}\n\r\n')

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from gateway_servicers import Library, capture
+from checklist import covers
+from gateway_servicers import Library
 from harness import served
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -17,9 +18,9 @@ from gateway import Gateway
 
 
 @pytest.fixture
-async def url(library: Library) -> AsyncIterator[str]:
+async def url(gateway: Gateway) -> AsyncIterator[str]:
     """A served gateway."""
-    async with served(Gateway(handlers=capture(library))) as port:
+    async with served(gateway) as port:
         yield f"ws://127.0.0.1:{port}/v1/rooms"
 
 
@@ -43,6 +44,7 @@ async def test_talk_goes_both_ways_with_the_paths_variables(url: str) -> None:
     assert socket.close_code == 1000
 
 
+@covers("websocket")
 @pytest.mark.parametrize(
     ("frame", "code", "reason"),
     [
