@@ -43,6 +43,13 @@ async def test_buf_curl_lists_the_services(server: ServerProcess, version: str) 
     assert set(out.split()) >= NATIVE | {"grpc.health.v1.Health"}
 
 
+async def test_buf_curl_lists_the_methods_of_all_services(server: ServerProcess) -> None:
+    out = await _buf(server, "--list-methods", f"http://{server.grpc}")
+    assert {"runner.v1.CommandService/RunCommand", "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"} <= set(
+        out.split()
+    )
+
+
 async def test_buf_curl_runs_a_command_and_follows_its_log(server: ServerProcess) -> None:
     url = f"http://{server.grpc}/runner.v1."
     argv = ["sh", "-c", "echo one; sleep 0.2; echo two >&2"]
