@@ -40,8 +40,10 @@ class ContainedAttempt(Attempt):
     _owner_word = ""
     """By which its supervisor knows its containers."""
     _link: Link | None = None
+    _made = False
+    """The container's first process exists, and something of the job may."""
     _holder = 0
-    """The first process of the container, once it is made."""
+    """That process, if it is to be seen."""
     _pilot_pid = 0
     _removers = 0
     _removing = False
@@ -103,7 +105,7 @@ class ContainedAttempt(Attempt):
         else:  # The engine does not end it, or does not answer.
             self._main_lives = False
             self._tree.signal((self._pilot_pid,), signal.SIGKILL)
-            self._finish(max(1, self._survivors))
+            self._finish(max(1, self._survivors) if self._made else 0)
             return
         if self._round_timer is not None:
             self._round_timer.cancel()
@@ -168,6 +170,7 @@ class ContainedAttempt(Attempt):
                 "environment": plan.environment,
                 "stdin": "NULL" if remove_only else plan.stdin,
                 "terminal": plan.terminal,
+                "made": self._made,
                 "holder": self._holder,
                 "remove_only": remove_only,
             }
@@ -181,7 +184,7 @@ class ContainedAttempt(Attempt):
         self._peak = max(self._peak, message.get("peak_memory", 0))
         match message["event"]:
             case "made":
-                self._holder = message["holder"]
+                self._made, self._holder = True, message["holder"]
                 if self.plan.disk_bytes and message["layer"]:
                     self._watch_disk([self._working_directory, message["layer"]])
             case "started":

@@ -92,18 +92,32 @@ class Dockerd:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _clear(self) -> None:
-        for entry in Path("/proc").iterdir():  # Its containerd, and the shims of containers.
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
+        deadline = time.monotonic() + _SECONDS
+        while (
+            left := self._processes()
+        ) and time.monotonic() < deadline:  # Its containerd, and the shims of containers.
+            for pid in left:
                 try:
-                    words = (entry / "cmdline").read_bytes()
-                    if f"{self._directory}/exec".encode() in words:
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
                     pass
+            time.sleep(0.01)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((path for path in mounts if path.startswith(f"{self._directory}/")), reverse=True):
             subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
         (self._directory / "pid").unlink(missing_ok=True)
+        shutil.rmtree(self._directory / "exec", ignore_errors=True)
+
+    def _processes(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if f"{self._directory}/exec".encode() in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    pass
+        return found
 
     def load(self) -> None:
         """Imports the image."""

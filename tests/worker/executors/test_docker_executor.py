@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,14 @@ from runner_service.worker.memory import measure
 from runner_service.worker.supervisor.container.leftovers import read_note
 from runner_service.worker.supervisor.launch import Options
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "registries"))
+
+from docker_registry import docker_registry
+
 pytestmark = pytest.mark.slow
+
+SECRET = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
+"""bcrypt of ``secret``."""
 
 
 class Docker(Worker):
@@ -166,6 +176,40 @@ async def test_an_image_that_is_not_there_is_refused_and_a_registry_that_is_away
     outcome = await docker.run("b", "true", image="127.0.0.1:9/nowhere:1")
     assert (outcome.kind, outcome.detail) == (OutcomeKind.INFRASTRUCTURE, "prepare")
     assert "cannot be pulled now" in outcome.message
+
+
+async def test_an_image_comes_from_a_registry_with_the_credentials_of_the_workers_account(
+    docker: Docker, tmp_path: Path
+) -> None:
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs docker-registry")
+    engine, directory = docker.engine.engine, tmp_path / "registry"
+    directory.mkdir()
+    with docker_registry(directory, htpasswd=f"user:{SECRET}\n") as url:
+        host = url.removeprefix("http://")
+        name = f"{host}/team/tools"
+        said = {"username": "user", "password": "secret", "serveraddress": host}
+        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(said).encode()).decode()}
+        engine.call("POST", f"/images/{IMAGE}/tag?repo={name}&tag=3")
+        pushed = list(engine.lines(f"/images/{name}/push?tag=3", headers, look=lambda _: None, timeout=PATIENCE))
+        assert not any("error" in line for line in pushed), pushed
+        digest = next(line["aux"]["Digest"] for line in pushed if "aux" in line)
+        engine.call("DELETE", f"/images/{name}:3")
+
+        outcome = await docker.run("stranger", "true", image=f"{name}:3")
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.REFUSED, "IMAGE")
+        login = tmp_path / "config.json"
+        login.write_text(json.dumps({"auths": {host: {"auth": base64.b64encode(b"user:secret").decode()}}}))
+        docker.made._auth = str(login)
+        wishes = [(f"{name}:3", PullPolicy.IF_MISSING), (f"{name}:3", PullPolicy.ALWAYS)]
+        wishes.append((f"{name}@{digest}", PullPolicy.ALWAYS))
+        for number, (wanted, policy) in enumerate(wishes):
+            assert (await docker.run(f"a{number}", "exit 0", image=wanted, pull_policy=policy)).succeeded
+        outcome = await docker.run("b", "true", image=f"{name}:4")
+        assert (outcome.kind, outcome.detail) == (OutcomeKind.REFUSED, "IMAGE")
+        assert "manifest unknown" in outcome.message
+    outcome = await docker.run("c", "true", image=f"{name}:3", pull_policy=PullPolicy.ALWAYS)
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.INFRASTRUCTURE, "prepare")
 
 
 @pytest.mark.parametrize("about", [{"user": "nobody-at-all"}, {"volumes": ("/a:relative",)}])
@@ -361,24 +405,30 @@ def own_engine() -> Iterator[Dockerd]:
         yield daemon
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_an_engine_that_goes_away_ends_its_containers_and_comes_back(
-    tmp_path: Path, own_engine: Dockerd, how: signal.Signals
-) -> None:
+@pytest.fixture
+async def own_docker(tmp_path: Path, own_engine: Dockerd) -> AsyncIterator[Docker]:
     docker = Docker(tmp_path, own_engine)
     await docker.made.adopt()
+    yield docker
+    await docker.made.close(stop=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_an_engine_that_goes_away_ends_its_containers_and_comes_back(
+    own_docker: Docker, how: signal.Signals
+) -> None:
+    docker, engine = own_docker, own_docker.engine
     await docker.begin("a", "echo ready; sleep 45678")
     await docker.output("a")
-    own_engine.stop(how)
+    engine.stop(how)
     outcome = (await docker.end("a")).outcome
     assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
     assert "docker daemon" in outcome.message
     assert not _running(b"45678")
     assert await docker.made.labels() == {}
-    own_engine.start()
+    engine.start()
     assert await docker.made.labels() == {"docker": "yes"}
     assert (await docker.run("b", "echo again")).succeeded
-    await docker.made.close(stop=True)
 
 
 def _running(words: bytes) -> list[int]:

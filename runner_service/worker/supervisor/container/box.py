@@ -35,14 +35,12 @@ class Box:
         """The directory in which what it writes into its file system is kept; empty where that cannot be seen."""
         self._own_command: list[str] = []
         """The image's."""
-        self._holder: int = plan["holder"]
-        self._group = Group(self._holder) if self._holder else None
+        self.made: bool = plan["made"]
+        """Its first process may exist; before, nothing of the job can run."""
+        self.holder: int = plan["holder"]
+        """That process; 0: it is not to be seen from here."""
+        self._group = Group(self.holder) if self.holder else None
         self._oom_kills = 0
-
-    @property
-    def holder(self) -> int:
-        """Its first process, on this machine; 0: nothing of the job can run."""
-        return self._holder
 
     def make(self, look: Callable[[], None], look_while_pulling: Callable[[int], None]) -> None:
         """Gets the image and starts the container, with nothing but the holder in it. ``look``: before it is made.
@@ -73,8 +71,10 @@ class Box:
         except EngineRefused as error:
             raise refusal_of(error) from None
         made = self._engine.call("GET", f"/containers/{self._name}/json")
-        self._holder = int(made["State"]["Pid"])
-        self._group = Group(self._holder)
+        self.made = True
+        if processes.belongs(int(made["State"]["Pid"]), made["Id"]):
+            self.holder = int(made["State"]["Pid"])
+            self._group = Group(self.holder)
         layer = str(((made.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir", ""))
         self.layer = layer if os.access(layer, os.R_OK | os.X_OK) else ""
 
@@ -99,17 +99,20 @@ class Box:
         except EngineRefused as error:  # Newer engines say it before there are streams.
             raise refusal_of(error) from None
 
-    def birth(self, execution: str, said: Callable[[], bytes]) -> int:
-        """The process of an execution, on this machine. ``said``: all that the streams bring, when there will be none.
+    def birth(self, execution: str, said: Callable[[], bytes], look: Callable[[], None]) -> int:
+        """The process of an execution, 0 when it is not to be seen from here. ``said``: all that the streams bring,
+        when there will be none; ``look``: meanwhile.
 
         Raises:
             Failed: There will be none.
         """
         deadline = monotonic() + BIRTH_SECONDS
         while monotonic() < deadline:
+            look()
             found = self._engine.call("GET", f"/exec/{execution}/json")
             if found.get("Pid"):
-                return int(found["Pid"])
+                pid = int(found["Pid"])
+                return pid if self._group is not None and self._group.holds(pid) else 0
             if not found.get("Running") and found.get("ExitCode") is not None:
                 raise refusal_of(EngineRefused(400, said().decode("utf-8", "replace").strip()))
             sleep(0.001)
@@ -171,14 +174,14 @@ class Box:
         deadline = monotonic() + REMOVE_SECONDS
         while True:
             try:
-                self._engine.call("DELETE", f"/containers/{self._name}?force=1&v=1", timeout=REMOVE_SECONDS)
+                self._engine.call("DELETE", f"/containers/{self._name}?force=1&v=1", timeout=REMOVE_SECONDS / 2)
                 return 0
             except EngineRefused as error:
                 if error.status == 404:
                     return 0
             except EngineAway:
                 self._kill()
-                if not self._holder or not _lives(self._holder):
+                if not self.made or (self.holder and not _lives(self.holder)):
                     return 0  # Its record is removed by whoever looks for leftovers next.
             if monotonic() > deadline:
                 return max(1, len(self._group.pids()) if self._group else 1)
@@ -186,9 +189,9 @@ class Box:
 
     def _kill(self) -> None:
         """Without the engine. With the holder, the first process, all others end too."""
-        if self._holder and self._group is not None and self._group.holds(self._holder):
+        if self._group is not None and self._group.holds(self.holder):
             try:
-                os.kill(self._holder, signal.SIGKILL)
+                os.kill(self.holder, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass
 

@@ -13,6 +13,8 @@ from runner_service.worker.supervisor.container.order import ALWAYS, NEVER, Orde
 
 SILENCE_SECONDS = 300.0
 """A pull that says nothing for so long hangs."""
+_NOT_FOR_US = ("manifest unknown", "does not exist", "no basic auth credentials", "unauthorized", "access denied")
+"""What is told as a fault of the server, or in the middle of a pull, and no second try can change."""
 
 
 def ensure(engine: Engine, order: Order, look: Callable[[int], None]) -> Any:
@@ -54,20 +56,14 @@ def _pull(engine: Engine, order: Order, look: Callable[[int], None]) -> None:
     try:
         for line in engine.lines(path, headers, look=look, timeout=SILENCE_SECONDS):
             if "error" in line:
-                raise EngineRefused(_status_of(line["error"]), line["error"])
+                raise EngineRefused(500, line["error"])
     except EngineRefused as error:
-        if error.status in (400, 404, 401, 403):
+        if error.status in (400, 401, 403, 404) or any(words in error.message for words in _NOT_FOR_US):
             raise Failed("REFUSED", "IMAGE", f"the image {order.image} cannot be pulled: {error.message}") from None
         message = f"the image {order.image} cannot be pulled now: {error.message}"
         raise Failed("INFRASTRUCTURE", "prepare", message) from None
     except EngineAway as error:
         raise failure_of(error, "prepare") from None
-
-
-def _status_of(message: str) -> int:
-    """An error in the middle of a pull has no status; what is not there is said in these words."""
-    missing = ("manifest unknown", "not found", "does not exist", "denied")
-    return 404 if any(words in message for words in missing) and "no such host" not in message else 500
 
 
 def _auth(order: Order) -> str:

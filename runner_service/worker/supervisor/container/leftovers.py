@@ -64,7 +64,7 @@ def remove_leftovers(note: Note, live: Callable[[], Collection[str]] = tuple) ->
     removed = 0
     kept = live()
     for container in found:
-        if container["Labels"].get(LABEL_ATTEMPT) in kept:
+        if (container.get("Labels") or {}).get(LABEL_ATTEMPT) in kept:
             continue
         left = deadline - monotonic()
         if left <= 0:

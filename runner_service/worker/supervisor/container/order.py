@@ -111,7 +111,7 @@ def split_image(image: str) -> tuple[str, str]:
     """An image's repository and its tag or digest, ``latest`` where none is said."""
     if "@" in image:
         repository, _, digest = image.partition("@")
-        return repository, digest
+        return split_image(repository)[0], digest
     repository, colon, tag = image.rpartition(":")
     return (image, "latest") if not colon or "/" in tag else (repository, tag)
 

@@ -107,7 +107,7 @@ class Pilot:
         self._look_at_orders()
         execution, connection, first = self._box.execute(index)
         streams = Streams(connection, first, terminal=self._terminal)
-        pid = self._box.birth(execution, streams.take_all)
+        pid = self._box.birth(execution, streams.take_all, self._look_at_orders)
         self._step = Step(execution, pid)
         self._streams.insert(0, streams)
         self._resize()

@@ -16,10 +16,20 @@ _INFO_EXIT = 1 << 3
 _INFO = struct.Struct("<QQ11Ii")
 
 
-def watch(pid: int) -> int:
-    """A file that is readable when the process has ended; -1 when it is not to be seen."""
+def belongs(pid: int, container_id: str) -> bool:
+    """Tells whether the process of that number is seen from here as one of that container. The number is one of the
+    engine's: in another namespace it may be anybody's."""
     try:
-        return os.pidfd_open(pid)
+        with open(f"/proc/{pid}/cgroup") as file:  # noqa: PTH123
+            return container_id in file.read()
+    except OSError:
+        return False
+
+
+def watch(pid: int) -> int:
+    """A file that is readable when the process has ended; -1 when it is not to be seen. ``pid`` 0: it is not."""
+    try:
+        return os.pidfd_open(pid) if pid else -1
     except OSError:
         return -1
 

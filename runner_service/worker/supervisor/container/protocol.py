@@ -4,15 +4,15 @@
 
     supervisor → pilot
     plan      order attempt_id fence owner directory workspace steps environment stdin terminal
-              holder remove_only        first, and once
+              made holder remove_only   first, and once
     step      index                     execute it
     signal    number                    for the processes of the step, by the job's input
     term      hangup                    end the step: TERM, before it HUP when it has a terminal
     remove    {}                        remove the container, whatever runs in it, and exit
 
     pilot → supervisor
-    made      holder layer              the container's first process exists, and nothing of the job; layer: where on
-                                        this machine what it writes is kept, empty if that cannot be seen
+    made      holder layer              the container's first process exists, and nothing of the job; holder: that
+                                        process; layer: where what it writes is kept; 0 and empty if not to be seen
     started   pid                       a process of a step exists
     exited    status oom cpu_us peak_memory      the step's process has ended; status is negative for a signal
     failed    kind detail message       something that is an outcome stands in the way of the step
