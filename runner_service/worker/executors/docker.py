@@ -126,7 +126,7 @@ class DockerExecutor(NativeExecutor):
         self._tidy = asyncio.create_task(self._keep_tidy(), name="leftover-containers")
 
     async def _keep_tidy(self) -> None:
-        while True:
+        while not self._replaced:  # Else what a newer worker starts would look like a leftover from here.
             note = read_note(self._layout.engine_note)
             try:
                 removed = 0
