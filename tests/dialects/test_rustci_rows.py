@@ -7,7 +7,7 @@ from importlib import import_module
 
 from rustci_rows import DRIVEN, drivers_of, rows
 
-MODULES = ("contract", "refusals", "decisions", "runners")
+MODULES = ("contract", "refusals", "decisions", "runners", "guard")
 
 
 def test_every_row_of_the_contract_is_driven_and_every_claim_is_one_of_a_row() -> None:
