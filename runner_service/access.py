@@ -112,6 +112,7 @@ async def open_access(settings: Settings, *, store: Stores, clock: Clock, secret
         refresh_tokens=refresh_tokens,
     )
     await clients.seed(_client_of(client) for client in lab.clients)
+    await refresh_tokens.load()
     foreign = None
     if rustci.jwt_secret:
         foreign = Tokens(Purpose(life_seconds=_HOUR, required=("exp",)), key=rustci.jwt_secret, clock=clock)

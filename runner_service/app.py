@@ -66,6 +66,9 @@ from runner_service.worker.supervisor.paths import private_directory, short_sock
 
 log = logging.getLogger(__name__)
 
+REVOKED_SECONDS = 5.0
+"""After which a server knows what another one has revoked."""
+
 
 class DataDirectoryBusy(Exception):
     """Another server runs on the data directory."""
@@ -295,6 +298,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
+        if store.shared:
+            loops.append(sweep_for_ever("revoked tokens", access.refresh_tokens.load, seconds=REVOKED_SECONDS))
         loops.append(sweep_for_ever("answers", answers.sweep, seconds=sweep))
         loops += lab.loops()
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))

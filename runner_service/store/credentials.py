@@ -50,6 +50,7 @@ REVOKE_TOKENS = Query(
     .values(revoked_at=integer("now"))
     .where(refresh_tokens.c.client_id == string("wanted"), refresh_tokens.c.revoked_at.is_(None))
 )
+REVOKED_TOKENS = Query(select(refresh_tokens.c.digest).where(refresh_tokens.c.revoked_at >= integer("since")))
 PURGE_TOKENS = Query(
     delete(refresh_tokens).where(
         or_(refresh_tokens.c.expires_at < integer("expired"), refresh_tokens.c.used_at < integer("idle"))
@@ -196,6 +197,10 @@ def revoke_token(conn: Connection, digest: bytes, at: int) -> bool:
 
 def revoke_tokens(conn: Connection, client_id: str, at: int) -> None:
     conn.run(REVOKE_TOKENS, {"wanted": client_id, "now": at})
+
+
+def revoked_tokens(conn: Connection, since: int) -> list[bytes]:
+    return [bytes(digest) for (digest,) in conn.all(REVOKED_TOKENS, {"since": since})]
 
 
 def purge_tokens(conn: Connection, expired_before: int, idle_since: int) -> int:

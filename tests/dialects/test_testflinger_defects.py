@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from testflinger_clients import NewAgent, NewCli, OldAgent, OldCli, Refused, good
-from testflinger_server import NIL, LabServer, queue_name
+from testflinger_server import NIL, LabServer, basic, queue_name
 
 NOW = "2026-11-20T15:44:33+00:00"
 
@@ -242,13 +242,19 @@ def test_12_first_in_first_out_within_a_priority(http: Callable[[], httpx.Client
     assert [old.take()["job_id"] for _ in range(8)] == [*fast, *slow]
 
 
-def test_13_a_revoked_refresh_token_gets_no_more_tokens(http: Callable[[], httpx.Client]) -> None:
+def test_13_a_revoked_refresh_token_takes_its_access_tokens_with_it(http: Callable[[], httpx.Client]) -> None:
     maker, boss = cli(http(), "maker"), cli(http(), "boss")
+    own = good(http().post("/v1/oauth2/token", headers={"Authorization": basic("maker")})).json()
+    maker.refresh_token = own["refresh_token"]
     body = {"refresh_token": maker.refresh_token}
     fresh = good(http().post("/v1/oauth2/refresh", json=body)).json()
     assert (fresh["token_type"], fresh["expires_in"]) == ("Bearer", 600)
     assert maker.http.post("/v1/oauth2/revoke", json=body).status_code == 403
     assert good(boss.http.post("/v1/oauth2/revoke", json=body)).json() == {"status": "OK"}
+    for token in (own["access_token"], fresh["access_token"]):
+        dead = http().get("/v1/agents/queues", headers={"Authorization": f"Bearer {token}"})
+        assert (dead.status_code, dead.json()["message"]) == (401, "Token has expired")
+    assert boss.http.get("/v1/agents/queues").status_code == 200
     again = http().post("/v1/oauth2/refresh", json=body)
     assert (again.status_code, again.json()["message"]) == (400, "Refresh token revoked.")
     twice = boss.http.post("/v1/oauth2/revoke", json=body)

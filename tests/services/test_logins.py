@@ -23,6 +23,7 @@ from runner_service.domain.errors import (
     RefreshTokenRevoked,
     RefreshTokenUnknown,
     TokenClaimMissing,
+    TokenExpired,
     TokenRefused,
 )
 from runner_service.services.auth import (
@@ -306,3 +307,21 @@ async def test_what_is_wrong_with_a_new_key_is_named(house: House, field: str, v
 )
 def test_the_header_is_read_in_its_forms(header: str | None, credential: Credential) -> None:
     assert parse_authorization(header) == credential
+
+
+async def test_an_access_token_ends_with_its_refresh_token_wherever_that_was_revoked(
+    house: House, clients: Clients, refresh_tokens: RefreshTokens
+) -> None:
+    client = await clients.save(Client(client_id="c", secret_hash=""), secret="secret")
+    one, other = await refresh_tokens.issue("c"), await refresh_tokens.issue("c")
+    token, still = clients.access(client, refresh_token=one).token, clients.access(client, refresh_token=other).token
+    # By another server of the same store.
+    await RefreshTokens(store=house.store.refresh_tokens, clock=house.clock).revoke(one)
+    assert clients.permissions(token)["client_id"] == "c"
+    await refresh_tokens.load()
+    with pytest.raises(TokenExpired):
+        clients.permissions(token)
+    assert clients.permissions(still)["client_id"] == "c"
+    await clients.save(client, secret="another")
+    with pytest.raises(TokenExpired):
+        clients.permissions(still)

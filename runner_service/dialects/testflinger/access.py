@@ -48,14 +48,16 @@ class TestflingerAccessServicer(access_service_pb2_grpc.AccessServiceServicer):
 
     async def GetToken(self, request: pb.GetTokenRequest, context: Any) -> httpbody_pb2.HttpBody:
         client = await self._client()
-        access = self._clients.access(client)
         if self._is_older(request):
+            access = self._clients.access(client)
             return httpbody_pb2.HttpBody(content_type=words.TEXT, data=access.token.encode())
+        refresh_token = await self._refresh_tokens.issue(client.client_id)
+        access = self._clients.access(client, refresh_token=refresh_token)
         answer = {
             "access_token": access.token,
             "token_type": "Bearer",
             "expires_in": access.expires_in,
-            "refresh_token": await self._refresh_tokens.issue(client.client_id),
+            "refresh_token": refresh_token,
         }
         return httpbody_pb2.HttpBody(content_type=words.JSON, data=f"{json.dumps(answer)}\n".encode())
 

@@ -52,6 +52,10 @@ class RefreshTokenStore(Protocol):
         """Revokes every token of a client that is not revoked yet."""
         ...
 
+    async def revoked(self, *, since: Micros) -> Sequence[bytes]:
+        """The digests of tokens that were revoked since."""
+        ...
+
     async def purge(self, *, expired_before: Micros, idle_since: Micros) -> int:
         """Deletes tokens that ended before, or were last used before, and returns how many."""
         ...

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner_service.domain.credentials import Client
-from runner_service.domain.errors import ClientInvalid, ClientNotFound, TokenClaimMissing
+from runner_service.domain.errors import ClientInvalid, ClientNotFound, TokenClaimMissing, TokenExpired
 from runner_service.ports.store import ClientStore
 from runner_service.services.auth.passwords import Passwords, is_hash
-from runner_service.services.auth.refresh import RefreshTokens
+from runner_service.services.auth.refresh import RefreshTokens, session_of
 from runner_service.services.auth.tokens import Tokens
 
 
@@ -59,8 +59,8 @@ class Clients:
             raise ClientInvalid()
         return client
 
-    def access(self, client: Client) -> AccessToken:
-        """Returns an access token that says what the client may do."""
+    def access(self, client: Client, *, refresh_token: str = "") -> AccessToken:
+        """Returns an access token that says what the client may do. It is good no longer than its refresh token."""
         permissions: dict[str, Any] = {
             "client_id": client.client_id,
             "role": client.role,
@@ -70,12 +70,17 @@ class Clients:
         }
         if client.email:
             permissions["email"] = client.email
-        issued = self._tokens.issue({"permissions": permissions})
+        session = {"sid": session_of(refresh_token)} if refresh_token else {}
+        issued = self._tokens.issue({"permissions": permissions, **session})
         return AccessToken(token=issued.token, expires_in=self._tokens.life_seconds)
 
     def permissions(self, token: str) -> Mapping[str, Any]:
         """Returns the permissions that an access token says. Raises a `TokenRefused`."""
-        permissions = self._tokens.read(token).get("permissions")
+        claims = self._tokens.read(token)
+        if self._refresh.is_revoked(str(claims.get("sid", ""))):
+            # Its holder is to ask for a new one, and is told the truth there.
+            raise TokenExpired()
+        permissions = claims.get("permissions")
         if not isinstance(permissions, dict):
             raise TokenClaimMissing(claim="permissions")
         return permissions
@@ -86,7 +91,8 @@ class Clients:
         Raises:
             RefreshTokenUnknown, RefreshTokenRevoked, RefreshTokenExpired: The token is good for nothing.
         """
-        return self.access(await self._store.get(await self._refresh.use(refresh_token)))
+        client = await self._store.get(await self._refresh.use(refresh_token))
+        return self.access(client, refresh_token=refresh_token)
 
     async def get(self, client_id: str) -> Client:
         """Raises `ClientNotFound`."""

@@ -32,6 +32,7 @@ class RefreshTokens:
         self._clock = clock
         self._life = int(life_seconds * MICROS)
         self._idle = int(idle_seconds * MICROS)
+        self._revoked: frozenset[str] = frozenset()
 
     async def issue(self, client_id: str) -> str:
         """Returns a new token of 48 characters; the store keeps its hash."""
@@ -62,7 +63,7 @@ class RefreshTokens:
         return found.client_id
 
     async def revoke(self, token: str) -> None:
-        """Makes the token good for nothing, at once. Access tokens got for it live on until they end by themselves.
+        """Makes the token good for nothing, at once, and the access tokens that were got for it.
 
         Raises:
             RefreshTokenUnknown, RefreshTokenRevoked: It was not good before.
@@ -72,15 +73,36 @@ class RefreshTokens:
             raise RefreshTokenUnknown()
         if found.revoked_at is not None or not await self._store.revoke(found.digest, at=self._clock.now()):
             raise RefreshTokenRevoked()
+        await self.load()
 
     async def revoke_all(self, client_id: str) -> None:
         """Of a client that is deleted, or has a new secret."""
         await self._store.revoke_all(client_id, at=self._clock.now())
+        await self.load()
+
+    async def load(self) -> None:
+        """Takes over what was revoked, here or by another server of the same store."""
+        since = self._clock.now() - self._life
+        self._revoked = frozenset(session_of_digest(digest) for digest in await self._store.revoked(since=since))
+
+    def is_revoked(self, session: str) -> bool:
+        """Tells whether the refresh token with which an access token was got is revoked."""
+        return session in self._revoked
 
     async def sweep(self) -> None:
         """Deletes what has been useless for the life of a token."""
         now = self._clock.now()
         await self._store.purge(expired_before=now - self._life, idle_since=now - self._idle)
+
+
+def session_of_digest(digest: bytes) -> str:
+    """What access tokens say of the refresh token that they were got with."""
+    return digest[:16].hex()
+
+
+def session_of(token: str) -> str:
+    """See `session_of_digest`."""
+    return session_of_digest(_digest(token))
 
 
 def _digest(token: str) -> bytes:

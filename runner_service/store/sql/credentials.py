@@ -69,5 +69,8 @@ class SqlRefreshTokens:
     async def revoke_all(self, client_id: str, *, at: Micros) -> None:
         await self._engine.write(credentials.revoke_tokens, client_id, at)
 
+    async def revoked(self, *, since: Micros) -> Sequence[bytes]:
+        return await self._engine.read(credentials.revoked_tokens, since)
+
     async def purge(self, *, expired_before: Micros, idle_since: Micros) -> int:
         return await self._engine.write(credentials.purge_tokens, expired_before, idle_since)
