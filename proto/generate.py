@@ -2,7 +2,8 @@
 
 The proto package, its directory and the Python package carry one name, so protoc's output is importable as
 it is. Beside the stubs and their types lies ``descriptors.binpb``: every file with its imports and
-source info (the comments), from which reflection-free tools and the OpenAPI document are made.
+source info (the comments), from which reflection-free tools and the OpenAPI document are made; and the one
+proto that is for others to import, the gateway's options.
 
 Run by the wheel's build hook, by ``make proto`` and by ``tests/conftest.py`` when a proto is newer than
 the output; never committed.
@@ -20,6 +21,7 @@ from google.rpc import code_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTORS = "descriptors.binpb"
+OPTIONS = "runner/gateway/v1/options.proto"
 
 
 def sources(root: Path) -> list[Path]:
@@ -68,6 +70,8 @@ def generate(root: Path = ROOT) -> None:
     for directory in [package, *(path for path in package.rglob("*") if path.is_dir())]:
         (directory / "__init__.py").touch()
     (package / "py.typed").touch()
+    # Others' protos import it: `protoc -I` of the place where this package lies finds it.
+    shutil.copy(root / "proto" / OPTIONS, staging / OPTIONS)
     shutil.rmtree(output, ignore_errors=True)
     package.rename(output)
     shutil.rmtree(staging)
