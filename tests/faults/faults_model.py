@@ -35,6 +35,11 @@ class World(Talk):
         """A process ends by itself."""
         data.draw(some.sampled_from(list(self.living()))).outcome = Outcome(kind=OutcomeKind.EXITED, exit_code=code)
 
+    @precondition(lambda self: any(self.living()))
+    @rule(data=some.data())
+    def cancel_what_runs(self, data: some.DataObject) -> None:
+        self.cancel(data.draw(some.sampled_from(list(self.living()))).job_id)
+
     @rule(at=MACHINE, data=some.data(), way=some.sampled_from(WAYS), records=some.integers(1, 4), lost=some.booleans())
     def ship(self, at: int, data: some.DataObject, way: str, records: int, lost: bool) -> None:
         """A process writes, and a part of its journal reaches the server. The acknowledgement may be lost."""
