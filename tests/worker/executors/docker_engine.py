@@ -58,7 +58,7 @@ class Dockerd:
             "data-root": str(directory / "data"), "exec-root": str(directory / "exec"),
             "pidfile": str(directory / "pid"), "hosts": [f"unix://{self.socket}"],
             "iptables": False, "ip6tables": False, "bridge": "none", "ip-forward": False, "ip-masq": False,
-            "userland-proxy": False,
+            "cgroup-parent": f"/{directory.name}", "userland-proxy": False,
         }  # fmt: skip
         (directory / "daemon.json").write_text(json.dumps(settings))
 
@@ -89,6 +89,12 @@ class Dockerd:
     def close(self) -> None:
         self.stop()
         self._clear()
+        for top in Path("/sys/fs/cgroup").glob(
+            f"**/{self._directory.name}"
+        ):  # Of containers that lost their shim, too.
+            for cgroup in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+                cgroup.rmdir()
+            top.rmdir()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _clear(self) -> None:
