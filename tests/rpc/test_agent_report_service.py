@@ -178,6 +178,13 @@ async def test_the_command_line_lists_shows_and_watches(served: Served) -> None:
             ("b", "-", "failed", "1/1"),
         ]
         assert "one line" in (await runner("agents", "reported")).out
+        both = (await runner("agents", "list", "--all")).out.splitlines()
+        assert [(line.split()[0], line.split()[1], line.split()[3]) for line in both[1:]] == [
+            ("a", "reported", "running"),
+            ("b", "reported", "failed"),
+        ]
+        told = json.loads((await runner("agents", "list", "-a", "--json")).out)
+        assert [(one["kind"], one["agentId"]) for one in told] == [("reported", "a"), ("reported", "b")]
         (failed,) = json.loads((await runner("agents", "reported", "--status", "failed", "--json")).out)
         assert failed["agentId"] == "b"
         shown = (await runner("agents", "reported", "a")).out.splitlines()
@@ -192,5 +199,22 @@ async def test_the_command_line_lists_shows_and_watches(served: Served) -> None:
                 await reports.report("a", "t", AgentReport.STATUS_SUCCESS, message="seen")
                 await asyncio.wait([line], timeout=0.2)
             assert b"success" in line.result() and line.result().rstrip().endswith(b"seen")
+        watching.terminate()
+        await watching.wait()
+
+
+async def test_the_command_line_watches_agents_of_both_kinds(served: Served) -> None:
+    runner = CommandLine(At(served.grpc))  # type: ignore[arg-type]
+    async with served.client() as client, asyncio.timeout(SOON):
+        reports = client.agent_reports
+        await reports.report("a", "t", AgentReport.STATUS_RUNNING)
+        watching = await runner.start("agents", "list", "--all", "--watch")
+        assert watching.stdout is not None
+        assert (await watching.stdout.readline()).split()[:4] == [b"a", b"reported", b"-", b"running"]
+        await reports.report("a", "t", AgentReport.STATUS_FAILED)
+        assert (await watching.stdout.readline()).split()[:4] == [b"a", b"reported", b"-", b"failed"]
+        made = await client.agents.create("no-such-image", name="mine")
+        told = (await watching.stdout.readline()).split()
+        assert told[:4] == [made.agent_id.encode(), b"managed", b"mine", b"error"]
         watching.terminate()
         await watching.wait()

@@ -25,8 +25,13 @@ command_line = group(
 
 @command("list")
 @click.option("-w", "--watch", is_flag=True, help="Go on and show changes until Ctrl-C.")
-def list_agents(session: Session, watch: bool) -> int:
+@click.option("-a", "--all", "every", is_flag=True, help="Those that run elsewhere and report, too.")
+def list_agents(session: Session, watch: bool, every: bool) -> int:
     """List the agents, newest first."""
+    if every:
+        from runner_client.cli.every_agent import list_all, watch_all
+
+        return session.run(watch_all(session) if watch else list_all(session))
     return session.run(_watch(session) if watch else _list(session))
 
 

@@ -91,7 +91,7 @@ async def _live(client: AsyncClient, agent_id: str) -> None:
             live.update(rich_table(AGENT_HEADS, [_agent_row(agent) for agent in known.values()]))
 
 
-def _status(report: AgentReport) -> str:
+def status_word(report: AgentReport) -> str:
     return type(report).Status.Name(report.status).removeprefix("STATUS_").lower()
 
 
@@ -100,22 +100,22 @@ def _agent_row(agent: ReportedAgent) -> tuple[str, ...]:
         agent.agent_id,
         agent.name or "-",
         agent.source or "-",
-        _status(agent.latest),
+        status_word(agent.latest),
         f"{agent.active_session_count}/{agent.session_count}",
         _time(agent.last_seen_time.ToJsonString()),
-        _line(agent.latest.message),
+        one_line(agent.latest.message),
     )
 
 
 def _session_row(session: ReportSession) -> tuple[str, ...]:
     return (
-        _line(session.topic),
-        _status(session.current),
+        one_line(session.topic),
+        status_word(session.current),
         "expired" if session.HasField("expire_time") else "alive",
         f"{session.ttl_minutes}m",
         str(session.report_count),
         _time(session.update_time.ToJsonString()),
-        _line(session.current.message),
+        one_line(session.current.message),
     )
 
 
@@ -123,9 +123,9 @@ def _report_row(report: AgentReport) -> tuple[str, ...]:
     return (
         report.report_time.ToJsonString(),
         report.agent_id,
-        f"{_status(report):7}",
-        _line(report.topic),
-        _line(report.message),
+        f"{status_word(report):7}",
+        one_line(report.topic),
+        one_line(report.message),
     )
 
 
@@ -134,6 +134,6 @@ def _time(text: str) -> str:
     return text.partition(".")[0].removesuffix("Z") + "Z"
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """On one line, whatever an agent put in; ``-`` for nothing."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split()) or "-"
