@@ -16,7 +16,19 @@ import uvloop
 from benchmarks.figures import Stopwatch
 from benchmarks.report import Row, as_json, table
 
-NAMES = ("commands", "follow", "stream", "gateway", "codec", "footprint", "store", "redaction", "reports", "runners")
+NAMES = (
+    "commands",
+    "follow",
+    "stream",
+    "gateway",
+    "codec",
+    "footprint",
+    "store",
+    "redaction",
+    "reports",
+    "runners",
+    "departures",
+)
 
 
 def main() -> int:
