@@ -144,6 +144,8 @@ class Frames:
         self.job_id = ""
         self.socket: ClientConnection | None = None
         self.connections = 0
+        self.ready = asyncio.Event()
+        """Before that the terminal would echo what is typed, and take some bytes for keys of its own."""
 
     async def run(self) -> None:
         """Until the end is told."""
@@ -174,6 +176,7 @@ class Frames:
                     typing = asyncio.create_task(self._type(socket, kept))
                 for record in message.get("output", {}).get("records", ()):
                     self.got += base64.b64decode(record.get("data", ""))
+                    self.ready.set()
                 self.cursor = message.get("output", {}).get("cursor", self.cursor)
                 if "end" in message:
                     return True
@@ -184,6 +187,7 @@ class Frames:
                 await asyncio.gather(typing, return_exceptions=True)
 
     async def _type(self, socket: ClientConnection, kept: int) -> None:
+        await self.ready.wait()
         for at in range(kept, len(self._source), 701):
             data = base64.b64encode(self._source[at : at + 701]).decode()
             await socket.send(json.dumps({"input": {"offset": str(at), "record": {"data": data}}}))
@@ -206,7 +210,10 @@ async def test_a_websocket_resumes_while_server_worker_and_connection_are_killed
         for number, act in enumerate(acts, start=1):
             far = total * number // (len(acts) + 2)
             await until(lambda far=far: len(frames.got) >= far, what=f"{far} bytes")
+            before = frames.connections
             await act()
+            if act != killer.worker:  # Of that the connection knows nothing.
+                await until(lambda before=before: frames.connections > before, what="the next connection")
         await until(lambda: len(frames.got) >= total, what=f"{total} bytes")
         async with own_server.client() as client:
             await client.cancel(frames.job_id)
