@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 from faults_model_machine import TIMES
 from faults_model_talk import MACHINE, Talk
 from hypothesis import strategies as some
@@ -80,6 +81,21 @@ class World(Talk):
         if not lost:
             one.acknowledged = max(one.acknowledged, status.next_sequence)
         self.log_holds(one.attempt_id)
+
+    @rule(at=MACHINE)
+    def ship_late(self, at: int) -> None:
+        """A report is taken, the answer to it is lost, and then the journal comes once more."""
+        machine = self.machines[at]
+        for one in machine.executions.values():
+            if one.outcome is None:
+                one.written = min(one.written + 1, MOST_RECORDS)
+                one.outcome = Outcome(kind=OutcomeKind.EXITED, exit_code=0)
+        self.report(at, lost=True, claims=False, rest=True)
+        for one in machine.executions.values():
+            if one.written and not self.is_open(one.attempt_id):
+                chunk = one.chunk(0, one.written)
+                with pytest.raises(StaleAttempt):
+                    self.do(self.store.logs.append(one.attempt_id, one.fence, chunk, runner_id=machine.runner_id))
 
     @rule(data=some.data())
     def seal(self, data: some.DataObject) -> None:
