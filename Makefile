@@ -31,7 +31,7 @@ test: venv ## the tests, under five minutes
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow"
 
 test-slow: venv ## the slow tests alone
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 SCHEDULES ?= 1000
 FIRST ?= 1
