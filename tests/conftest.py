@@ -1,9 +1,10 @@
-"""Shared by every room of the tests: the stubs are rebuilt before anything imports them."""
+"""Shared by every room of the tests: the stubs are rebuilt before anything imports them, and SIGINT interrupts."""
 
 from __future__ import annotations
 
 import fcntl
 import importlib.util
+import signal
 import tempfile
 from pathlib import Path
 
@@ -21,4 +22,11 @@ def _build_stubs() -> None:
             module.generate()
 
 
+def _take_interrupts() -> None:
+    """A shell that runs the tests in the background has them ignore SIGINT, and so would every program they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 _build_stubs()
+_take_interrupts()

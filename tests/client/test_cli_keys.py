@@ -38,6 +38,7 @@ async def test_keys_from_making_to_revoking(served: Served, runner: CommandLine)
     rows = [line.split() for line in (await runner(*at, "audit", "-n", "9")).out.splitlines()]
     assert [(row[4], row[5], row[6].rpartition("/")[2]) for row in rows[1:]] == [
         ("API_KEY_NOT_FOUND", "nothing", "RevokeApiKey"),
+        ("CREDENTIALS_INVALID", "-", "WhoAmI"),
         ("OK", key_id, "RevokeApiKey"),
         ("OK", key_id, "CreateApiKey"),
     ]

@@ -48,7 +48,7 @@ async def test_a_request_id_with_another_request_is_refused(client: AsyncClient,
 async def test_a_command_has_limits_too(http: httpx.AsyncClient) -> None:
     body = {"argv": ["true"], "limits": {"memoryBytes": "67108864", "processes": 9}}
     command = (await http.post("/api/v2/commands", json=body)).raise_for_status().json()["command"]
-    assert command["limits"] == {"cpus": 0.0, "memoryBytes": "67108864", "processes": 9}
+    assert command["limits"] == {"cpus": 0.0, "memoryBytes": "67108864", "processes": 9, "diskBytes": "0"}
     job = (await http.get(f"/api/v2/jobs/{command['jobId']}")).raise_for_status().json()["job"]
     assert job["spec"]["limits"] == command["limits"]
 

@@ -51,16 +51,16 @@ async def test_a_worker_that_is_replaced_leaves_the_container_to_the_next(docker
 
 @pytest.mark.parametrize("guard_too", [False, True])
 async def test_nothing_is_left_when_the_supervisor_is_killed(docker: Docker, guard_too: bool) -> None:
-    await docker.begin("a", "echo ready; sleep 34567")
-    await docker.output("a")
+    await docker.begin("orphan", "echo ready; sleep 34567")
+    await docker.output("orphan")
     pid = docker.supervisor()["pid"]
     guard = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     if guard_too:
         os.kill(guard, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
-    outcome = (await docker.end("a")).outcome
+    outcome = (await docker.end("orphan")).outcome
     assert (outcome.kind, outcome.detail) == (OutcomeKind.LOST, "supervisor_died")
-    assert await docker.said("a") == b"ready\n"
+    assert await docker.said("orphan") == b"ready\n"
     assert not running(b"34567")
     assert docker.engine.containers() == []
     assert (await docker.run("b", "true")).succeeded

@@ -87,10 +87,12 @@ async def test_a_supervisor_that_is_killed_takes_its_jobs_with_it_and_the_next_s
     assert lost.size == len(hold.journal("lost"))
 
 
+# A supervisor that starts behind a killed one ends all on the machine that bears the name of an attempt of its spool:
+# here they have names that no test beside this one uses.
 @pytest.mark.parametrize("cgroup", [True, False], ids=["cgroup", "proc"])
 async def test_when_the_guard_is_killed_too_the_next_supervisor_ends_what_is_left(hold: Hold, token: str) -> None:
-    await hold.start("a", f"(setsid sh -c 'trap \"\" TERM; sleep 1000; : {token}' &); echo up; sleep 1000")
-    await hold.event("output", "a")
+    await hold.start("left", f"(setsid sh -c 'trap \"\" TERM; sleep 1000; : {token}' &); echo up; sleep 1000")
+    await hold.event("output", "left")
     kill9(hold.client.guard_pid)
     assert alive(hold.client.pid)
     kill9(hold.client.pid)
@@ -98,18 +100,18 @@ async def test_when_the_guard_is_killed_too_the_next_supervisor_ends_what_is_lef
     assert with_token(token) != []
     known = await hold.connect()
     assert with_token(token) == []
-    assert known["a"].outcome is not None and known["a"].outcome["detail"] == "supervisor_died"
+    assert known["left"].outcome is not None and known["left"].outcome["detail"] == "supervisor_died"
 
 
 async def test_after_a_reboot_what_ran_is_lost_by_it(hold: Hold) -> None:
-    await hold.start("a", "echo up; sleep 1000")
-    await hold.event("output", "a")
+    await hold.start("rebooted", "echo up; sleep 1000")
+    await hold.event("output", "rebooted")
     kill9(hold.client.pid)
     await hold.gone()
     index = Path(Layout(str(hold.directory)).index)
     index.write_text(index.read_text().replace(hold.client.boot_id, "another-boot"))
     known = await hold.connect()
-    assert known["a"].outcome is not None and known["a"].outcome["detail"] == "machine_rebooted"
+    assert known["rebooted"].outcome is not None and known["rebooted"].outcome["detail"] == "machine_rebooted"
 
 
 async def test_ended_attempts_outlive_an_orderly_exit_until_they_are_forgotten(hold: Hold) -> None:
