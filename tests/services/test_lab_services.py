@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,21 @@ async def test_an_agent_that_never_asks_has_the_whole_time_of_its_job(lab: Lab, 
     job_id = await push(lab, '{"job_queue": "q", "global_timeout": 10000}')
     await lab.queues.pop(PopRequest(queues=("q",), peer="10.0.0.1"))
     await lab.queues.seen(job_id, agent="", peer="10.0.0.1")
+    clock.advance(10_009)
+    assert not await lost(lab, job_id)
+    clock.advance(2)
+    assert await lost(lab, job_id)
+
+
+async def test_an_agent_that_gets_a_job_after_another_has_the_whole_time_of_it(lab: Lab, clock: MovingClock) -> None:
+    definition = '{"job_queue": "q", "global_timeout": 10000}'
+    job_id = await push(lab, definition)
+    await lab.queues.pop(PopRequest(queues=("q",), agent="a"))
+    await lab.queues.seen(job_id, agent="a", peer="")
+    given_back = replace(read_definition(definition), job_id=job_id)
+    await lab.queues.push(given_back, caller=NOBODY, give_back=True)
+    popped = await lab.queues.pop(PopRequest(queues=("q",)))
+    assert popped is not None and popped.job.attempts == 2
     clock.advance(10_009)
     assert not await lost(lab, job_id)
     clock.advance(2)

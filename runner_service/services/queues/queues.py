@@ -198,6 +198,9 @@ class Queues:
     async def pop(self, wanted: PopRequest) -> QueueJob | None:
         """Gives out the next job of the queues; see `QueueStore.pop`."""
         popped = await self._store.pop(wanted)
+        if popped is not None and popped.job.attempts > 1 and wanted.lease_seconds is None:
+            # The agent before it may have asked often, and got a lease that counts on that.
+            await self.renew(popped.job.job_id, agent=None, lease_seconds=self._whole(popped))
         if popped is not None:
             self._signals.publish((EVENTS, job_topic(popped.job.job_id)))
         return popped
@@ -278,7 +281,7 @@ class Queues:
         found = await self.find(job_id)
         if found is None or found.lease_until is None:
             return
-        whole = (found.job.spec.timeout_seconds or 0) + self._times.grace
+        whole = self._whole(found)
         now, lease = self._clock.now(), min(self._times.silence, whole)
         if agent:
             known = agent == found.agent
@@ -289,6 +292,10 @@ class Queues:
             known = bool(found.agent and peer) and peer == found.peer and not over
         if known and not (lease - _PRECISION) * 1e6 < found.lease_until - now <= lease * 1e6:
             await self.renew(job_id, agent=found.agent, lease_seconds=lease)
+
+    def _whole(self, found: QueueJob) -> float:
+        """The lease of an agent that never asks: as long as the job may take, in seconds."""
+        return (found.job.spec.timeout_seconds or 0) + self._times.grace
 
     async def position(self, job_id: str) -> int:
         """How many waiting jobs of the queue stand before this one. Raises `JobNotFound`."""
