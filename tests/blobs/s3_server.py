@@ -53,7 +53,17 @@ class S3Server:
         data.mkdir(exist_ok=True)
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         command = [
-            *(program, "server", f"-dir={data}", "-ip=127.0.0.1", *ports, "-filer", "-s3", f"-s3.config={users}"),
+            *(
+                program,
+                f"-logdir={self.directory}",
+                "server",
+                f"-dir={data}",
+                "-ip=127.0.0.1",
+                *ports,
+                "-filer",
+                "-s3",
+                f"-s3.config={users}",
+            ),
             *("-volume.max=8", "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-s3.port.iceberg=0"),
             *("-s3.port.lance=0", f"-filer.localSocket={self.directory}/filer", f"-s3.localSocket={self.directory}/s3"),
         ]
@@ -69,6 +79,9 @@ class S3Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(20)
+        for port in self.ports.values():  # It listens on these too, and they have no other place.
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
     def _answers(self) -> bool:
         try:
