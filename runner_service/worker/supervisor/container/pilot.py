@@ -164,9 +164,14 @@ class Pilot:
         status = processes.wait_status(step.pidfd)
         deadline = monotonic() + TOLD_SECONDS
         while status is None and monotonic() < deadline:
-            status = self._box.exit_status(step.execution)
-            if status is None:
+            told = self._box.exit_status(step.execution)
+            if told is None:
                 sleep(0.005)
+                continue
+            # Once the parent has reaped it the kernel says it, more exactly; the engine has heard of it from there.
+            status = processes.wait_status(step.pidfd)
+            if status is None:
+                status = told
         return status
 
     # What the supervisor, and the terminal, want.

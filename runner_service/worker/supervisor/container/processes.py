@@ -35,8 +35,8 @@ def watch(pid: int) -> int:
 
 
 def wait_status(pidfd: int) -> int | None:
-    """How a process that has ended did, minus the number of the signal that ended it; None where the kernel does not
-    say that to those who are not its parent (before Linux 6.15)."""
+    """How a process that has ended did, minus the number of the signal that ended it; None while its parent has not
+    reaped it, and where the kernel does not say that to those who are not its parent (before Linux 6.15)."""
     request = bytearray(_INFO.size)
     struct.pack_into("<Q", request, 0, _INFO_EXIT)
     try:
