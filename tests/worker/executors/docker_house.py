@@ -44,9 +44,17 @@ class Docker(Worker):
     async def output(self, attempt_id: str) -> None:
         await self.until(attempt_id, OutputGrew)
 
+    def pilots(self) -> list[int]:
+        """Those of this supervisor: another test may have others at the same time."""
+        return [pid for pid in running(b"container/__main__.py") if parent(pid) == self.supervisor()["pid"]]
+
     def supervisor(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.directory / "supervisor.json").read_text())
         return found
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def running(words: bytes) -> list[int]:

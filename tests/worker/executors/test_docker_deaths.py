@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 async def test_a_pilot_that_is_killed_takes_its_container_along(docker: Docker) -> None:
     await docker.begin("a", "echo ready; sleep 23456")
     await docker.output("a")
-    (pilot,) = running(b"container/__main__.py")
+    (pilot,) = docker.pilots()
     os.kill(pilot, signal.SIGKILL)
     outcome = (await docker.end("a")).outcome
     assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
@@ -125,7 +125,7 @@ async def test_the_supervisor_stays_small_and_the_pilot_too(docker: Docker) -> N
         await docker.begin(f"a{number}", "echo ready; sleep 1000")
         await docker.output(f"a{number}")
     assert resident(docker.supervisor()["pid"]) < 15 << 20
-    assert max(map(resident, running(b"container/__main__.py"))) < 15 << 20
+    assert max(map(resident, docker.pilots())) < 15 << 20
     await docker.made.close(stop=True)
 
 
