@@ -19,7 +19,7 @@ from runner_service.worker.supervisor.hierarchies import Places
 
 ALREADY_RUNNING = 3
 WRONG_ARGUMENTS = 2
-LOCK_SECONDS = 15.0
+LOCK_SECONDS = 21.0
 """A little more than a guard needs at most to clean up after a dead supervisor."""
 
 
@@ -79,7 +79,6 @@ def _serve(
         before = {}
     if before.get("places") and before.get("boot_id") == boot_id:
         guard.end_all(Places(*before["places"]))
-    _remove_containers(layout)
     with open(layout.cgroup_note, "w") as note:  # noqa: PTH123
         json.dump({"pid": os.getpid(), "boot_id": boot_id, "places": places}, note)
     supervisor = Supervisor(
@@ -91,6 +90,7 @@ def _serve(
         spool_limit=spool_limit,
     )
     supervisor.adopt_spools(supervisor.spools.recover(guard.end_marked))
+    _remove_containers(layout)  # After the pilots were ended, which may have been making one.
     supervisor.serve(socket, _tell_ready)
 
 

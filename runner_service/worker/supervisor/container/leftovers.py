@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from runner_service.worker.supervisor.container.engine import Engine, EngineAway, EngineRefused, quoted
 from runner_service.worker.supervisor.container.order import LABEL_ATTEMPT, LABEL_OWNER
 
 BUDGET_SECONDS = 10.0
+_PAUSE_SECONDS = 0.02
 
 
 class Note(NamedTuple):
@@ -51,30 +52,44 @@ def remove_leftovers(note: Note, live: Callable[[], Collection[str]] = tuple) ->
     """Removes every container with the note's word but those of live attempts; says how many. Who is live is asked
     after the containers were listed: none of them is younger than its attempt.
 
+    The engine knows none of them any more when this returns. One that somebody else is removing, a pilot that was
+    killed over it for example, is waited for: its processes may live until it is gone.
+
     Raises:
         EngineAway: Some may be left.
     """
     deadline = monotonic() + BUDGET_SECONDS
     engine = Engine(note.engine)
-    filters = quoted(json.dumps({"label": [f"{LABEL_OWNER}={note.owner}"]}))
+    removed: set[str] = set()
+    while found := _left(engine, note.owner, live, deadline):
+        refused = False
+        for container in found:
+            try:
+                engine.call("DELETE", f"/containers/{container}?force=1&v=1", timeout=_until(deadline))
+                removed.add(container)
+            except EngineRefused:
+                refused = True
+        if refused:
+            sleep(_PAUSE_SECONDS)
+    return len(removed)
+
+
+def _left(engine: Engine, owner: str, live: Callable[[], Collection[str]], deadline: float) -> list[str]:
+    """Containers with this word but those of live attempts."""
+    filters = quoted(json.dumps({"label": [f"{LABEL_OWNER}={owner}"]}))
     try:
-        found = engine.call("GET", f"/containers/json?all=1&filters={filters}", timeout=BUDGET_SECONDS) or []
+        found = engine.call("GET", f"/containers/json?all=1&filters={filters}", timeout=_until(deadline)) or []
     except EngineRefused as error:
         raise EngineAway(error.message) from None
-    removed = 0
     kept = live()
-    for container in found:
-        if (container.get("Labels") or {}).get(LABEL_ATTEMPT) in kept:
-            continue
-        left = deadline - monotonic()
-        if left <= 0:
-            raise EngineAway("it takes too long to remove containers")
-        try:
-            engine.call("DELETE", f"/containers/{container['Id']}?force=1&v=1", timeout=left)
-            removed += 1
-        except EngineRefused:
-            pass  # Somebody else is removing it.
-    return removed
+    return [one["Id"] for one in found if (one.get("Labels") or {}).get(LABEL_ATTEMPT) not in kept]
+
+
+def _until(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise EngineAway("it takes too long to remove containers")
+    return left
 
 
 def remove_noted(path: str) -> None:
