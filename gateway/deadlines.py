@@ -10,6 +10,8 @@ from gateway.request import HttpRequest
 _HEADERS = frozenset({b"grpc-timeout", b"x-request-timeout"})
 _GRPC = re.compile(r"(\d{1,8})([HMSmun])", re.ASCII)
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_LONGEST = 366 * 86_400.0
+"""Seconds. gRPC can't count to eleven thousand years, which is what its header has room for."""
 _SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?", re.ASCII)
 
 
@@ -20,7 +22,7 @@ def timeout_of(request: HttpRequest, *, cap: float | None) -> float | None:
     asked = _asked(request)
     if asked is None:
         return None
-    return asked if cap is None else min(asked, cap)
+    return min(asked, _LONGEST if cap is None else cap)
 
 
 def _asked(request: HttpRequest) -> float | None:

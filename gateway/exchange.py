@@ -97,7 +97,8 @@ class Exchange:
             answer = done.value
         else:
             answer = await unless_gone(work, waiting_for, self._receive)
-        reply = unary_reply(endpoint, answer, call.initial, call.trailing)
+        listed = self._site.settings.reply_metadata
+        reply = unary_reply(endpoint, answer, call.initial, call.trailing, listed)
         if endpoint.raw_reply or len(reply.headers) > 1:
             reply = part_of(self._request, reply, whole=endpoint.raw_reply)
         await self._responder.reply(reply)
@@ -167,7 +168,7 @@ class Exchange:
         except Failure as failure:
             call.refusal = failure
             return call
-        if timeout is None and endpoint.framings is None:
+        if timeout is None and endpoint.framings is None and not endpoint.client_streaming:
             timeout = settings.max_timeout_seconds
         if timeout is not None:
             call.deadline = asyncio.get_running_loop().time() + timeout

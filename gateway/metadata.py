@@ -19,8 +19,9 @@ errors alike:
 - ``x-http-header-NAME: value`` sets a header, ``x-http-header-content-type`` the media type;
   ``x-http-header-set-cookie`` may repeat; a redirect is a status with ``x-http-header-location``.
 
-Everything else stays inside, ``grpc-*`` above all. Framing headers (Content-Length, Transfer-Encoding,
-Connection …) can't be set, and neither can values with line breaks or other controls.
+Names that ``GatewayOptions.reply_metadata`` lists become headers as they are, once for each of their values; those that
+end in ``-bin`` as base64, padded. Everything else stays inside, ``grpc-*`` above all. Framing headers (Content-Length,
+Transfer-Encoding, Connection …) can't be set, and neither can values with line breaks or other controls.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ import functools
 import itertools
 import os
 import re
-from base64 import b64decode
-from collections.abc import Iterable
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,6 +62,8 @@ HEADER = "x-http-header-"
 _PREFIX = "grpc-metadata-"
 _NEVER_IN = ("grpc-", "x-http-", ":")
 _NEVER_OUT = frozenset({"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
+_OWN = frozenset({"content-encoding", "content-type", "date", "server", "set-cookie"})
+"""What every reply has from us, or what servicers set by ``x-http-header-*`` alone."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
 _METADATA_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
@@ -161,13 +164,19 @@ class ReplyShape:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-def reply_shape(*metadata: Iterable[tuple[str, Any]]) -> ReplyShape:
-    """Reads response metadata; entries that are no valid HTTP are dropped, never sent."""
+def reply_shape(*metadata: Iterable[tuple[str, Any]], listed: Set[str] = frozenset()) -> ReplyShape:
+    """Reads response metadata; entries that are no valid HTTP are dropped, never sent.
+
+    ``listed`` are the names that become headers as they are.
+    """
     shape = ReplyShape()
     for entries in metadata:
         if not entries:
             continue
         for key, value in entries:
+            if key in listed:
+                _add_listed(shape, key, value)
+                continue
             text = value if isinstance(value, str) else bytes(value).decode("latin-1")
             if key == STATUS and text.isdecimal() and 200 <= int(text) <= 599:
                 shape.status = int(text)
@@ -178,9 +187,24 @@ def reply_shape(*metadata: Iterable[tuple[str, Any]]) -> ReplyShape:
     return shape
 
 
+def check_listed(names: Iterable[str], *, taken: str) -> None:
+    """Raises ``ValueError`` for a name of metadata that can't become a header of replies: ``taken`` is ours, too."""
+    for name in names:
+        if not _METADATA_NAME.fullmatch(name) or name.startswith(_NEVER_IN) or name in _NEVER_OUT | _OWN | {taken}:
+            raise ValueError(f"reply_metadata: {name} can't be a header of replies")
+
+
 def has_controls(value: str) -> bool:
     """Whether a header value has characters that would break out of it."""
     return _CONTROLS.search(value) is not None
+
+
+def _add_listed(shape: ReplyShape, name: str, value: str | bytes) -> None:
+    if name.endswith("-bin"):
+        value = b64encode(value.encode() if isinstance(value, str) else value).decode()
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    if not has_controls(text):
+        shape.headers.append((name, text))
 
 
 def _add_header(shape: ReplyShape, name: str, value: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.admission import Admit
 from gateway.http_reply import HttpReply
-from gateway.metadata import DEFAULT_ALLOWED
+from gateway.metadata import DEFAULT_ALLOWED, check_listed
 from gateway.observation import Observer
 
 
@@ -34,7 +34,8 @@ class GatewayOptions:
     slow_reader_seconds: float = 5.0
     """How long the queue of a WebSocket may stay full where its RPC says ``close_slow_reader``."""
     max_timeout_seconds: float | None = None
-    """Cap on the deadline that a client may set, and the deadline of unary calls that set none. None: no cap."""
+    """Cap on the deadline that a client may set, and the deadline of calls that set none, unless they stream: up- and
+    downloads take the time they take. None: no cap."""
     admission: Admit | None = None
     """Asked about every request once its route is known, see ``gateway.admission``."""
     trusted_proxies: tuple[str, ...] = ()
@@ -43,6 +44,8 @@ class GatewayOptions:
     """Carries the request id both ways, and to the servicer under this name."""
     allowed_headers: frozenset[str] = DEFAULT_ALLOWED
     """Request headers (lower case) that become metadata; ``grpc-metadata-*`` always do."""
+    reply_metadata: frozenset[str] = frozenset()
+    """Response metadata (lower case) that becomes headers; of streams, what comes before their first message."""
     observers: tuple[Observer, ...] = ()
     """Told of every request when it is over: ``observing.access_log``, ``metrics.HttpMetrics``, or one's own."""
     documents: Mapping[str, Callable[[], HttpReply]] = field(default_factory=dict)
@@ -90,3 +93,6 @@ class GatewayOptions:
     """Reply headers that cross-origin callers may read."""
     cors_max_age: int = 600
     """Seconds that a preflight may be remembered."""
+
+    def __post_init__(self) -> None:
+        check_listed(self.reply_metadata, taken=self.request_id_header)

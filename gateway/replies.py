@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from gateway.call import Entries
@@ -14,14 +15,16 @@ from gateway.request import HttpRequest
 _BODILESS = frozenset({204, 205, 304})
 
 
-def unary_reply(endpoint: Endpoint, message: Any, initial: Entries, trailing: Entries) -> HttpReply:
-    """The reply that a unary RPC's message and response metadata make."""
+def unary_reply(
+    endpoint: Endpoint, message: Any, initial: Entries, trailing: Entries, listed: Set[str] = frozenset()
+) -> HttpReply:
+    """The reply that a unary RPC's message and response metadata make; ``listed`` as `reply_shape` has it."""
     plain = endpoint.plain_status
     if plain and not initial and not trailing and plain not in _BODILESS:
         assert endpoint.body is not None
         body, media_type = endpoint.body(message)
         return HttpReply(plain, body, [("content-type", media_type)])
-    shape = reply_shape(initial, trailing)
+    shape = reply_shape(initial, trailing, listed=listed)
     if plain:
         # Nothing in the message but the body itself.
         status = shape.status or plain

@@ -78,7 +78,7 @@ class Responder:
         status, headers = rendered.status, rendered.headers
         if self.call is not None:
             # What an interceptor says of every reply, such as how much of a limit is left, holds for errors too.
-            shape = reply_shape(self.call.initial, self.call.trailing)
+            shape = reply_shape(self.call.initial, self.call.trailing, listed=self._site.settings.reply_metadata)
             status = shape.status or status
             headers = [*headers, *missing(shape.headers, headers)]
         return HttpReply(status, rendered.body, headers)

@@ -49,7 +49,7 @@ class StreamReply:
         try:
             stream.start(run, self._receive)
             await stream.first(patience=settings.first_message_seconds)
-            shape = reply_shape(call.initial, call.trailing)
+            shape = reply_shape(call.initial, call.trailing, listed=settings.reply_metadata)
             headers = self._headers(stream, shape)
             status = shape.status or endpoint.rules.success_status or 200
             if mode == options.STREAM_MODE_RAW:

@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rpc-routes", action="store_true", help="serve unary RPCs at POST /package.Service/Method too")
     add("--max-body-bytes", type=int, default=1 << 20, metavar="N", help="of a request (default: 1 MiB)")
+    add("--max-timeout", type=float, metavar="SECONDS", help="of a call that streams nothing; 504 beyond it")
+    add("--header", action="append", default=[], metavar="NAME", help="of requests that becomes metadata; repeatable")
+    add("--reply-header", action="append", default=[], metavar="NAME", help="metadata that becomes one; repeatable")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
 
@@ -93,7 +96,11 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[tuple[Gateway, H
                 title=options.title,
                 version=__version__,
                 max_body_bytes=options.max_body_bytes,
-                allowed_headers=DEFAULT_ALLOWED | {"origin", "x-forwarded-for"},
+                max_timeout_seconds=options.max_timeout,
+                allowed_headers=DEFAULT_ALLOWED
+                | {"origin", "x-forwarded-for"}
+                | {each.lower() for each in options.header},
+                reply_metadata=frozenset(each.lower() for each in options.reply_header),
                 readiness_path=READINESS_PATH,
                 rpc_routes=options.rpc_routes,
                 cors_origins=tuple(options.cors_origin),

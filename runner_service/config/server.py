@@ -20,6 +20,9 @@ class Server(Section):
     grpc: Address = "127.0.0.1:50051"
     shutdown_grace_seconds: float = Field(default=5.0, ge=0)
     """How long running jobs may go on once the server was told to stop."""
+    max_timeout_seconds: float | None = Field(default=None, gt=0)
+    """Cap on the deadline that a request may set, and the deadline of those that set none and stream nothing. None: no
+    cap."""
     cors_origins: tuple[str, ...] = ()
     log_requests: bool = False
     """A line in the server's own log for every HTTP request."""

@@ -26,6 +26,7 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
     def __init__(self) -> None:
         self.metadata: list[dict[str, str | bytes]] = []
         self.peers: list[str] = []
+        self.remaining: list[float | None] = []
         self.requests: list[Any] = []
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -34,6 +35,7 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
         # Read now: a context of grpc.aio is no more once its call is over.
         self.metadata.append(dict(context.invocation_metadata()))
         self.peers.append(context.peer())
+        self.remaining.append(context.time_remaining())
         self.requests.append(request)
         match request.name:
             case "missing":
@@ -67,6 +69,12 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
                         ("grpc-internal", "no"),
                     )
                 )
+            case "marked":
+                await context.send_initial_metadata((("x-shelf", "A"), ("x-seal-bin", b"\x00\xff"), ("x-other", "no")))
+                context.set_trailing_metadata((("x-shelf", "B"), ("x-late", "yes"), ("grpc-x", "no")))
+            case "marked and missing":
+                marks = (("x-shelf", "C"), ("x-seal-bin", b"\x01"), ("x-seal-bin", b"\x02"), ("x-other", "no"))
+                await context.abort(grpc.StatusCode.NOT_FOUND, "no such book", marks)
             case "hang":
                 self.waiting.set()
                 try:
@@ -125,6 +133,7 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
                     ("x-http-content-length", str(said)),
                     ("x-http-header-etag", '"v1"'),
                     ("x-http-header-content-disposition", 'attachment; filename="b.bin"'),
+                    ("x-shelf", "D"),
                 )
             )
             for start in range(0, 1000, 100):
@@ -140,6 +149,8 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
             async for message in requests:
                 if message.text == "bye":
                     return
+                if message.text == "crash":
+                    raise RuntimeError("the room collapsed, secret inside")
                 if message.text == "fail":
                     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too loud")
                 yield library_pb2.ChatMessage(room=message.room, text=f"re: {message.text}")
@@ -200,6 +211,8 @@ class Commands(facade_pb2_grpc.CommandServiceServicer):
         return command
 
     async def GetCommand(self, request: Any, context: Any) -> Any:
+        if request.job_id == "hang":
+            await asyncio.Event().wait()
         if request.job_id != "j1":
             await job_not_found(context, request.job_id)
         command = facade_pb2.Command(job_id="j1", status=facade_pb2.STATUS_RUNNING, exit_code=0)

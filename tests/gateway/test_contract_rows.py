@@ -33,6 +33,22 @@ PREFLIGHT = {"origin": "https://a.example", "access-control-request-method": "GE
         ("PATCH /v1/books/b", {"json": {"title": "T"}}, 200, '"updateMask":"title"', "the keys of the body"),
         ("PATCH /v1/books/b", {"json": {"author": {"born": None}}}, 200, '"updateMask":"author.born"', "nulls too"),
         ("PATCH /v1/books/b?updateMask=x", {"json": {}}, 200, '"updateMask":"x"', "a given mask stays"),
+        (
+            "PUT /v1/books/b/record",
+            {"json": {"title": "T", "labels": {"a": "b"}}},
+            200,
+            '"updateMask":"title,labels"',
+            "PUT, too",
+        ),
+        ("PUT /v1/books/b/record?updateMask=x", {"json": {"title": "T"}}, 200, '"updateMask":"x"', "PUT keeps it, too"),
+        ("PUT /v1/records", {"json": {"book": {"title": "T"}}}, 200, '"updateMask":"book.title"', "of the whole body"),
+        (
+            "PUT /v1/records",
+            {"json": {"book": {"title": "T"}, "updateMask": "book.name"}},
+            200,
+            '"updateMask":"book.name"',
+            "a mask in the body stays",
+        ),
     ],
 )
 async def test_the_row_holds(
@@ -41,7 +57,7 @@ async def test_the_row_holds(
     method, _, url = ask.partition(" ")
     reply = await client.request(method, url, **sent)
     assert reply.status_code == status, why
-    assert told is None or (told in reply.text if method == "PATCH" else reply.text == told), why
+    assert told is None or (told in reply.text if method in ("PATCH", "PUT") else reply.text == told), why
 
 
 @covers("openapi", "additional-bindings")

@@ -51,10 +51,11 @@ async def test_talk_goes_both_ways_with_the_paths_variables(url: str) -> None:
         ('{"text": "fail"}', 1013, "RESOURCE_EXHAUSTED: too loud"),
         ('{"text": 1}', 1008, "INVALID_ARGUMENT: text: expected a string, got 1"),
         ("{", 1008, "INVALID_ARGUMENT: the body is not valid JSON"),
+        ('{"text": "crash"}', 1011, "INTERNAL: internal error, see request r1 in the server's log"),
     ],
 )
 async def test_errors_close_with_their_reason(url: str, frame: str, code: int, reason: str) -> None:
-    async with connect(f"{url}/lobby/chat") as socket:
+    async with connect(f"{url}/lobby/chat", additional_headers={"x-request-id": "r1"}) as socket:
         await socket.send(frame)
         with pytest.raises(ConnectionClosed):
             await socket.recv()
