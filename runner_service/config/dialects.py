@@ -73,9 +73,10 @@ class Testflinger(Section):
     """Of an artifact, and of the attachments of a job."""
     commands: dict[str, dict[str, str]] = Field(default_factory=dict)
     """What our own runners do in the phases of a job, beside its `test_cmds`: a script by queue (`*` for all others)
-    and phase. Their `cleanup` is run last, also when a phase fails and when the job is cancelled or out of time."""
-    cleanup_seconds: float = Field(default=60, gt=0)
-    """How long the cleanup of a job that is cancelled, or out of time, may take."""
+    and phase. Their `cleanup` is run last, also when a phase fails and when the job is cancelled or out of time;
+    `serial` reads the device's console beside them."""
+    cleanup_seconds: float = Field(default=60, gt=0, le=1_800)
+    """How long the phase of a job that is cancelled, or out of time, may take to end, and then its cleanup."""
 
 
 class Account(Section):

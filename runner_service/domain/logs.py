@@ -43,7 +43,7 @@ class LogStream(IntEnum):
     SYSTEM = 4
     """A sentence of the service itself, UTF-8."""
     STEP = 5
-    """A step begins here: its index among the job's steps, in decimal digits. No output; the first step has none."""
+    """A step begins here, see `read_step_mark`. No output; the first step has none."""
     GAP = 15
     """Not bytes but their absence: how many were dropped here, on purpose and said aloud."""
 
@@ -58,6 +58,27 @@ class LogRecord(NamedTuple):
     """Empty for a GAP."""
     gap_bytes: int = 0
     """For a GAP: how many bytes of output are missing here."""
+
+
+class StepMark(NamedTuple):
+    """What a STEP record says."""
+
+    step: int
+    """Index of the step that begins."""
+    code: int
+    """How the one before it ended, as in `Outcome.step_codes`."""
+
+
+def write_step_mark(step: int, code: int) -> bytes:
+    """The data of a STEP record: the index in decimal digits and, unless the step before ended with 0, a blank and its
+    code."""
+    return str(step).encode() if code == 0 else f"{step} {code}".encode()
+
+
+def read_step_mark(data: bytes) -> StepMark:
+    """What `write_step_mark` wrote."""
+    step, _, code = data.partition(b" ")
+    return StepMark(int(step), int(code or b"0"))
 
 
 class JournalCorrupt(Exception):

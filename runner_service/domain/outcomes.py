@@ -95,6 +95,9 @@ class Outcome:
     usage: Usage = Usage()
     unenforced_limits: tuple[str, ...] = ()
     """Limits of the job that the runner had no means to enforce: ``cpus``, ``memory``, ``processes``, ``disk``."""
+    step_codes: tuple[int, ...] = ()
+    """Of a job with several steps, how each ended: its exit code, 128 and the number of the signal that ended it, or -1
+    of one that did not run or of whose end nobody knows."""
 
     @property
     def succeeded(self) -> bool:

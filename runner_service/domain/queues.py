@@ -20,6 +20,8 @@ PHASES = ("setup", "provision", "firmware_update", "test", "allocate", "reserve"
 """What an agent does with a job, in order."""
 CLEANUP = "cleanup"
 """The phase that comes last however the others ended."""
+SERIAL = "serial"
+"""What reads the console of a device, and the output that comes from there."""
 WAITING = "waiting"
 RUNNING = "running"
 COMPLETE = "complete"
@@ -216,7 +218,7 @@ class OutputKind(StrEnum):
     """Which output of a job."""
 
     OUTPUT = "output"
-    SERIAL = "serial"
+    SERIAL = SERIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

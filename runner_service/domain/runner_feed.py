@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from runner_service.domain.jobs import JobState, Micros
-from runner_service.domain.logs import LogRecord, LogStream
+from runner_service.domain.logs import LogRecord, LogStream, read_step_mark
 
 MAX_LINE_BYTES = 64 * 1024
 """A line that grows beyond this is cut behind the record in which it does."""
@@ -139,7 +139,7 @@ class Splitter:
     def take(self, record: LogRecord) -> Iterator[Line]:
         """The entries that end in a record."""
         if record.stream is LogStream.STEP:
-            self._step = int(record.data)
+            self._step = read_step_mark(record.data).step
             yield Line(record.time_ns, FeedLevel.DEBUG, "", self._step, record.sequence, marker=True)
         elif record.stream is LogStream.GAP:
             text = f"{record.gap_bytes} bytes of output are missing here"

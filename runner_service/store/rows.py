@@ -161,8 +161,9 @@ def decode_outcome(text: str | None) -> Outcome | None:
     value = json.loads(text)
     value["kind"] = OutcomeKind(value["kind"])
     value["usage"] = Usage(**value.get("usage", {}))
-    if "unenforced_limits" in value:
-        value["unenforced_limits"] = tuple(value["unenforced_limits"])
+    for name in ("unenforced_limits", "step_codes"):
+        if name in value:
+            value[name] = tuple(value[name])
     return Outcome(**value)
 
 

@@ -128,6 +128,7 @@ def outcome_to_wire(outcome: Outcome) -> outcome_pb2.Outcome:
         survivors=outcome.survivors,
         usage=_usage(outcome.usage),
         unenforced_limits=outcome.unenforced_limits,
+        step_codes=outcome.step_codes,
     )
 
 

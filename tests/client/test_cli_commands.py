@@ -95,6 +95,7 @@ async def test_show_tells_what_there_is(server: ScriptedServer, runner: CommandL
     assert shown["jobId"] == job and shown["attemptList"][0]["runnerId"] == "r1"
     outcome = Outcome(kind=Outcome.KIND_TIMED_OUT, detail="kill", survivors=2, unenforced_limits=["cpus", "memory"])
     outcome.usage.cpu_time.FromMilliseconds(1500)
+    outcome.step_codes.extend((0, 143, -1))
     outcome.usage.peak_memory_bytes = 3 << 19
     server.jobs[job].spec.limits.CopyFrom(Limits(cpus=1.5, memory_bytes=64 << 20))
     server.finish(job, outcome, Job.STATE_TIMED_OUT)
@@ -102,6 +103,7 @@ async def test_show_tells_what_there_is(server: ScriptedServer, runner: CommandL
     facts = dict(map(str.strip, line.split("  ", 1)) for line in out.splitlines())
     assert facts["because"] == "it left processes that cannot be ended"
     assert (facts["survivors"], facts["not enforced"]) == ("2", "cpus, memory")
+    assert facts["steps ended"] == "0, 143, -"
     assert facts["used"] == "1.5s of processors, 1.5M of memory"
     assert facts["limits"] == "1.5 processors, 64M of memory"
 

@@ -28,7 +28,8 @@ COMMANDS = {
         "reserve": 'echo "reserved for $LAB_RESERVE_SECONDS"',
         "cleanup": "echo swept",
     },
-    "other": {"cleanup": 'echo "off $LAB_JOB_ID"'},
+    "other": {"cleanup": 'echo "off $LAB_JOB_ID"; exit 4'},
+    "console": {"serial": 'echo "boot of $LAB_QUEUE"; echo oops >&2; exec sleep 1000'},
 }
 
 
@@ -38,7 +39,7 @@ CLIENT = {"client_id": "maker", "secret": "secret-of-maker-1", "role": "contribu
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process = ServerProcess(tmp_path_factory.mktemp("lab"))
-    process.settings["executor"]["queues"] = ["lab", "other"]
+    process.settings["executor"]["queues"] = ["lab", "other", "console"]
     process.settings["testflinger"] = {"commands": COMMANDS, "clients": [CLIENT]}
     process.start()
     yield process
@@ -71,6 +72,13 @@ class Lab:
             return (await self.result(job_id))["job_state"] in states
 
         await until(there, what=f"one of {states}")
+        return await self.result(job_id)
+
+    async def wrote(self, job_id: str, member: str, value: object) -> dict[str, Any]:
+        async def there() -> bool:
+            return bool((await self.result(job_id)).get(member) == value)
+
+        await until(there, what=f"{member} {value!r}")
         return await self.result(job_id)
 
 
@@ -135,21 +143,49 @@ async def test_behind_a_phase_that_fails_only_the_cleanup_runs_and_its_code_is_t
     result = await lab.when(job_id, "complete")
     assert (result["setup_status"], result["test_status"]) == (0, 46)
     assert "reserve_status" not in result
-    assert result["cleanup_output"] == "swept\n"
+    assert (result["cleanup_status"], result["cleanup_output"]) == (0, "swept\n")
 
 
-async def test_a_cancelled_job_cleans_up_within_its_phase(lab: Lab, tmp_path: Path) -> None:
+async def test_a_job_that_is_ended_has_a_cleanup_with_a_code_and_output_of_its_own(lab: Lab, tmp_path: Path) -> None:
     fine = await lab.submit("other", test_data={"test_cmds": "echo it\\'s fine"})
     result = await lab.when(fine, "complete")
     assert (result["test_output"], result["cleanup_output"]) == ("it's fine\n", f"off {fine}\n")
-    held = await lab.submit("other", test_data={"test_cmds": wait_for(tmp_path / "gate")})
-    await lab.when(held, "test")
+    assert (result["test_status"], result["cleanup_status"]) == (0, 4)
+    held = await lab.submit("other", test_data={"test_cmds": f"echo begun; {wait_for(tmp_path / 'gate')}"})
+    await lab.wrote(held, "test_output", "begun\n")
     await lab.http.post(f"/v1/job/{held}/action", json={"action": "cancel"})
+    result = await lab.wrote(held, "cleanup_status", 4)
+    assert result == {
+        "job_state": "cancelled",
+        "test_status": 143,
+        "test_output": "begun\n",
+        "cleanup_status": 4,
+        "cleanup_output": f"off {held}\n",
+    }
+    late = await lab.submit("other", global_timeout=1, test_data={"test_cmds": "sleep 1000"})
+    result = await lab.when(late, "complete")
+    assert (result["test_status"], result["cleanup_status"], result["cleanup_output"]) == (124, 4, f"off {late}\n")
 
-    async def cleaned() -> bool:
-        return (await lab.result(held)).get("test_output", "").endswith(f"off {held}\n")
 
-    await until(cleaned, what="the cleanup of a cancelled job")
+async def test_the_console_of_a_device_is_the_serial_output(lab: Lab, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f"echo out; echo err >&2; {wait_for(gate)}; exit 0"
+    job_id = await lab.submit("console", test_data={"test_cmds": script})
+    await lab.wrote(job_id, "test_serial", "boot of console\noops\n")
+    assert (await lab.http.get(f"/v1/result/{job_id}/serial_output")).text == "boot of console\noops\n"
+    assert (await lab.http.get(f"/v1/result/{job_id}/serial_output")).status_code == 204
+    gate.touch()
+    result = await lab.when(job_id, "complete")
+    # As agents have it, what a phase writes is one output.
+    assert (result["test_status"], result["test_output"]) == (0, "out\nerr\n")
+    assert result["test_serial"] == "boot of console\noops\n"
+    log = (await lab.http.get(f"/v1/result/{job_id}/log/serial")).json()["serial"]
+    assert log["test"]["log_data"] == "boot of console\noops\n"
+    # Where nothing reads a console, it may be posted by who does.
+    other = await lab.submit("lab", test_data={"test_cmds": "true"})
+    await lab.when(other, "complete")
+    await lab.http.post(f"/v1/result/{other}/serial_output", content=b"from a console server\n")
+    assert (await lab.http.get(f"/v1/result/{other}/serial_output")).text == "from a console server\n"
 
 
 async def test_the_phase_that_runs_is_told_and_a_cancel_ends_it(lab: Lab, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ OUTCOMES = some.builds(
         peak_memory_bytes=some.integers(0, 1 << 50),
     ),
     unenforced_limits=some.lists(some.sampled_from(["cpus", "memory", "processes"])).map(tuple),
+    step_codes=some.lists(some.integers(-1, 255)).map(tuple),
 )
 
 

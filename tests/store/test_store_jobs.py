@@ -63,7 +63,9 @@ async def test_a_job_comes_back_as_it_went_in_with_its_time(store: SqlStore) -> 
 
 
 async def test_an_ended_job_is_stored_as_ended(store: SqlStore) -> None:
-    outcome = Outcome(kind=OutcomeKind.REFUSED, detail="TOO_LARGE", message="no", usage=Usage(wall_us=1, cpu_us=2))
+    outcome = Outcome(
+        kind=OutcomeKind.REFUSED, detail="TOO_LARGE", message="no", usage=Usage(wall_us=1, cpu_us=2), step_codes=(0, -1)
+    )
     job = await create(store, state=JobState.FAILED, outcome=outcome)
     found = await store.jobs.get(job.job_id)
     assert (found.state, found.created_at, found.finished_at, found.outcome) == (JobState.FAILED, START, START, outcome)

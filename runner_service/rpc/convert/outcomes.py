@@ -29,6 +29,7 @@ def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
             peak_memory_bytes=usage.peak_memory_bytes,
         ),
         unenforced_limits=outcome.unenforced_limits,
+        step_codes=outcome.step_codes,
     )
 
 
@@ -48,4 +49,5 @@ def from_proto(outcome: outcome_pb2.Outcome) -> Outcome:
             peak_memory_bytes=outcome.usage.peak_memory_bytes,
         ),
         unenforced_limits=tuple(outcome.unenforced_limits),
+        step_codes=tuple(outcome.step_codes),
     )

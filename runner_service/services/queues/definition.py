@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import Step
 from runner_service.domain.json_text import members_of, object_of, parse, text_of
-from runner_service.domain.queues import ATTACHMENTS_PATH, CLEANUP, PHASES
+from runner_service.domain.queues import ATTACHMENTS_PATH, CLEANUP, PHASES, SERIAL
 
 PhaseCommands = Mapping[str, Mapping[str, str]]
-"""By queue (``*``: every other), then by phase: the script that a runner of our own runs for it."""
+"""By queue (``*``: every other), then by phase: the script that a runner of our own runs for it. `SERIAL` is no phase:
+its script runs beside all of them, and what it writes is the serial output."""
 
 OURS = frozenset({"job_id", "started_at", "attachments_status"})
 """Members that belong to the service: an agent that gives a job back posts them too."""
@@ -116,29 +117,31 @@ MOST_ENVIRONMENT_BYTES = 100_000
 
 def steps_of(submission: Submission, commands: PhaseCommands) -> tuple[Step, ...]:
     """What a runner of our own runs for a job: its own commands, and those that the settings give its queue. Setup and
-    cleanup are run for every job, other phases for jobs that have data for them. After the first phase that fails only
-    the cleanup runs; a job that is cancelled, or out of time, cleans up within its phase."""
+    cleanup are run for every job, other phases for jobs that have data for them. After the first phase that fails, or
+    is ended, only the cleanup runs."""
     configured = commands.get(submission.queue, commands.get("*", {}))
-    cleanup = configured.get(CLEANUP, "")
     steps = [Step(name="setup", script=_UNPACK)] if submission.attachments else []
     for phase in PHASES:
         script = submission.scripts.get(phase)
         if script is None and (phase in submission.data or phase in _FOR_EVERY_JOB):
             script = configured.get(phase)
-        if script and phase == CLEANUP:
-            steps.append(Step(name=phase, script=script, always=True))
-        elif script:
-            steps.append(Step(name=phase, script=_cleaned(script, cleanup) if cleanup else script))
-    return tuple(steps) or (Step(name="test", script=":"),)
+        if script:
+            steps.append(Step(name=phase, script=script, always=phase == CLEANUP))
+    steps = steps or [Step(name="test", script=":")]
+    if console := configured.get(SERIAL):
+        return tuple(_beside(step, "" if index else console) for index, step in enumerate(steps))
+    return tuple(steps)
 
 
-def _cleaned(script: str, cleanup: str) -> str:
-    """A phase that cleans up when it is told to end."""
-    inner, after = shlex.quote(script), shlex.quote(cleanup)
-    return (
-        f"trap 'trap \"\" TERM; told=yes' TERM\n/bin/sh -c {inner}\ncode=$?\n"
-        f'[ -z "$told" ] || /bin/sh -c {after}\nexit "$code"'
-    )
+def serial_of(submission: Submission, commands: PhaseCommands) -> bool:
+    """Tells whether standard error of a runner of our own is the serial output of the job's device."""
+    return SERIAL in commands.get(submission.queue, commands.get("*", {}))
+
+
+def _beside(step: Step, console: str) -> Step:
+    """A phase that leaves standard error to what reads the device's console, which the first one starts."""
+    reader = f"/bin/sh -c {shlex.quote(console)} </dev/null >&2 &\n" if console else ""
+    return replace(step, script=f"{reader}exec 2>&1\n{step.script}")
 
 
 def environment_of(submission: Submission, job_id: str) -> Mapping[str, str]:

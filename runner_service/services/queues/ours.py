@@ -11,16 +11,19 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from runner_service.domain.jobs import JobState
 from runner_service.domain.json_text import text_of
-from runner_service.domain.logs import LogPosition, LogRecord, LogStream, write_cursor
+from runner_service.domain.logs import LogPosition, LogRecord, LogStream, read_step_mark, write_cursor
 from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.domain.queues import RUNNING, Fragment, QueueJob, agent_runner_id
+from runner_service.domain.queues import CLEANUP, RUNNING, Fragment, OutputKind, QueueJob, agent_runner_id
 from runner_service.services.logs import LogBatch, LogReader
 
 SHOWN_BYTES = 16 * 1024 * 1024
 """Of the output of a job in its result; the log endpoints show all, in pieces of this size."""
+SERIAL_ON_STDERR = MappingProxyType({"lab/serial": "stderr"})
+"""Annotation of a job whose standard error is the console of its device."""
 _REMEMBERED = 1_000
 _AGENT = agent_runner_id("")
 _TIMED_OUT = 124
@@ -32,6 +35,16 @@ def is_ours(found: QueueJob) -> bool:
     return bool(found.job.attempt_id) and not found.job.runner_id.startswith(_AGENT)
 
 
+def writes(found: QueueJob, kind: OutputKind) -> bool:
+    """Tells whether output of this kind comes from a runner of our own. Serial output may be posted by somebody else
+    where the queue has nothing that reads the console."""
+    return is_ours(found) and (kind is OutputKind.OUTPUT or _has_serial(found))
+
+
+def _has_serial(found: QueueJob) -> bool:
+    return SERIAL_ON_STDERR.items() <= found.job.annotations.items()
+
+
 @dataclass(slots=True)
 class _Marks:
     """Where the steps of an attempt begin, as far as its journal was looked at."""
@@ -39,9 +52,21 @@ class _Marks:
     scanned: int
     begins: list[tuple[int, int]]
     """(sequence, step), in order."""
+    codes: dict[int, int]
+    """How steps ended that others followed."""
+
+    @property
+    def step(self) -> int:
+        """The one that runs."""
+        return self.begins[-1][1]
 
     def step_at(self, sequence: int) -> int:
         return next(step for begin, step in reversed(self.begins) if begin <= sequence)
+
+    def take(self, record: LogRecord) -> None:
+        mark = read_step_mark(record.data)
+        self.codes[self.step] = mark.code
+        self.begins.append((record.sequence, mark.step))
 
 
 class OwnAttempts:
@@ -52,42 +77,45 @@ class OwnAttempts:
         self._marks: OrderedDict[str, _Marks] = OrderedDict()
 
     async def word(self, found: QueueJob) -> str:
-        """How the job stands: the phase that runs."""
+        """How the job stands: the phase that runs. The cleanup is no state of its own, as agents have it."""
         if found.job.state is not JobState.RUNNING or found.word != RUNNING:
             return found.word
         marks = await self._scan(found)
-        return _phase(found, marks.begins[-1][1])
+        phases = [_phase(found, step) for _, step in marks.begins]
+        return next((phase for phase in reversed(phases) if phase != CLEANUP), RUNNING)
 
     async def members(self, found: QueueJob) -> Mapping[str, str]:
         """The codes and the output of its phases, as members of a result."""
-        marks = await self._scan(found)
-        current = marks.begins[-1][1]
+        marks, outcome = await self._scan(found), found.job.outcome
         members: dict[str, str] = {}
         for index, step in enumerate(found.job.spec.steps):
-            code = (
-                _code(found.job.outcome, index) if found.job.outcome is not None else (0 if index < current else None)
-            )
+            code = marks.codes.get(index) if outcome is None else _code(outcome, index)
             if code is not None:
                 members[f"{step.name}_status"] = str(code)
-        phases: dict[str, list[str]] = {}
-        for fragment in await self.fragments(found):
-            phases.setdefault(fragment.phase, []).append(fragment.data)
-        return members | {f"{phase}_output": text_of("".join(pieces)) for phase, pieces in phases.items()}
+        for kind, ending in ((OutputKind.OUTPUT, "output"), (OutputKind.SERIAL, "serial")):
+            phases: dict[str, list[str]] = {}
+            for fragment in await self.fragments(found, kind) if writes(found, kind) else ():
+                phases.setdefault(fragment.phase, []).append(fragment.data)
+            members |= {f"{phase}_{ending}": text_of("".join(pieces)) for phase, pieces in phases.items()}
+        return members
 
     async def fragments(
-        self, found: QueueJob, *, phase: str | None = None, start: int = 0, since: str = ""
+        self, found: QueueJob, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
     ) -> Sequence[Fragment]:
         """The output from a record on, `SHOWN_BYTES` of it at most: what is behind can be asked for next."""
+        serial = _has_serial(found)
         marks = await self._scan(found)
         decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in LogStream}
         fragments: list[Fragment] = []
         size = 0
         async for record in self._records(found, start):
+            if record.stream in (LogStream.STEP, LogStream.SYSTEM, LogStream.GAP):
+                continue
+            if serial and (record.stream is LogStream.STDERR) is not (kind is OutputKind.SERIAL):
+                continue
             size += len(record.data)
             if size > SHOWN_BYTES and fragments:
                 break
-            if record.stream in (LogStream.STEP, LogStream.SYSTEM, LogStream.GAP):
-                continue
             at = datetime.fromtimestamp(record.time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             shown = _phase(found, marks.step_at(record.sequence))
             text = decoders[record.stream].decode(record.data)
@@ -98,7 +126,7 @@ class OwnAttempts:
     async def _scan(self, found: QueueJob) -> _Marks:
         """Where the steps begin, up to the end of what is there now."""
         attempt_id = found.job.attempt_id
-        marks = self._marks.setdefault(attempt_id, _Marks(scanned=0, begins=[(0, 0)]))
+        marks = self._marks.setdefault(attempt_id, _Marks(scanned=0, begins=[(0, 0)], codes={}))
         self._marks.move_to_end(attempt_id)
         while len(self._marks) > _REMEMBERED:
             self._marks.popitem(last=False)
@@ -107,7 +135,7 @@ class OwnAttempts:
             if record.sequence >= marks.scanned:
                 marks.scanned = record.sequence + 1
                 if record.stream is LogStream.STEP:
-                    marks.begins.append((record.sequence, int(record.data)))
+                    marks.take(record)
         return marks
 
     async def _records(self, found: QueueJob, start: int) -> AsyncIterator[LogRecord]:
@@ -126,12 +154,12 @@ def _phase(found: QueueJob, step: int) -> str:
 
 def _code(outcome: Outcome, index: int) -> int | None:
     """What the phase at ``index`` returned; None: it never ran, or nobody knows."""
-    if index < outcome.step:
-        return 0
-    if index > outcome.step:
-        return None
-    if outcome.kind is OutcomeKind.EXITED:
-        return outcome.exit_code
-    if outcome.kind is OutcomeKind.SIGNALED:
-        return 128 + (outcome.signal or 0)
-    return _TIMED_OUT if outcome.kind is OutcomeKind.TIMED_OUT else None
+    if index == outcome.step and outcome.kind is OutcomeKind.TIMED_OUT:
+        return _TIMED_OUT
+    if index < len(outcome.step_codes):
+        code = outcome.step_codes[index]
+        return None if code < 0 else code
+    # The only step; or a worker of before told no more than what ended it.
+    if index != outcome.step:
+        return 0 if index < outcome.step else None
+    return 128 + outcome.signal if outcome.signal is not None else outcome.exit_code

@@ -21,7 +21,6 @@ from runner_service.domain.jobs import Job, JobInput, JobKind, JobSpec, JobState
 from runner_service.domain.lab_secrets import SecretPlace
 from runner_service.domain.queues import (
     ATTACHMENTS_PATH,
-    CLEANUP,
     ORIGIN,
     OUTPUTS,
     Attachments,
@@ -43,9 +42,11 @@ from runner_service.services.queues.definition import (
     Submission,
     environment_of,
     read_definition,
+    serial_of,
     steps_of,
     with_secrets,
 )
+from runner_service.services.queues.ours import SERIAL_ON_STDERR
 from runner_service.services.queues.permissions import Permissions, check_push
 from runner_service.services.queues.secrets import LabSecrets
 
@@ -165,7 +166,8 @@ class Queues:
             inputs=(JobInput(artifact_id=new_id(), path=ATTACHMENTS_PATH),) if wanted.attachments else (),
             outputs=(OUTPUTS,),
             timeout_seconds=run,
-            kill_grace_seconds=self._times.cleanup if steps[-1].name == CLEANUP else KILL_GRACE,
+            # A phase that is told to end may take half of it.
+            kill_grace_seconds=2 * self._times.cleanup if steps[-1].always else KILL_GRACE,
             queue_timeout_seconds=self._times.queue,
             required_labels=requirement(wanted.queue, wanted.exclude_agents),
             loss_policy=LossPolicy.WAIT,
@@ -179,6 +181,7 @@ class Queues:
             origin=ORIGIN,
             priority=wanted.priority,
             tags=dict.fromkeys(wanted.tags, ""),
+            annotations=SERIAL_ON_STDERR if serial_of(wanted, self._commands) else {},
             created_by=client_id,
         )
         return NewQueueJob(

@@ -28,7 +28,7 @@ from runner_service.ports.signals import Signals, log_topic
 from runner_service.ports.store import LabRecordStore, QueueStore
 from runner_service.services.artifacts import Artifacts, NewUpload
 from runner_service.services.logs.tails import LogTails
-from runner_service.services.queues.ours import OwnAttempts, is_ours
+from runner_service.services.queues.ours import OwnAttempts, is_ours, writes
 from runner_service.services.queues.packing import pack
 
 READ_BYTES = 16 * 1024 * 1024
@@ -102,9 +102,9 @@ class LabRecords:
         self, job_id: str, kind: OutputKind, *, phase: str | None = None, start: int = 0, since: str = ""
     ) -> Sequence[Fragment]:
         """See `LabRecordStore.fragments`. Output of a runner of our own is what it wrote, record by record."""
-        job = await self._job(job_id) if kind is OutputKind.OUTPUT else None
-        if job is not None and is_ours(job):
-            return await self._ours.fragments(job, phase=phase, start=start, since=since)
+        job = await self._job(job_id)
+        if job is not None and writes(job, kind):
+            return await self._ours.fragments(job, kind, phase=phase, start=start, since=since)
         return await self._store.fragments(job_id, kind, phase=phase, start=start, since=since, max_bytes=READ_BYTES)
 
     async def search(self, search: Search) -> Sequence[Found]:
@@ -120,19 +120,19 @@ class LabRecords:
 
     async def unread(self, job_id: str, kind: OutputKind, *, reader: str) -> str:
         """What this reader was not given yet; each piece on a line of its own where the former has not ended it."""
-        job = await self._job(job_id) if kind is OutputKind.OUTPUT else None
-        if job is not None and is_ours(job):
-            return await self._unread_of_ours(job, reader)
+        job = await self._job(job_id)
+        if job is not None and writes(job, kind):
+            return await self._unread_of_ours(job, kind, reader)
         text = ""
         for piece in await self._store.unread(job_id, kind, reader=reader, max_bytes=READ_BYTES):
             text += f"\n{piece}" if text and not text.endswith("\n") else piece
         return text
 
-    async def _unread_of_ours(self, job: QueueJob, reader: str) -> str:
+    async def _unread_of_ours(self, job: QueueJob, kind: OutputKind, reader: str) -> str:
         """Output of a runner of our own comes as it was written: a piece need not be a line."""
-        job_id, kind = job.job.job_id, OutputKind.OUTPUT
+        job_id = job.job.job_id
         start = await self._store.read_up_to(job_id, kind, reader=reader)
-        found = await self._ours.fragments(job, start=start)
+        found = await self._ours.fragments(job, kind, start=start)
         if found:
             await self._store.note_read(job_id, kind, reader=reader, up_to=found[-1].number + 1)
         return "".join(fragment.data for fragment in found)

@@ -73,6 +73,9 @@ class _Attempt:
     always: frozenset[int] = frozenset()
     failure: Outcome | None = None
     """Of the first step that failed, while others still run because they always do."""
+    closing: bool = False
+    """It is being ended, while steps still run because they always do."""
+    codes: dict[int, int] = field(default_factory=dict)
 
     @property
     def state(self) -> ExecutionState:
@@ -115,7 +118,7 @@ class FakeMachine:
     def run(self, attempt_id: str) -> None:
         """Goes on until the next ``hold`` or the end."""
         attempt = self.attempts[attempt_id]
-        while attempt.outcome is None:
+        while attempt.outcome is None and not attempt.closing:
             words = attempt.steps[attempt.step]
             if words[:1] != ["fake"]:
                 message = f'exec: "{words[0]}": executable file not found in $PATH'
@@ -136,7 +139,8 @@ class FakeMachine:
     def end(self, attempt_id: str, outcome: Outcome) -> None:
         attempt = self.attempts[attempt_id]
         if attempt.outcome is None:
-            attempt.outcome = replace(outcome, step=attempt.step)
+            codes = tuple(attempt.codes.get(step, -1) for step in range(len(attempt.steps)))
+            attempt.outcome = replace(outcome, step=attempt.step, step_codes=codes if len(codes) > 1 else ())
             self.tell(
                 Ended(attempt_id=attempt_id, outcome=attempt.outcome, log_bytes=len(attempt.journal), seal=attempt.seal)
             )
@@ -167,8 +171,24 @@ class FakeMachine:
             attempt.word += 1
         return self._step_ended(attempt_id, attempt, Outcome(kind=OutcomeKind.EXITED, exit_code=0))
 
+    def close(self, attempt_id: str, outcome: Outcome) -> None:
+        """Ends it, after the steps that always run; there is no grace, so one that holds is passed over."""
+        attempt = self.attempts[attempt_id]
+        last = attempt.step
+        if attempt.started and attempt.outcome is None:
+            attempt.closing, attempt.codes[last] = True, 143
+            for step in sorted(step for step in attempt.always if step > last):
+                attempt.step, attempt.word = step, 1
+                self._step(attempt_id, attempt, attempt.steps[step])
+            attempt.step = last
+        self.end(attempt_id, outcome)
+
     def _step_ended(self, attempt_id: str, attempt: _Attempt, outcome: Outcome) -> bool:
         """Goes on to the next step; False when there is none."""
+        code = outcome.exit_code if outcome.signal is None else 128 + outcome.signal
+        attempt.codes[attempt.step] = -1 if code is None else code
+        if attempt.closing:
+            return False
         if not outcome.succeeded and attempt.failure is None:
             attempt.failure = replace(outcome, step=attempt.step)
         later = range(attempt.step + 1, len(attempt.steps))
@@ -336,12 +356,10 @@ class FakeExecutor:
 
     async def kill(self, attempt_id: str, cause: KillCause, detail: str = "") -> None:
         if attempt_id in self._connected().attempts:
-            outcome = _KILLED[cause]
-            if detail and cause is KillCause.CANCEL:
-                outcome = replace(outcome, detail=detail)
-            elif detail:
-                outcome = replace(outcome, message=detail)
-            self.machine.end(attempt_id, outcome)
+            cancel, known = cause is KillCause.CANCEL, _KILLED[cause]
+            outcome = replace(known, detail=detail or "user") if cancel else replace(known, message=detail)
+            gently = cancel or cause is KillCause.SHUTDOWN
+            (self.machine.close if gently else self.machine.end)(attempt_id, outcome)
 
     async def hurry(self) -> None:
         """What is killed here has no grace."""

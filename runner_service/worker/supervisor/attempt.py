@@ -9,6 +9,9 @@ the timeout, a kill. From then on the tree is made empty: after a kill or timeou
 after an exit by itself what is left over gets `LINGER_NS` to finish (a ``tee`` behind the shell) and then KILL. Nothing
 ever waits for the end of a pipe: when the tree is empty what is in the pipes is read, and the journal is sealed.
 
+Steps that always run do so within the grace of an attempt that is being ended, too. The step that runs then has half of
+it to end by itself; one that always runs is not even asked to.
+
 Background processes of one step live on in the next, as do the two pipes: the tree is swept after the last.
 """
 
@@ -80,6 +83,10 @@ class Attempt:
         self._failure: Message | None = None
         """What the first step that failed ended in, while others still run because they always do."""
         self._step = -1
+        self._codes: dict[int, int] = {}
+        """How steps ended, as `verdict.code` has it."""
+        self._closing_until = 0
+        """While it is being ended: until then a step that always runs may follow. 0: none may."""
         self._main_lives = False
         self._stdio: Stdio | None = None
         self._timeout: Timer | None = None
@@ -123,6 +130,7 @@ class Attempt:
         self._main_lives = False
         self._ended_ns = monotonic_ns()
         self.add_usage(cpu_us, max_rss_kib)
+        self._codes[self._step] = verdict.code(status)
         if self._verdict is not None:
             return
         if status != 0 and (message := self._confinement.out_of_memory()):
@@ -154,6 +162,7 @@ class Attempt:
     def hurry(self) -> None:
         """The grace is over, if the attempt is being ended."""
         if self.ending:
+            self._closing_until = 0
             self._kill_at = min(self._kill_at, monotonic_ns())
             self._look_again()
 
@@ -185,11 +194,15 @@ class Attempt:
             return
         alive = members.get(self.attempt_id, [])
         if not alive and not self._main_lives:
-            self._finish(0)
+            if not self._close():
+                self._finish(0)
             return
         now = monotonic_ns()
         if now < self._kill_at:
             pause = min(LAST_ROUND_NS, self._kill_at - now)
+        elif now < self._closing_until:  # The step has to go, and what follows it still has to fork.
+            self._tree.signal(alive, signal.SIGKILL)
+            pause = LAST_ROUND_NS
         elif now < self._kill_at + KILL_BUDGET_NS:
             self._tree.kill(self.attempt_id, alive, self._rounds)
             pause = min(FIRST_ROUND_NS << min(self._rounds, 10), LAST_ROUND_NS)
@@ -204,20 +217,36 @@ class Attempt:
     def _look_again(self) -> None:
         self.look(self._tree.members((self.attempt_id,)))
 
+    def _close(self) -> bool:
+        """Starts what always runs, while it may; False when nothing does."""
+        following = self.plan.after(self._step, failed=True)
+        if following < 0 or monotonic_ns() >= self._closing_until:
+            return False
+        self._kill_at = self._closing_until
+        self._next_step(following)
+        self._look_soon()
+        return True
+
+    def _begin_step(self, step: int) -> None:
+        assert self._stdio is not None
+        before, self._step = self._step, step
+        if step:
+            self._stdio.catch_up()
+            self.journal.begin_step(step, self._codes.get(before, 0))
+
     def _next_step(self, step: int) -> None:
         assert self._stdio is not None
         stdio = self._stdio
-        self._step = step
-        if self._step:
-            self._stdio.catch_up()
-            self.journal.begin_step(self._step)
+        self._begin_step(step)
         try:
             argv = self.plan.steps[self._step]
             self.pid = self._confinement.spawn(
                 lambda: stdio.spawn(argv, self.plan.environment, self._working_directory)
             )
         except verdict.Refused as error:
-            if step and self.plan.always:
+            if self._verdict is not None:
+                self._look_soon()
+            elif step and self.plan.always:
                 self._step_ended(verdict.refused(error, step), 0)
             else:
                 self._end(verdict.refused(error, step), 0)
@@ -231,10 +260,13 @@ class Attempt:
                 self.state = wire.RUNNING
                 self.started_us = time_ns() // 1000
                 self._owner.on_started(self)
-        if self._step + 1 >= len(self.plan.steps) or self._verdict is not None:
+        if self.plan.after(self._step, failed=self._verdict is not None) < 0:
             self._stdio.close_inner()
 
     def _start_failed(self, error: OSError | ValueError) -> None:
+        if self._verdict is not None:
+            self._look_soon()
+            return
         self._end(verdict.make("INFRASTRUCTURE", detail="start", message=str(error), step=max(0, self._step)), 0)
 
     def _on_timeout(self) -> None:
@@ -287,9 +319,18 @@ class Attempt:
     def _terminate(self, outcome: Message, most_grace_ns: int | None = None) -> None:
         if self._verdict is not None or self.state == wire.ENDED:
             return
-        self._ask_to_end()
         grace_ns = int(self.plan.kill_grace_seconds * SECOND)
-        self._end(outcome, monotonic_ns() + (grace_ns if most_grace_ns is None else min(grace_ns, most_grace_ns)))
+        if most_grace_ns is not None:
+            grace_ns = min(grace_ns, most_grace_ns)
+        now = monotonic_ns()
+        kill_at = now + grace_ns
+        if most_grace_ns is None and self._step in self.plan.always:
+            self._closing_until = kill_at
+        else:
+            if most_grace_ns is None and self.plan.after(self._step, failed=True) >= 0:
+                self._closing_until, kill_at = kill_at, now + grace_ns // 2
+            self._ask_to_end()
+        self._end(outcome, kill_at)
         self._look_again()
 
     def _ask_to_end(self) -> None:
@@ -315,7 +356,12 @@ class Attempt:
     def _end(self, outcome: Message, kill_at: int) -> None:
         self._verdict = outcome
         self._kill_at = max(kill_at, monotonic_ns())
-        # Never from within the caller: a start is answered before its end is told.
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Never from within the caller: a start is answered before its end is told."""
+        if self._round_timer is not None:
+            self._round_timer.cancel()
         self._round_timer = self._loop.call_at(0, self._look_again)
 
     def _finish(self, survivors: int) -> None:
@@ -343,6 +389,8 @@ class Attempt:
         self.outcome["usage"] = verdict.usage(
             self._ended_ns - self._begun_ns, self._cpu_us, self._max_rss_kib, self._peak_memory()
         )
+        if len(self.plan.steps) > 1:
+            self.outcome["step_codes"] = [self._codes.get(step, -1) for step in range(len(self.plan.steps))]
         if unenforced := self._unenforced():
             self.outcome["unenforced_limits"] = unenforced
         self.state = wire.ENDED

@@ -208,6 +208,7 @@ def outcome(message: Message) -> Outcome:
         survivors=message.get("survivors", 0),
         usage=Usage(**message.get("usage", {})),
         unenforced_limits=tuple(message.get("unenforced_limits", ())),
+        step_codes=tuple(message.get("step_codes", ())),
     )
 
 

@@ -97,6 +97,9 @@ class ContainedAttempt(Attempt):
             return
         if now < self._kill_at:
             pause = self._kill_at - now
+        elif now < self._closing_until:
+            self._pass_signal(signal.SIGKILL)
+            pause = self._closing_until - now
         elif now < self._kill_at + KILL_BUDGET_NS:
             if not self._removing and self._link is not None:
                 self._removing = True
@@ -113,11 +116,8 @@ class ContainedAttempt(Attempt):
 
     def _next_step(self, step: int) -> None:
         assert self._stdio is not None
-        self._step = step
-        if self._step:
-            self._stdio.catch_up()
-            self.journal.begin_step(self._step)
-        else:
+        self._begin_step(step)
+        if not self._step:
             stdio = self._stdio
             try:
                 self._launch(
@@ -199,9 +199,11 @@ class ContainedAttempt(Attempt):
                 self._step_exited(message["status"], message["oom"])
             case "failed":
                 step = max(0, self._step)
-                self._conclude(
-                    verdict.make(message["kind"], detail=message["detail"], message=message["message"], step=step)
-                )
+                outcome = verdict.make(message["kind"], detail=message["detail"], message=message["message"], step=step)
+                if step and message["kind"] == "REFUSED":
+                    self._step_over(outcome, failed=True)
+                else:
+                    self._conclude(outcome)
             case "gone":
                 self._gone = True
                 if not self._told_end:
@@ -211,10 +213,17 @@ class ContainedAttempt(Attempt):
     def _step_exited(self, status: int, oom: str) -> None:
         ended = verdict.ended(status, self._step)
         outcome = verdict.make("OUT_OF_MEMORY", message=oom, step=self._step) if oom else ended
-        if (status or oom) and self._failure is None:
+        self._codes[self._step] = verdict.code(status)
+        self._step_over(outcome, failed=bool(status or oom))
+
+    def _step_over(self, outcome: Message, *, failed: bool) -> None:
+        if failed and self._failure is None:
             self._failure = outcome
         following = self.plan.after(self._step, failed=self._failure is not None)
-        if following >= 0 and self._verdict is None:
+        if self._verdict is not None:
+            if not self._close():
+                self._conclude(outcome)
+        elif following >= 0:
             self._next_step(following)
         else:
             self._conclude(self._failure or outcome)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from time import time_ns
 from typing import NamedTuple
 
-from runner_service.domain.logs import LogRecord, LogStream, decode, encode
+from runner_service.domain.logs import LogRecord, LogStream, decode, encode, write_step_mark
 from runner_service.worker.supervisor import linux
 from runner_service.worker.supervisor.digest import Digest
 from runner_service.worker.supervisor.wire import Message
@@ -125,9 +125,9 @@ class Journal:
             self._tail_limit = MAX_TAIL_BYTES if self._tail_limit == 0 else self._tail_limit
             self._tail = deque()
 
-    def begin_step(self, index: int) -> None:
-        """Marks that what follows was written while step ``index`` ran."""
-        data = str(index).encode()
+    def begin_step(self, index: int, code: int = 0) -> None:
+        """Marks that what follows was written while step ``index`` ran, and how the one before it had ended."""
+        data = write_step_mark(index, code)
         if self._tail is None:
             self._append(time_ns(), LogStream.STEP, data)
         else:

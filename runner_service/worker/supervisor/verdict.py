@@ -31,6 +31,11 @@ def ended(status: int, step: int) -> Message:
     return make("EXITED", exit_code=status, step=step)
 
 
+def code(status: int) -> int:
+    """What a wait status says, as a shell has it."""
+    return 128 - status if status < 0 else status
+
+
 def refused(error: Refused, step: int) -> Message:
     return make("REFUSED", detail=error.reason, message=error.message, step=step)
 

@@ -93,7 +93,7 @@ class Plan(NamedTuple):
     container: Message = {}  # noqa: RUF012
     """A `container.order.Order`, when the steps run in one. The limits are in it too, then, not here."""
     always: list[int] = []  # noqa: RUF012
-    """Steps that run also when one before them failed."""
+    """Steps that run also when one before them failed, or the attempt is being ended."""
 
     def after(self, step: int, *, failed: bool) -> int:
         """The step that runs after this one; -1: none. ``failed``: it, or one before it."""

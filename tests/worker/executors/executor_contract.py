@@ -82,9 +82,9 @@ class Worker:
         self.seen: list[Event] = []
         self._events: AsyncIterator[Event] = executor.events()
 
-    async def start(self, attempt_id: str, *steps: Step, fence: int = 1, **spec: object) -> None:
+    async def start(self, attempt_id: str, *steps: Step, fence: int = 1, grace: float = 0.2, **spec: object) -> None:
         environment = job_environment({}, job_id="job", attempt_id=attempt_id)
-        job = JobSpec(steps=steps, kill_grace_seconds=0.2, **self._more, **spec)  # type: ignore[arg-type]
+        job = JobSpec(steps=steps, kill_grace_seconds=grace, **self._more, **spec)  # type: ignore[arg-type]
         await self.executor.start(attempt_id, fence, job, environment)
 
     async def until(self, attempt_id: str, kind: type[Event]) -> Event:
@@ -94,6 +94,10 @@ class Worker:
                 if event.attempt_id == attempt_id and isinstance(event, kind):
                     return event
         raise AssertionError("the events ended")
+
+    async def until_wrote(self, attempt_id: str, stdout: bytes) -> None:
+        while text(await self.log(attempt_id), LogStream.STDOUT) != stdout:
+            await self.until(attempt_id, OutputGrew)
 
     async def end(self, attempt_id: str) -> Ended:
         event = await self.until(attempt_id, Ended)
@@ -175,6 +179,24 @@ class ExecutorContract:
         end = await worker.end("c")
         assert (end.outcome.exit_code, end.outcome.step) == (2, 0)
         assert text(await worker.log("c"), LogStream.STDOUT) == b"145"
+
+    async def test_a_step_that_always_runs_does_so_behind_one_that_is_ended(self, rig: Rig, worker: Worker) -> None:
+        cleanup = (replace(rig.says("4", "", 7), always=True), replace(rig.says("5", "", 0), always=True))
+        await worker.start("a", rig.says("1", "", 0), rig.holds("2"), rig.says("3", "", 0), *cleanup, grace=PATIENCE)
+        await worker.until_wrote("a", b"12")
+        await worker.executor.kill("a", KillCause.CANCEL, "admin")
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.detail, end.outcome.step) == (OutcomeKind.CANCELLED, "admin", 1)
+        assert end.outcome.step_codes == (0, 143, -1, 7, 0)
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"1245"
+
+    async def test_where_the_server_is_lost_nothing_runs_behind_what_is_ended(self, rig: Rig, worker: Worker) -> None:
+        await worker.start("a", rig.holds("1"), replace(rig.says("2", "", 0), always=True))
+        await worker.until_wrote("a", b"1")
+        await worker.executor.kill("a", KillCause.SELF_STOP)
+        end = await worker.end("a")
+        assert (end.outcome.kind, end.outcome.step) == (OutcomeKind.LOST, 0)
+        assert text(await worker.log("a"), LogStream.STDOUT) == b"1"
 
     async def test_a_missing_command_is_refused_and_ends_without_having_started(self, worker: Worker) -> None:
         await worker.start("a", Step(argv=("no-such-command", "x")))

@@ -99,6 +99,50 @@ async def test_a_stopped_process_hears_term(hold: Hold) -> None:
     assert (await hold.end("a")).outcome.kind is OutcomeKind.CANCELLED
 
 
+async def test_what_always_runs_is_not_interrupted_and_has_the_whole_grace(hold: Hold, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    cleanup = f"echo cleaning; until [ -e {gate} ]; do sleep 0.01; done; echo clean"
+    await hold.start("a", "exit 3", cleanup, always=[1], kill_grace_seconds=1000)
+    await until(lambda: hold.text("a") == b"cleaning\n")
+    await hold.client.kill("a", "cancel")
+    gate.touch()
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.step, outcome.step_codes) == (OutcomeKind.CANCELLED, 1, (3, 0))
+    assert hold.text("a") == b"cleaning\nclean\n"
+
+
+async def test_a_timeout_is_followed_by_what_always_runs_and_a_hurry_ends_that(hold: Hold) -> None:
+    steps = ("sleep 1000", "echo no", "echo cleaning; sleep 1000", "echo never")
+    await hold.start("a", *steps, always=[2, 3], timeout_seconds=0.1, kill_grace_seconds=1000)
+    await until(lambda: hold.text("a") == b"cleaning\n")
+    await hold.client.hurry()
+    end = await hold.end("a")
+    outcome = end.outcome
+    assert (outcome.kind, outcome.step, outcome.step_codes) == (OutcomeKind.TIMED_OUT, 0, (143, -1, 137, -1))
+    assert hold.text("a") == b"cleaning\n"
+    hold.check_seal("a", end)
+
+
+async def test_what_cannot_start_ends_no_clean_up(hold: Hold) -> None:
+    await hold.start("a", "sleep 1000", ["no-such-command"], "echo clean", always=[1, 2], kill_grace_seconds=1000)
+    await hold.event("started", "a")
+    await hold.client.kill("a", "cancel")
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.step, outcome.step_codes) == (OutcomeKind.CANCELLED, 0, (143, -1, 0))
+    assert hold.text("a") == b"clean\n"
+
+
+@pytest.mark.slow
+async def test_half_of_the_grace_is_left_to_what_always_runs(hold: Hold, token: str) -> None:
+    number = str(int(token, 16))
+    await hold.start("a", stubborn(token), "echo clean", always=[1], kill_grace_seconds=12)
+    await until(lambda: len(with_token(number)) == 4)
+    await hold.client.kill("a", "cancel")
+    outcome = (await hold.end("a")).outcome
+    assert (outcome.kind, outcome.survivors, outcome.step_codes) == (OutcomeKind.CANCELLED, 0, (137, 0))
+    assert (hold.text("a"), with_token(number)) == (b"readyclean\n", [])
+
+
 @pytest.fixture
 def contain() -> Iterator[Callable[[Hold], None]]:
     """Bounds what a supervisor and its jobs can do to the machine, in a way that they do not know of."""

@@ -7,7 +7,7 @@
       - name: test
         run: make test          # text for /bin/sh -c
       - argv: [./report, --all] # run without a shell
-      - run: make clean         # runs also when a step before it failed
+      - run: make clean         # runs also when a step before it failed or was ended
         always: true
     environment: {CI: "1"}
     inputs: [{artifact: 01a2…, path: data/in.csv}]   # files in its directory, from `runner cp`

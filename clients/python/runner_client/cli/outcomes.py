@@ -83,6 +83,7 @@ def facts(outcome: Outcome) -> list[tuple[str, str]]:
         ("used", ", ".join(filter(None, used))),
         ("not enforced", ", ".join(outcome.unenforced_limits)),
         ("survivors", str(outcome.survivors or "")),
+        ("steps ended", ", ".join("-" if code < 0 else str(code) for code in outcome.step_codes)),
     ]
 
 
