@@ -1,8 +1,11 @@
 """The hook between routing and decoding: who sets ``GatewayOptions.admission`` decides here who may go on.
 
 It runs once per request that found a route, HTTP or WebSocket, before any of its body is read: a request that it
-refuses costs nothing but its headers. What it adds to ``reply_headers`` is on every answer to the request, refusals
-of the decoder and failures of the servicer included, so that rate limits can be told on all of them.
+refuses costs nothing but its headers. One exception: on the RPC route of an RPC with a ``rate_class``, what the call is
+about stands in the body, which is read first, so that no spelling of a call is counted apart from the others.
+
+What it adds to ``reply_headers`` is on every answer to the request, refusals of the decoder and failures of the
+servicer included, so that rate limits can be told on all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ class Admission:
     route: str
     """HTTP method and path template: ``GET /v1/books/{id}``."""
     variables: dict[str, str]
-    """The decoded path variables by field path: ``{"book.name": "dune"}``."""
+    """The decoded path variables by field path: ``{"book.name": "dune"}``; where they stand in the body, they are empty
+    if that could not be read."""
     peer: str
     """The client as gRPC writes it, ``ipv4:127.0.0.1:5555``; behind a trusted proxy, the one that it names."""
     client: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from gateway.annotations import Binding, method_rules, rpc_rules
+from gateway.annotations import Binding, bindings, method_rules, rpc_rules
 from gateway.binding import Binder
 from gateway.envelope import ErrorRule
 from gateway.fields import resolve_path
@@ -53,6 +53,8 @@ class Endpoint:
     takes_forms: bool
     """multipart/form-data."""
     query_metadata: tuple[options.QueryMetadata, ...]
+    subject: tuple[tuple[str, ...], ...]
+    """On the RPC route of a limited RPC: the fields that are variables of its path, and here stand in the body."""
     plain_status: int
     """The status of every success; 0 where it hangs on the message."""
 
@@ -111,7 +113,13 @@ def make_endpoint(
         websocket_only=list(rules.stream_modes) == [options.STREAM_MODE_WEBSOCKET],
         takes_forms=rules.HasField("multipart"),
         query_metadata=tuple(rules.query_metadata),
+        subject=_subject(method) if binding.is_rpc_route and rules.rate_class else (),
         plain_status=0
         if rules.status_field or rules.location_field or rules.empty_status
         else rules.success_status or 200,
     )
+
+
+def _subject(method: MethodDescriptor) -> tuple[tuple[str, ...], ...]:
+    annotated = next(bindings(method, rpc_route=False), None)
+    return tuple(each.path for each in parse_template(annotated.path).variables) if annotated is not None else ()

@@ -16,7 +16,7 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.http_reply import HttpReply
-from gateway.intake import bound, take
+from gateway.intake import bound, subject, take
 from gateway.metadata import invocation_metadata, query_metadata, request_id
 from gateway.readiness import readiness
 from gateway.replies import part_of, unary_reply
@@ -80,12 +80,15 @@ class Exchange:
         entry = self._choose(match)
         endpoint = entry.target
         call = self._new_call(endpoint)
-        if self._site.settings.admission is not None:
-            await self._admit(self._site.settings.admission, entry, match, call)
+        admit = self._site.settings.admission
+        if admit is not None and not endpoint.subject:
+            await self._admit(admit, endpoint, match.variables(entry), call)
         if endpoint.simple and not has_body(self._request):
             message = bound(self._request, entry, match, call, b"")
         else:
             message, self._receive = await take(self._request, self._receive, entry, match, call)
+        if admit is not None and endpoint.subject:
+            await self._admit(admit, endpoint, subject(message, endpoint.subject), call)
         if endpoint.framings is not None:
             stream = StreamReply(self._site, self._request, self._responder, self._receive, self._send)
             await stream.run(endpoint, call, message)
@@ -130,16 +133,15 @@ class Exchange:
 
     # the call
 
-    async def _admit(self, admit: Admit, entry: Entry[Endpoint], match: Match[Endpoint], call: Call) -> None:
+    async def _admit(self, admit: Admit, endpoint: Endpoint, variables: dict[tuple[str, ...], str], call: Call) -> None:
         """Asks the admission hook; raises the ``Failure`` that it refuses with."""
-        endpoint = entry.target
         admission = Admission(
             method=endpoint.method,
             rules=endpoint.rules,
             service_rules=endpoint.service.rules,
             rpc=endpoint.rpc,
             route=endpoint.route,
-            variables={".".join(path): text for path, text in match.variables(entry).items()},
+            variables={".".join(path): text for path, text in variables.items()},
             peer=call.peer,
             client=self._request.client_host,
             request=self._request,

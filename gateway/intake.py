@@ -51,6 +51,17 @@ def bound(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], 
         return entry.target.binder.new()
 
 
+def subject(message: Any, paths: tuple[tuple[str, ...], ...]) -> dict[tuple[str, ...], str]:
+    """What a request is about, where its path does not say: the fields that are path variables on another route."""
+    found = {}
+    for path in paths:
+        owner = message
+        for name in path[:-1]:
+            owner = getattr(owner, name)
+        found[path] = str(getattr(owner, path[-1]))
+    return found
+
+
 def _head(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint]) -> Any:
     return entry.target.binder.bind_head(request, match.variables(entry))
 

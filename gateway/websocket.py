@@ -93,7 +93,7 @@ class WebSocketExchange(Exchange):
         endpoint, settings = entry.target, self._site.settings
         call = self._new_call(endpoint)
         if settings.admission is not None:
-            await self._admit(settings.admission, entry, match, call)
+            await self._admit(settings.admission, endpoint, match.variables(entry), call)
         frames: asyncio.Queue[str | bytes | None] = asyncio.Queue(_WAITING)
         patience = settings.slow_reader_seconds if endpoint.rules.close_slow_reader else None
         outbox = Outbox(limit=settings.batch_bytes, patience=patience)

@@ -140,6 +140,7 @@ class SctServer:
         self._process: subprocess.Popen[str] | None = None
         self._clients: list[Sct] = []
         self.port = 0
+        self.grpc = ""
         self.scheme = "http"
 
     @property
@@ -157,9 +158,9 @@ class SctServer:
         return self._clients[-1]
 
     def start(self) -> None:
-        self.port = free_port()
+        self.port, self.grpc = free_port(), f"127.0.0.1:{free_port()}"
         command = [*self._launcher, str(RUNNER), "serve", "--config", str(self.config), "--data-dir", str(self.data)]
-        command += ["--http", f"127.0.0.1:{self.port}", "--grpc", f"127.0.0.1:{free_port()}", *self._arguments]
+        command += ["--http", f"127.0.0.1:{self.port}", "--grpc", self.grpc, *self._arguments]
         with self._errors.open("a") as errors:
             self._process = subprocess.Popen(
                 command,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from rustci_rows import drives
 from rustci_server import CONTRACT, NEW, RUNNERS, RustCi
 from sct_server import SctServer
 from websockets.sync.client import connect
+
+from runner.dialects.rustci.v1 import runner_service_pb2 as pb
+from runner.dialects.rustci.v1 import runner_service_pb2_grpc as rustci
 
 JOB: dict[str, Any] = {"name": "j", "steps": [{"name": "a", "run": "true"}]}
 
@@ -73,23 +77,46 @@ def test_documented_limits_hold_and_are_told_on_every_answer(strict: SctServer) 
         client.http.close()
 
 
+def test_however_a_call_is_spelled_it_counts_in_the_bucket_of_its_runner(strict: SctServer) -> None:
+    client = RustCi(strict, headers={"X-API-Key": "admin-key"})
+    path, rpc = f"{RUNNERS}/runner_1", f"/{pb.DESCRIPTOR.package}.RunnerService"
+    by_grpc = pb.GetRunnerStatusRequest(runner_id="runner_1")
+    try:
+        left = [
+            client.http.get(f"{path}/status"),
+            client.http.post(f"{rpc}/GetRunnerStatus", json={"runner_id": "runner_1"}),
+            client.http.post(f"{rpc}/CheckRunnerHealth", json={"runnerId": "runner_1"}),
+            client.http.head(f"{path}/health"),
+        ]
+        with grpc.insecure_channel(strict.grpc) as channel, pytest.raises(grpc.RpcError):
+            rustci.RunnerServiceStub(channel).GetRunnerStatus(by_grpc, metadata=[("x-api-key", "admin-key")])
+        left.append(client.http.get(f"{RUNNERS}/runner%5F1/%73tatus"))
+    finally:
+        client.http.close()
+    assert {reply.status_code for reply in left} == {404}
+    limit: int = LIMITS["buckets"]["status_health"]["limit"]
+    gone = [limit - int(reply.headers["x-ratelimit-remaining"]) for reply in left]
+    assert gone == [1, 2, 3, 4, 6]
+
+
 LIMITS: dict[str, Any] = CONTRACT["rate_limits"]
 
 
 def calls(client: RustCi, limit: int, nth: Callable[[int], tuple[str, str, Any]]) -> list[httpx.Response]:
     """As many calls as are allowed, and the one that is refused; checks what is told of the bucket."""
-    replies = []
+    replies, times = [], [time.time()]
     for number in range(limit + 1):
         method, path, body = nth(number)
         replies.append(client.http.request(method, f"{RUNNERS}{path}", **({} if body is None else {"json": body})))
+        times.append(time.time())
     told = [[reply.headers[name] for name in LIMITS["header_names_seed"]] for reply in replies]
     assert set(LIMITS["header_example_seed"]) == set(LIMITS["header_names_seed"])
     # A window that began with the first call.
     assert [[limit, left, reset] for limit, left, reset in told] == [
         [str(limit), str(max(0, limit - 1 - number)), told[0][2]] for number in range(limit + 1)
     ]
-    seconds = int(told[0][2]) - parsedate_to_datetime(replies[0].headers["date"]).timestamp()
-    assert 59 <= seconds <= 62
+    # In whole seconds, rounded up, since some moment of that call.
+    assert times[0] + 60 <= int(told[0][2]) <= times[1] + 61
     refused, said = replies[-1], LIMITS["on_exceeded"]
     assert refused.status_code == said["status"]
     answer, wanted = refused.json(), json.loads(json.dumps(said["body"]).replace(" 10 ", f" {limit} "))

@@ -20,6 +20,9 @@ class Choices(choices_pb2_grpc.ChoiceServiceServicer):
     async def Say(self, request: Any, context: Any) -> Any:
         return request
 
+    async def Repeat(self, request: Any, context: Any) -> Any:
+        return request.said
+
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
         yield choices_pb2.Said(text="one")
         yield choices_pb2.Said(text="two")

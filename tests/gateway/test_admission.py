@@ -6,7 +6,9 @@ import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
+import choices_pb2_grpc
 import pytest
+from choice_servicer import Choices
 from gateway_servicers import Library, register
 from google.rpc import error_details_pb2, status_pb2
 from harness import in_memory, made, served
@@ -146,3 +148,31 @@ async def test_websockets_are_admitted_too(gateway: Any, hook: Hook) -> None:
     assert error.value.response.status_code == 403
     assert error.value.response.headers["x-ratelimit-remaining"] == "7"
     assert hook.seen[0].variables == {"last_event_id": "lobby"}
+
+
+RPC = "POST /test.choices.v1.ChoiceService/Repeat"
+
+
+@pytest.mark.parametrize(
+    ("ask", "body", "status", "variables", "why"),
+    [
+        ("POST /c/repeat/a/2", b"{}", 200, {"said.text": "a", "times": "2"}, "its path says what it is about"),
+        (RPC, b'{"said": {"text": "a"}, "times": 2}', 200, {"said.text": "a", "times": "2"}, "here its body does"),
+        (RPC, b"", 200, {"said.text": "", "times": "0"}, "or it says nothing"),
+        (RPC, b"{", 400, {"said.text": "", "times": "0"}, "what can't be read is asked about all the same"),
+        (RPC, b" " * 2_000_000, 413, {"said.text": "", "times": "0"}, "nor does what is too large get round it"),
+        ("POST /test.choices.v1.ChoiceService/Reply", b"{}", 200, {}, "who has no limit needs no reading"),
+    ],
+)
+async def test_the_rpc_route_is_about_what_the_path_is_about(
+    hook: Hook, backend: str, ask: str, body: bytes, status: int, variables: dict[str, str], why: str
+) -> None:
+    def register_choices(server: Any) -> None:
+        choices_pb2_grpc.add_ChoiceServiceServicer_to_server(Choices(), server)
+
+    options = GatewayOptions(admission=hook, rpc_routes=True)
+    method, _, url = ask.partition(" ")
+    async with made(backend, register_choices, options=options) as gateway, in_memory(gateway) as client:
+        reply = await client.request(method, url, content=body)
+    assert (reply.status_code, reply.headers["x-ratelimit-remaining"]) == (status, "8"), why
+    assert [seen.variables for seen in hook.seen] == [variables], why
