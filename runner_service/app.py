@@ -53,6 +53,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.job_secrets import JobSecrets
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
+from runner_service.services.orphans import Orphans
 from runner_service.services.queues import LabSecrets
 from runner_service.services.retention import Retention
 from runner_service.services.runners import RunnerServices
@@ -295,6 +296,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             audit.run(),
         ]
         sweep = settings.retention.sweep_seconds
+        loops.append(Orphans(owners=store.blobs, blobs=blobs, clock=clock, first_seconds=sweep).run())
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import errno
 import os
+import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from runner_service.blobs.keys import check_key
+from runner_service.blobs.keys import check_key, is_key
 from runner_service.domain.errors import StorageFull
 from runner_service.domain.ids import new_id
+from runner_service.domain.jobs import Micros
 from runner_service.ports.blobs import BlobNotFound
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -79,6 +81,13 @@ class DirectoryBlobs:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
             raise BlobNotFound(key) from error
 
+    async def old(self, kind: str, *, before: Micros) -> AsyncIterator[Sequence[str]]:
+        """See `Blobs.old`: one directory at a time."""
+        for place in await asyncio.to_thread(_directories, self._root / kind):
+            found = await asyncio.to_thread(_old, place, before / 1e6)
+            keys = (str(path.relative_to(self._root)) for path in found)
+            yield [key for key in keys if is_key(key)]
+
     async def delete(self, key: str) -> None:
         """See `Blobs.delete`."""
         await asyncio.to_thread(_delete, self._root / check_key(key))
@@ -118,6 +127,20 @@ def _read(path: Path, offset: int, size: int) -> bytes:
     with path.open("rb") as file:
         rest = os.fstat(file.fileno()).st_size - offset
         return os.pread(file.fileno(), min(size, rest), offset) if min(size, rest) > 0 else b""
+
+
+def _directories(parent: Path) -> list[Path]:
+    return sorted(parent.iterdir()) if parent.is_dir() else []
+
+
+def _old(directory: Path, before: float) -> list[Path]:
+    found = []
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+                found.append(path)
+    return found
 
 
 def _delete(path: Path) -> None:

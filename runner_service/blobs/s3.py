@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from runner_service.blobs.keys import check_key
+from runner_service.blobs.keys import check_key, is_key
 from runner_service.domain.errors import BlobsUnavailable, StorageFull
 from runner_service.domain.ids import new_id
+from runner_service.domain.jobs import Micros
 from runner_service.ports.blobs import BlobNotFound
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 PART_BYTES = 8 * 1024 * 1024
 """Larger blobs go up in parts of this size."""
 PARTS_AT_ONCE = 4
+LISTED_AT_ONCE = 500
 RETRY_SECONDS = 20
 """How long one request is tried again before the bucket counts as away."""
 NO_ROOM = ("507 Insufficient Storage", "QuotaExceeded", "StorageFull")
@@ -124,6 +126,19 @@ class S3Blobs:
                 if "416 " in str(error):  # It ends before the offset.
                     return b""
                 raise
+
+    async def old(self, kind: str, *, before: Micros) -> AsyncIterator[Sequence[str]]:
+        """See `Blobs.old`."""
+        import obstore
+
+        pages = obstore.list(self._store, kind, chunk_size=LISTED_AT_ONCE)
+        while True:
+            with self._failures(kind):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            old = (one["path"] for one in page if one["last_modified"].timestamp() * 1e6 < before)
+            yield [key for key in old if is_key(key)]
 
     async def delete(self, key: str) -> None:
         """See `Blobs.delete`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 
 _lock = threading.Lock()
 _last = 0
@@ -13,6 +14,15 @@ _last = 0
 def is_id(text: str) -> bool:
     """Tells whether it can be an id at all; databases choke on some of what cannot."""
     return len(text) == 36 and text.isascii() and text.isprintable()
+
+
+def seconds_of(text: str) -> float | None:
+    """When an id was made, in seconds since 1970; None: it is no UUIDv7."""
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        return None
+    return (value.int >> 80) / 1000 if value.version == 7 else None
 
 
 def new_id() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
+
+from runner_service.domain.jobs import Micros
 
 
 class BlobNotFound(Exception):
@@ -27,6 +29,11 @@ class Blobs(Protocol):
         Raises:
             BlobNotFound: No such key.
         """
+        ...
+
+    def old(self, kind: str, *, before: Micros) -> AsyncIterator[Sequence[str]]:
+        """Yields, some at a time, the keys that begin with ``kind`` and whose blobs were written before a time, by the
+        clock of the place; of what is written or deleted meanwhile some may be among them."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from runner_service.domain.artifacts import MEDIA_TYPE, Artifact, ArtifactPart, ArtifactState, check_path
+from runner_service.domain.blobs import new_key
 from runner_service.domain.errors import (
     ArtifactCorrupt,
     ArtifactNotFound,
@@ -18,6 +19,7 @@ from runner_service.domain.errors import (
     InvalidArgument,
     RangeOutside,
     StaleAttempt,
+    UploadLate,
     UploadTooLarge,
 )
 from runner_service.domain.ids import new_id
@@ -154,15 +156,18 @@ class Artifacts:
         return await self._store.finish(artifact.artifact_id, sha256)
 
     async def _add(self, artifact: Artifact, data: bytes, digest: hashlib._Hash | None) -> Artifact:
-        name = new_id()
-        key = f"artifacts/{name[-2:]}/{name}"
+        key = new_key("artifacts")
 
         async def once() -> AsyncIterator[bytes]:
             yield data
 
         await self._blobs.put(key, once())
         part = ArtifactPart(offset=artifact.size, size=len(data), blob_key=key)
-        after = await self._store.add_part(artifact.artifact_id, part)
+        try:
+            after = await self._store.add_part(artifact.artifact_id, part)
+        except (ArtifactNotFound, UploadLate):
+            await self._blobs.delete(key)
+            raise
         if after.size != part.offset + part.size:
             await self._blobs.delete(key)
             raise InvalidArgument(field="request_id", problem="somebody else uploads under it at the same time")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import and_, delete, insert, or_, select, update
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart, ArtifactState
+from runner_service.domain.blobs import check_age
 from runner_service.domain.errors import ArtifactNotFound, RequestNotFound
 from runner_service.domain.ids import is_id
 from runner_service.store.schema import artifact_parts, artifacts
@@ -88,6 +89,7 @@ def add_part(conn: Connection, artifact_id: str, part: ArtifactPart) -> Artifact
     artifact = get(conn, artifact_id, lock=True)
     if artifact.state is ArtifactState.READY or part.offset != artifact.size:
         return artifact
+    check_age(part.blob_key, now=conn.now())
     values = {"artifact_id": artifact_id, "offset": part.offset, "size": part.size, "blob_key": part.blob_key}
     conn.run(ADD_PART, values)
     return _save(conn, replace(artifact, size=artifact.size + part.size))

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from sqlalchemy import delete, func, insert, select, update
 
+from runner_service.domain.blobs import check_age
 from runner_service.domain.errors import ImageNotFound
 from runner_service.domain.images import Image, Realm, TaggedImage, read_manifest
 from runner_service.ports.store.images import ImagePage
 from runner_service.store.schema import image_tags, images
-from runner_service.store.statements import Connection, Query, Row, integer, string
+from runner_service.store.statements import Connection, Query, Row, integer, number, string
 
 ENDLESS = 2**62
 _ESCAPE = "!"
@@ -52,7 +53,8 @@ ADD_TAG = Query(insert(image_tags))
 MOVE_TAG = Query(update(image_tags).values(image_id=string("new_id"), text=string("new_text")).where(*_HERE))
 DROP_TAG = Query(delete(image_tags).where(*_HERE))
 NAMES_LEFT = Query(select(func.count()).select_from(image_tags).where(image_tags.c.image_id == string("image_id")))
-FILES_LEFT = Query(select(func.count()).select_from(images).where(images.c.files == string("files")))
+BLOB_OF_IMAGE = Query(select(images.c.blob_key).where(images.c.image_id == string("image_id")))
+BLOB_OF_FILES = Query(select(images.c.blob_key).where(images.c.files == string("files")).limit(number(1)))
 
 
 def _image_of(row: Row) -> Image:
@@ -78,9 +80,13 @@ def find(conn: Connection, realm: Realm, name: str, tag: str) -> TaggedImage:
     return _tagged_of(row)
 
 
-def put(conn: Connection, image: Image, name: str, tag: str, realms: Sequence[Realm]) -> tuple[TaggedImage, list[str]]:
+def put(
+    conn: Connection, image: Image, name: str, tag: str, realms: Sequence[Realm], blob_key: str
+) -> tuple[TaggedImage, list[str]]:
     conn.serialize(_LOCK)
-    freed = []
+    files = image.manifest.files
+    row = conn.one(BLOB_OF_FILES, {"files": files}) if files else None
+    freed = [blob_key] if row is not None else []
     try:
         image = get(conn, image.image_id)
     except ImageNotFound:
@@ -90,7 +96,8 @@ def put(conn: Connection, image: Image, name: str, tag: str, realms: Sequence[Re
             {
                 "image_id": image.image_id,
                 "manifest": image.manifest_json,
-                "files": image.manifest.files,
+                "files": files,
+                "blob_key": row[0] if row is not None else _new_blob(conn, files, blob_key),
                 "created_at": image.created_at,
             },
         )
@@ -103,7 +110,21 @@ def put(conn: Connection, image: Image, name: str, tag: str, realms: Sequence[Re
         elif before[0] != image.image_id:
             conn.run(MOVE_TAG, {**place, "new_id": image.image_id, "new_text": text})
             freed.append(_drop_nameless(conn, _image_of(before)))
-    return TaggedImage(name=name, tag=tag, image=image), [files for files in freed if files]
+    return TaggedImage(name=name, tag=tag, image=image), [key for key in freed if key]
+
+
+def _new_blob(conn: Connection, files: str, blob_key: str) -> str:
+    if files and not blob_key:
+        raise ImageNotFound(reference=files)
+    check_age(blob_key, now=conn.now())
+    return blob_key
+
+
+def blob_of(conn: Connection, files: str) -> str:
+    row = conn.one(BLOB_OF_FILES, {"files": files})
+    if row is None:
+        raise ImageNotFound(reference=files)
+    return str(row[0])
 
 
 def tagged(conn: Connection, realm: Realm, prefix: str, limit: int) -> list[TaggedImage]:
@@ -129,13 +150,13 @@ def untag(conn: Connection, realm: Realm, name: str, tag: str) -> str:
 
 
 def _drop_nameless(conn: Connection, image: Image) -> str:
-    """Deletes an image that has no name left; returns the digest of files that have no image left."""
+    """Deletes an image that has no name left; returns the key of a blob that has no image left."""
     left = conn.one(NAMES_LEFT, {"image_id": image.image_id})
     if left is None or left[0]:
         return ""
+    row = conn.one(BLOB_OF_IMAGE, {"image_id": image.image_id})
     conn.run(DROP_IMAGE, {"image_id": image.image_id})
     files = image.manifest.files
-    if not files:
+    if row is None or not files or conn.one(BLOB_OF_FILES, {"files": files}) is not None:
         return ""
-    left = conn.one(FILES_LEFT, {"files": files})
-    return files if left is not None and not left[0] else ""
+    return str(row[0])

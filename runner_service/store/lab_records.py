@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from runner_service.domain.blobs import check_age
 from runner_service.domain.errors import JobNotFound, OutputTooLarge
 from runner_service.domain.jobs import JobState
 from runner_service.domain.logs import MAX_RECORD_BYTES, LogRecord, LogStream, encode_all
@@ -177,6 +178,7 @@ def note_read(conn: Connection, job_id: str, kind: OutputKind, reader: str, up_t
 def put_file(conn: Connection, job_id: str, kind: FileKind, stored: LabFile) -> str:
     conn.serialize(queues.lock_of(job_id))
     touch(conn, job_id)
+    check_age(stored.blob_key, now=conn.now())
     before = file(conn, job_id, kind)
     values = {"blob_key": stored.blob_key, "size": stored.size, "sha256": stored.sha256}
     conn.run(SAVE_FILE, {"job_id": job_id, "kind": kind.value, "media_type": stored.media_type, **values})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,3 +185,18 @@ async def test_a_cancelled_put_of_many_parts_leaves_nothing(place: Place) -> Non
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert place.names() == []
+
+
+async def test_what_is_old_is_shown_by_its_kind(place: Place) -> None:
+    keys = {f"artifacts/{number % 7:02x}/{number}" for number in range(30)} | {"artifacts/ab/c/d"}
+    for key in [*keys, "images/aa/1"]:
+        await place.blobs.put(key, pieces(b"x"))
+    now = round(time.time() * 1e6)
+
+    async def old(kind: str, before: int) -> list[str]:
+        return [key async for group in place.blobs.old(kind, before=before) for key in group]
+
+    assert sorted(await old("artifacts", now + 3600 * 10**6)) == sorted(keys)
+    assert await old("artifacts", now - 3600 * 10**6) == []
+    assert await old("images", now + 3600 * 10**6) == ["images/aa/1"]
+    assert await old("image", now + 3600 * 10**6) == await old("logs", now + 3600 * 10**6) == []

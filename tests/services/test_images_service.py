@@ -192,12 +192,14 @@ async def test_a_deleted_image_can_be_pulled_again_until_the_registry_lacks_it(i
         await images.pull("b")
 
 
-async def test_files_go_with_the_last_image_that_has_them(images: Images, blobs: DirectoryBlobs) -> None:
+async def test_files_go_with_the_last_image_that_has_them(
+    images: Images, store: SqlStore, blobs: DirectoryBlobs, tmp_path: Path
+) -> None:
     files = (await images.push(name="a", tag="latest", package=package())).image.manifest.files
-    digits = files.removeprefix("sha256:")
-    key = f"images/{digits[:2]}/{digits}"
+    key = await store.images.blob_of(files)
     await images.push(name="a", tag="latest", package=package(model="other"))
     assert len(await blobs.read(key, 0, 10)) == 10
+    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == [tmp_path / "blobs" / key]
     await images.push(name="a", tag="latest", package=b"{}")
     with pytest.raises(BlobNotFound):
         await blobs.read(key, 0, 1)

@@ -18,8 +18,10 @@ def an_image(**fields: Any) -> Image:
     return make_image(ImageManifest(**{"entrypoint": ("python3", "agent.py"), **fields}))
 
 
-async def put(store: SqlStore, image: Image, name: str, tag: str = "latest", realms: Any = BOTH) -> TaggedImage:
-    made, _ = await store.images.put(image, name=name, tag=tag, realms=realms)
+async def put(
+    store: SqlStore, image: Image, name: str, tag: str = "latest", realms: Any = BOTH, blob_key: str = ""
+) -> TaggedImage:
+    made, _ = await store.images.put(image, name=name, tag=tag, realms=realms, blob_key=blob_key)
     return made
 
 
@@ -49,19 +51,29 @@ async def test_the_same_content_is_one_image_and_keeps_its_first_time(store: Sql
 
 async def test_moving_the_last_name_away_drops_the_image_and_frees_its_files(store: SqlStore) -> None:
     old, new = an_image(files="sha256:" + "1" * 64), an_image(files="sha256:" + "2" * 64)
-    await put(store, old, "a")
-    _, freed = await store.images.put(new, name="a", tag="latest", realms=BOTH)
-    assert list(freed) == [old.manifest.files]
+    await put(store, old, "a", blob_key="images/aa/old")
+    _, freed = await store.images.put(new, name="a", tag="latest", realms=BOTH, blob_key="images/aa/new")
+    assert list(freed) == ["images/aa/old"]
+    assert await store.images.blob_of(new.manifest.files) == "images/aa/new"
     with pytest.raises(ImageNotFound):
         await store.images.get(old.image_id)
 
 
 async def test_files_are_freed_with_the_last_image_that_has_them(store: SqlStore) -> None:
     files = "sha256:" + "1" * 64
-    for model in ("one", "two"):
-        await put(store, an_image(files=files, model=model), model, realms=(Realm.LOCAL,))
+    one, two = (an_image(files=files, model=model) for model in ("one", "two"))
+    with pytest.raises(ImageNotFound):
+        await put(store, one, "one")
+    await put(store, one, "one", realms=(Realm.LOCAL,), blob_key="images/aa/one")
+    # What another has, and what it has itself, is not needed twice.
+    for name in ("two", "two"):
+        _, freed = await store.images.put(two, name=name, tag="latest", realms=(Realm.LOCAL,), blob_key="images/aa/two")
+        assert list(freed) == ["images/aa/two"]
     assert await store.images.untag(Realm.LOCAL, "one", "latest") == ""
-    assert await store.images.untag(Realm.LOCAL, "two", "latest") == files
+    assert await store.images.blob_of(files) == "images/aa/one"
+    assert await store.images.untag(Realm.LOCAL, "two", "latest") == "images/aa/one"
+    with pytest.raises(ImageNotFound):
+        await store.images.blob_of(files)
     with pytest.raises(ImageNotFound):
         await store.images.untag(Realm.LOCAL, "two", "latest")
 

@@ -30,6 +30,7 @@
     │   ├── LogSealed
     │   ├── InputNotTaken
     │   ├── ArtifactCorrupt
+    │   ├── UploadLate
     │   ├── InputEnded
     │   ├── RunnerBusy
     │   ├── AgentNotRunning
@@ -96,6 +97,7 @@ from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCo
 from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound
 from runner_service.domain.errors.artifacts import BlobsUnavailable as BlobsUnavailable
 from runner_service.domain.errors.artifacts import RangeOutside as RangeOutside
+from runner_service.domain.errors.artifacts import UploadLate as UploadLate
 from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists
 from runner_service.domain.errors.kinds import DeadlineExceeded as DeadlineExceeded
 from runner_service.domain.errors.kinds import FailedPrecondition as FailedPrecondition

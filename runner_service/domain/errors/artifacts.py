@@ -23,6 +23,12 @@ class RangeOutside(InvalidArgument):
     reason = "RANGE_OUTSIDE"
 
 
+class UploadLate(FailedPrecondition):
+    """The upload took longer than a day, and is not kept. Upload it again."""
+
+    reason = "UPLOAD_LATE"
+
+
 class BlobsUnavailable(Unavailable):
     """The place where files and old logs are kept is away. Nothing is lost: try again in a moment."""
 

@@ -15,6 +15,7 @@ from runner_service.ports.store.answers import AnswerKey, AnswerStore, KeptAnswe
 from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.artifacts import ArtifactStore
 from runner_service.ports.store.audit import AuditStore
+from runner_service.ports.store.blobs import BlobOwners
 from runner_service.ports.store.clients import ClientStore, RefreshTokenStore
 from runner_service.ports.store.dispatch import DispatchStore
 from runner_service.ports.store.images import ImagePage, ImageStore
@@ -48,6 +49,7 @@ __all__ = [
     "ApiKeyStore",
     "ArtifactStore",
     "AuditStore",
+    "BlobOwners",
     "Changed",
     "ClientStore",
     "DispatchStore",
@@ -97,6 +99,7 @@ class Store(Protocol):
     clients: ClientStore
     refresh_tokens: RefreshTokenStore
     audit: AuditStore
+    blobs: BlobOwners
     inputs: InputStore
     secrets: SecretStore
     artifacts: ArtifactStore

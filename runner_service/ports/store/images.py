@@ -22,11 +22,20 @@ class ImageStore(Protocol):
     """Images and their names. The files of an image are blobs; here is who they belong to."""
 
     async def put(
-        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm]
+        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm], blob_key: str = ""
     ) -> tuple[TaggedImage, Sequence[str]]:
         """Stores an image unless it is known, and points ``name:tag`` to it in each realm, whatever it pointed to
-        before. Stamps ``created_at`` of a new image. With it come the digests of files that no image has any more,
-        because it took the last name of another."""
+        before. Stamps ``created_at`` of a new image. With it come the keys of blobs that no image has any more, because
+        it took the last name of another; and ``blob_key`` if images with the same files have theirs already.
+
+        Raises:
+            ImageNotFound: It has files, none are given, and no image that is known has them.
+            UploadLate: The files were on their way for too long.
+        """
+        ...
+
+    async def blob_of(self, files: str) -> str:
+        """The key of the blob with the files of this digest. Raises `ImageNotFound`."""
         ...
 
     async def get(self, image_id: str) -> Image:
@@ -46,6 +55,6 @@ class ImageStore(Protocol):
         ...
 
     async def untag(self, realm: Realm, name: str, tag: str) -> str:
-        """Takes a name away, and with its last name the image. Returns the digest of files that no image has any more;
-        empty when there are none. Raises `ImageNotFound`."""
+        """Takes a name away, and with its last name the image. Returns the key of the blob that no image has any more;
+        empty when there is none. Raises `ImageNotFound`."""
         ...

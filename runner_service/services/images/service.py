@@ -7,6 +7,7 @@ import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from runner_service.domain.blobs import new_key
 from runner_service.domain.errors import ImageNotFound, InvalidArgument
 from runner_service.domain.images import (
     DEFAULT_TAG,
@@ -39,9 +40,6 @@ class Images:
         self._store = store
         self._blobs = blobs
         self._remote = remote
-        # Files are written before the image that names them is stored, and deleted after the last one has gone: in
-        # this order they can only be kept too long, if it is kept.
-        self._order = asyncio.Lock()
 
     async def add(
         self, manifest: ImageManifest, files: Mapping[str, PackedFile], *, name: str, tag: str = DEFAULT_TAG
@@ -151,10 +149,9 @@ class Images:
 
     async def delete(self, reference: str) -> TaggedImage:
         """Takes a local name away; by an id, the first of its names. Raises `ImageNotFound`."""
-        async with self._order:
-            found = await self.get(reference)
-            files = await self._store.untag(Realm.LOCAL, found.name, found.tag)
-            await self._drop([files] if files else [])
+        found = await self.get(reference)
+        freed = await self._store.untag(Realm.LOCAL, found.name, found.tag)
+        await self._drop([freed] if freed else [])
         return found
 
     async def files(self, manifest: ImageManifest) -> bytes:
@@ -162,7 +159,7 @@ class Images:
         if not manifest.files:
             return b""
         try:
-            return await self._blobs.read(_key(manifest.files), 0, manifest.files_bytes)
+            return await self._blobs.read(await self._store.blob_of(manifest.files), 0, manifest.files_bytes)
         except BlobNotFound:
             raise ImageNotFound(reference=manifest.files) from None
 
@@ -179,16 +176,17 @@ class Images:
         check_tag(tag)
         if image.manifest.files and digest_of(archive) != image.manifest.files:
             raise InvalidArgument(field="file", problem="it is not what its digest says")
-        async with self._order:
-            if archive:
-                await self._blobs.put(_key(image.manifest.files), _once(archive))
-            tagged, freed = await self._store.put(image, name=name, tag=tag, realms=realms)
-            await self._drop(freed)
+        # Written before the row that names it, and deleted after: a crash between leaves a blob that nobody names.
+        key = new_key("images") if archive else ""
+        if key:
+            await self._blobs.put(key, _once(archive))
+        tagged, freed = await self._store.put(image, name=name, tag=tag, realms=realms, blob_key=key)
+        await self._drop(freed)
         return tagged
 
     async def _drop(self, freed: Iterable[str]) -> None:
-        for files in freed:
-            await self._blobs.delete(_key(files))
+        for key in freed:
+            await self._blobs.delete(key)
 
 
 def _described(manifest: ImageManifest, description: str, metadata: Mapping[str, str]) -> ImageManifest:
@@ -214,11 +212,6 @@ def _described(manifest: ImageManifest, description: str, metadata: Mapping[str,
         capabilities=capabilities,
         metadata={**manifest.metadata, **rest},
     )
-
-
-def _key(digest: str) -> str:
-    digits = digest.removeprefix(DIGEST_PREFIX)
-    return f"images/{digits[:2]}/{digits}"
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
+from runner_service.domain.blobs import new_key
 from runner_service.domain.errors import ArtifactNotFound, JobNotFound, UploadTooLarge
-from runner_service.domain.ids import new_id
 from runner_service.domain.json_text import text_of
 from runner_service.domain.queues import (
     ATTACHMENTS_PATH,
@@ -148,8 +148,7 @@ class LabRecords:
     ) -> LabFile:
         """Stores an archive in place of the one before. Raises `UploadTooLarge`, and what ``data`` raises: then
         nothing has changed."""
-        name = new_id()
-        key = f"lab/{name[-2:]}/{name}"
+        key = new_key("lab")
         digest = hashlib.sha256()
         size = await self._blobs.put(key, self._measured(data, digest))
         file = LabFile(blob_key=key, size=size, sha256=digest.hexdigest(), media_type=media_type)

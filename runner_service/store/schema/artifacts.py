@@ -34,4 +34,5 @@ artifact_parts = Table(
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
     Column("blob_key", Text, nullable=False),
+    Index("artifact_parts_by_blob", "blob_key"),
 )

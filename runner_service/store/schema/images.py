@@ -12,8 +12,11 @@ images = Table(
     Column("image_id", word(), primary_key=True),
     Column("manifest", LargeBinary, nullable=False),
     Column("files", word(), nullable=False),
+    # Of the files; images with the same ones share it.
+    Column("blob_key", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("images_by_files", "files"),
+    Index("images_by_blob", "blob_key"),
 )
 
 image_tags = Table(

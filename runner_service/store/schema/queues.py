@@ -99,6 +99,7 @@ lab_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("media_type", Text, nullable=False),
+    Index("lab_files_by_blob", "blob_key"),
     sqlite_with_rowid=False,
 )
 

@@ -9,6 +9,7 @@ from runner_service.store.sql.agents import SqlAgents
 from runner_service.store.sql.answers import SqlAnswers
 from runner_service.store.sql.artifacts import SqlArtifacts
 from runner_service.store.sql.audit import SqlAudit
+from runner_service.store.sql.blobs import SqlBlobOwners
 from runner_service.store.sql.credentials import SqlApiKeys, SqlClients, SqlRefreshTokens
 from runner_service.store.sql.dispatch import SqlDispatch
 from runner_service.store.sql.images import SqlImages
@@ -44,6 +45,7 @@ class SqlStore:
         self.clients = SqlClients(engine)
         self.refresh_tokens = SqlRefreshTokens(engine)
         self.audit = SqlAudit(engine)
+        self.blobs = SqlBlobOwners(engine)
         self.inputs = SqlInputs(engine)
         self.secrets = SqlSecrets(engine)
         self.artifacts = SqlArtifacts(engine)

@@ -17,9 +17,12 @@ class SqlImages:
         self._engine = engine
 
     async def put(
-        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm]
+        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm], blob_key: str = ""
     ) -> tuple[TaggedImage, Sequence[str]]:
-        return await self._engine.write(images.put, image, name, tag, realms)
+        return await self._engine.write(images.put, image, name, tag, realms, blob_key)
+
+    async def blob_of(self, files: str) -> str:
+        return await self._engine.read(images.blob_of, files)
 
     async def get(self, image_id: str) -> Image:
         return await self._engine.read(images.get, image_id)
