@@ -135,6 +135,17 @@ func (c *Client) Cancel(ctx context.Context, jobID, reason string) (*runnerv1.Jo
 	return reply.GetJob(), err
 }
 
+// Retry queues a new job of what one that has ended was asked to do, and returns the new one.
+func (c *Client) Retry(ctx context.Context, jobID string) (*runnerv1.Job, error) {
+	asked := &runnerv1.RetryJobRequest{JobId: jobID, RequestId: orNew("")}
+	var reply *runnerv1.RetryJobResponse
+	err := c.unary(ctx, callTime, func(ctx context.Context) (err error) {
+		reply, err = c.Jobs.RetryJob(ctx, asked)
+		return err
+	})
+	return reply.GetJob(), err
+}
+
 // Wait returns the job once it has ended, however long that takes; bound it with ctx.
 func (c *Client) Wait(ctx context.Context, jobID string) (*runnerv1.Job, error) {
 	asked := &runnerv1.WaitJobRequest{JobId: jobID, Timeout: durationpb.New(waitTime)}

@@ -248,6 +248,8 @@ class Job:
     request_id: str = ""
     """The client's idempotency key, unique within ``origin`` and ``created_by``; empty: none."""
     created_by: str = ""
+    retry_of: str = ""
+    """The job that it does again; empty: none."""
     not_before: Micros = 0
     """A queued job is not assigned before this time (retry delay)."""
     queue_deadline: Micros = 0

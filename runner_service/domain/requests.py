@@ -213,8 +213,13 @@ def _check(request: NewJob) -> None:
         raise InvalidArgument(field="required_labels", problem="jobs of lab queues are pushed with QueueService")
     if "" in request.required_labels:
         raise InvalidArgument(field="required_labels", problem="a label has a name")
-    if len(request.request_id) > MAX_NAME:
-        raise InvalidArgument(field="request_id", problem=f"at most {MAX_NAME} characters are taken")
+    check_request_id(request.request_id)
+
+
+def check_request_id(request_id: str) -> None:
+    """Raises `InvalidArgument`."""
+    if len(request_id) > MAX_NAME or "\0" in request_id:
+        raise InvalidArgument(field="request_id", problem=f"give at most {MAX_NAME} characters, none of them NUL")
 
 
 def _check_container(container: Container) -> None:

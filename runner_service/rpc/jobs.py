@@ -62,6 +62,11 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         job = await self._jobs.cancel(request.job_id, by=by, reason=request.reason, repeatable=again)
         return pb.CancelJobResponse(job=convert.job(job))
 
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Any) -> pb.RetryJobResponse:
+        by = current_principal.get().name
+        job = await self._jobs.retry(request.job_id, by=by, request_id=request.request_id)
+        return pb.RetryJobResponse(job=convert.job(job))
+
     async def WaitJob(self, request: pb.WaitJobRequest, context: Any) -> pb.WaitJobResponse:
         asked = times.check_not_negative("timeout", request.timeout)
         seconds = min(asked, _WAIT_MOST_SECONDS) if request.HasField("timeout") else _WAIT_SECONDS

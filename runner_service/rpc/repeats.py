@@ -21,6 +21,7 @@ OF_THEIR_OWN = frozenset(
         # The id is stored in one transaction with what it makes.
         "/runner.v1.CommandService/RunCommand",
         "/runner.v1.JobService/CreateJob",
+        "/runner.v1.JobService/RetryJob",
         "/runner.v1.AgentService/CreateAgent",
         "/runner.v1.ArtifactService/UploadArtifact",
     }

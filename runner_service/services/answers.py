@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from runner_service.domain.errors import AlreadyExists, InvalidArgument
-from runner_service.domain.requests import MAX_NAME
+from runner_service.domain.errors import AlreadyExists
+from runner_service.domain.requests import check_request_id
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import AnswerKey, AnswerStore
 from runner_service.services.sealing import Sealer, Unsealable
@@ -48,8 +48,7 @@ class Answers:
             AlreadyExists: It was used for another request.
         """
         key = asked.key
-        if len(key.request_id) > MAX_NAME or "\0" in key.request_id:
-            raise InvalidArgument(field="request_id", problem=f"give at most {MAX_NAME} characters, none of them NUL")
+        check_request_id(key.request_id)
         while (earlier := self._under_way.get(key)) is not None:
             await earlier.wait()
         over = self._under_way[key] = asyncio.Event()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
-from runner_service.domain.errors import JobFinished, JobNotFound, Unavailable
+from runner_service.domain.errors import JobFinished, JobNotFound, RequestNotFound, Unavailable
 from runner_service.domain.ids import new_id
-from runner_service.domain.jobs import Attempt, Job, JobEvent, JobKind, JobState
+from runner_service.domain.jobs import Attempt, Job, JobEvent, JobKind, JobSpec, JobState
 from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.domain.requests import JobDefaults, NewJob, make_spec
+from runner_service.domain.requests import JobDefaults, NewJob, check_request_id, make_spec
+from runner_service.domain.retries import retried, retry_fingerprint
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, Waiter, end_topic, feed_topic, job_topic, runner_topic
 from runner_service.ports.store import JobFilter, JobPage, JobStore
 from runner_service.services.artifacts import Artifacts
@@ -90,17 +93,12 @@ class Jobs:
         if not self._accepting:
             raise Unavailable(retry_after=1)
         spec = make_spec(request, self._defaults)
-        if spec.secrets and self._secrets is not None:
-            await self._secrets.check(spec.secrets)
-        if spec.inputs and self._artifacts is not None:
-            await self._artifacts.check({one.artifact_id for one in spec.inputs})
-        expired = spec.timeout_seconds < 0
+        await self._check_references(spec)
         job = Job(
             job_id=new_id(),
             kind=request.kind,
             spec=spec,
-            state=JobState.TIMED_OUT if expired else JobState.QUEUED,
-            outcome=Outcome(kind=OutcomeKind.TIMED_OUT, detail="run") if expired else None,
+            state=JobState.QUEUED,
             created_at=0,
             origin=request.origin,
             priority=request.priority,
@@ -109,7 +107,38 @@ class Jobs:
             request_id=request.request_id,
             created_by=by,
         )
-        return job, request.fingerprint() if request.request_id else "", self._defaults.queue_limit
+        return _timely(job), request.fingerprint() if request.request_id else "", self._defaults.queue_limit
+
+    async def _check_references(self, spec: JobSpec) -> None:
+        if spec.secrets and self._secrets is not None:
+            await self._secrets.check(spec.secrets)
+        if spec.inputs and self._artifacts is not None:
+            await self._artifacts.check({one.artifact_id for one in spec.inputs})
+
+    async def retry(self, job_id: str, *, by: str = "", request_id: str = "") -> Job:
+        """Makes a new job of what a job that has ended was asked to do, or returns the one that the same request id
+        made before, though the old one may be gone by now.
+
+        Raises:
+            JobNotFound: No such job.
+            JobNotRetryable: It has not ended, or is not made by `create`.
+            InvalidArgument, AlreadyExists, QueueFull, StorageFull, Unavailable: As `create`.
+        """
+        if not self._accepting:
+            raise Unavailable(retry_after=1)
+        check_request_id(request_id)
+        try:
+            old = await self._store.get(job_id)
+        except JobNotFound:
+            with contextlib.suppress(RequestNotFound):
+                known = await self.by_request(request_id, by=by)
+                if known.retry_of == job_id:
+                    return known
+            raise
+        job = retried(old, new_id(), by=by, request_id=request_id)
+        await self._check_references(job.spec)
+        fingerprint = retry_fingerprint(job_id) if request_id else ""
+        return await self._store_new(_timely(job), fingerprint, self._defaults.queue_limit)
 
     async def get(self, job_id: str, *, origin: str | None = None, kind: JobKind | None = None) -> Job:
         """Returns one job.
@@ -207,6 +236,13 @@ class Jobs:
                         # Ended before ``after``: nothing will follow.
                         return
                     await waiter.wait(POLL_SECONDS)
+
+
+def _timely(job: Job) -> Job:
+    """The job, or how it ends when its time is over before it begins."""
+    if job.spec.timeout_seconds >= 0:
+        return job
+    return replace(job, state=JobState.TIMED_OUT, outcome=Outcome(kind=OutcomeKind.TIMED_OUT, detail="run"))
 
 
 def _feed_topics(job: Job) -> Sequence[str]:

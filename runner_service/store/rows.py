@@ -44,6 +44,7 @@ class Body(NamedTuple):
     annotations: Mapping[str, str]
     request_id: str
     created_by: str
+    retry_of: str
 
 
 def _defaults(kind: type, *leave_out: str) -> dict[str, Any]:
@@ -90,10 +91,9 @@ def encode_body(job: Job) -> str:
     for name, value in (("tags", job.tags), ("annotations", job.annotations)):
         if value:
             body[name] = dict(value)
-    if job.request_id:
-        body["request_id"] = job.request_id
-    if job.created_by:
-        body["created_by"] = job.created_by
+    for name, text in (("request_id", job.request_id), ("created_by", job.created_by), ("retry_of", job.retry_of)):
+        if text:
+            body[name] = text
     return _encode(body)
 
 
@@ -128,6 +128,7 @@ def decode_body(text: str) -> Body:
         body.get("annotations", {}),
         body.get("request_id", ""),
         body.get("created_by", ""),
+        body.get("retry_of", ""),
     )
 
 
@@ -142,7 +143,7 @@ def _rule_of(value: Mapping[str, Any]) -> RetryRule:
 
 
 def body_of(job: Job) -> Body:
-    return Body(job.spec, job.tags, job.annotations, job.request_id, job.created_by)
+    return Body(job.spec, job.tags, job.annotations, job.request_id, job.created_by, job.retry_of)
 
 
 def encode_outcome(outcome: Outcome | None) -> str | None:
@@ -232,6 +233,7 @@ def job_of(row: Row, body: Body) -> Job:
         annotations=body.annotations,
         request_id=body.request_id,
         created_by=body.created_by,
+        retry_of=body.retry_of,
     )
 
 

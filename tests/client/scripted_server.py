@@ -28,6 +28,8 @@ from runner.v1.job_service_pb2 import (
     ListAttemptsResponse,
     ListJobsRequest,
     ListJobsResponse,
+    RetryJobRequest,
+    RetryJobResponse,
     WaitJobRequest,
     WaitJobResponse,
     WatchJobsRequest,
@@ -226,6 +228,13 @@ class ScriptedServer(
             self.finish(job.job_id, Outcome(kind=Outcome.KIND_CANCELLED, detail="user"), Job.STATE_CANCELLED)
         self.cancelled.set()
         return CancelJobResponse(job=job)
+
+    async def RetryJob(self, request: RetryJobRequest, context: Context) -> RetryJobResponse:
+        await self._enter(request, context)
+        old = await self._job(request.job_id, context)
+        made = self.add_job(Job(kind=old.kind, spec=old.spec, retry_of=old.job_id))
+        self.on_run(self.logs[made])
+        return RetryJobResponse(job=self.jobs[made])
 
     async def WaitJob(self, request: WaitJobRequest, context: Context) -> WaitJobResponse:
         await self._enter(request, context)

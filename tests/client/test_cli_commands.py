@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from scripted_server import Log, ScriptedServer, exited, job_id
 
 from runner.v1.job_pb2 import Argv, Attempt, Job, JobEvent, JobSpec, Limits, Step
-from runner.v1.job_service_pb2 import CancelJobRequest, CreateJobRequest
+from runner.v1.job_service_pb2 import CancelJobRequest, CreateJobRequest, RetryJobRequest
 from runner.v1.outcome_pb2 import Outcome
 from runner.v1.runner_pb2 import Runner
 
@@ -175,6 +175,23 @@ async def test_cancel_says_which_and_goes_on_after_an_error(server: ScriptedServ
     assert (ended.code, ended.out) == (1, f"{running}\n")
     assert ended.err == f"runner: The job {done} has ended already.\n"
     assert server.asked(CancelJobRequest)[1].reason == "enough"
+
+
+async def test_retry_prints_the_new_id_or_follows_it(server: ScriptedServer, runner: CommandLine) -> None:
+    server.finish(server.add_job(COMMAND), exited(3))
+    ended = await runner("retry", job_id(1))
+    assert (ended.code, ended.out, ended.err) == (0, f"{job_id(2)}\n", "")
+    assert server.asked(RetryJobRequest)[0].request_id
+
+    def script(log: Log) -> None:
+        log.append(stdout=b"again\n")
+        server.finish(job_id(3), exited(4))
+
+    server.on_run = script
+    followed = await runner("retry", "-f", "--id", "once", job_id(1))
+    assert (followed.code, followed.out, followed.err) == (4, "again\n", f"runner: job {job_id(3)}\n")
+    assert server.asked(RetryJobRequest)[1].request_id == "once"
+    assert f"retry of  {job_id(1)}" in (await runner("show", job_id(3))).out
 
 
 async def test_an_end_of_an_id_is_enough(server: ScriptedServer, runner: CommandLine) -> None:

@@ -14,7 +14,7 @@ from e2e_jobs import script, wait_for
 from e2e_until import until
 
 from runner.v1.job_pb2 import Job
-from runner_client import AlreadyExists, AsyncClient
+from runner_client import AlreadyExists, AsyncClient, FailedPrecondition
 
 
 async def test_a_request_id_makes_one_job_by_grpc_and_rest_together(
@@ -118,6 +118,24 @@ async def test_a_failing_job_is_retried_and_its_log_holds_every_attempt(client: 
     assert (await client.get_job(job.job_id)).attempts == 3
     kinds = [event.kind async for event in client.watch(job.job_id)]
     assert kinds == ["created", *["assigned", "running", "requeued"] * 2, "assigned", "running", "finished"]
+
+
+async def test_what_failed_is_done_again_by_a_new_job(
+    client: AsyncClient, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    old = await client.create_job(script(f"test -e {tmp_path}/right"))
+    assert (await client.wait(old.job_id)).outcome.exit_code == 1
+    (tmp_path / "right").touch()
+    url, body = f"/api/v2/jobs/{old.job_id}:retry", {"requestId": uuid.uuid4().hex}
+    new = (await http.post(url, json=body)).raise_for_status().json()["job"]
+    assert (new["retryOf"], new["state"]) == (old.job_id, "STATE_QUEUED")
+    assert (await client.wait(new["jobId"])).state == Job.STATE_SUCCEEDED
+    again = (await http.post(url, json=body)).raise_for_status().json()["job"]
+    assert (again["jobId"], again["state"]) == (new["jobId"], "STATE_SUCCEEDED")
+    assert (await client.get_job(old.job_id)).state == Job.STATE_FAILED
+    with pytest.raises(FailedPrecondition, match="it has not ended") as refused:
+        await client.retry((await client.create_job(script("true", labels={"no": "such"}))).job_id)
+    assert refused.value.reason == "JOB_NOT_RETRYABLE"
 
 
 async def test_steps_run_in_order_and_the_first_that_fails_ends_the_job(client: AsyncClient) -> None:

@@ -25,7 +25,7 @@ ImageService
   operator: PushImage PullImage DeleteImage
 JobService
   viewer: GetJob ListJobs WaitJob WatchJobs ListAttempts
-  operator: CreateJob CancelJob AppendInput
+  operator: CreateJob CancelJob RetryJob AppendInput
 LogStreamService
   viewer: StreamLogs ListLogEntries
 QueueService

@@ -53,6 +53,7 @@ async def test_a_job_comes_back_as_it_went_in_with_its_time(store: SqlStore) -> 
         annotations={"priority": "high"},
         request_id="r1",
         created_by="key-1",
+        retry_of="another",
     )
     job, made = await store.jobs.create(asked, queue_limit=PLENTY)
     assert made

@@ -170,6 +170,13 @@ class AsyncClient:
 
         return (await self._caller.unary(self._jobs.CancelJob, CancelJobRequest(job_id=job_id, reason=reason))).job
 
+    async def retry(self, job_id: str, *, request_id: str | None = None) -> Job:
+        """Queues a new job of what one that has ended was asked to do, and returns the new one."""
+        from runner.v1.job_service_pb2 import RetryJobRequest
+
+        request = RetryJobRequest(job_id=job_id, request_id=request_id or "")
+        return (await self._caller.unary(self._jobs.RetryJob, request)).job
+
     async def wait(self, job_id: str) -> Job:
         """Returns the job when it has ended, however long that takes; bound it with ``asyncio.timeout``."""
         from runner.v1.job_service_pb2 import WaitJobRequest

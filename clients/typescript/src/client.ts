@@ -108,6 +108,12 @@ export class RunnerClient {
     return (await this.#unary((options) => this.jobs.cancelJob({ jobId, reason }, options))).job!;
   }
 
+  /** Queues a new job of what one that has ended was asked to do, and returns the new one. */
+  async retry(jobId: string): Promise<Job> {
+    const asked = { jobId, requestId: randomUUID() };
+    return (await this.#unary((options) => this.jobs.retryJob(asked, options))).job!;
+  }
+
   /** The job once it has ended, however long that takes; bound it with `signal`. */
   async wait(jobId: string, signal?: AbortSignal): Promise<Job> {
     const asked = { jobId, timeout: seconds(WAIT_SECONDS) };

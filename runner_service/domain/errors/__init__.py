@@ -24,6 +24,7 @@
     │   └── ToolNotFound
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
+    │   ├── JobNotRetryable
     │   ├── StaleAttempt
     │   ├── StaleWorker
     │   ├── StaleSync
@@ -172,6 +173,12 @@ class JobFinished(FailedPrecondition):
     """The job {job_id} has ended already ({state}) and cannot change any more."""
 
     reason = "JOB_FINISHED"
+
+
+class JobNotRetryable(FailedPrecondition):
+    """The job {job_id} cannot be retried: {problem}."""
+
+    reason = "JOB_NOT_RETRYABLE"
 
 
 class StaleAttempt(FailedPrecondition):

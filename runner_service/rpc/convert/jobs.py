@@ -64,6 +64,7 @@ def job(value: Job, *, waiting: str = "") -> job_pb2.Job:
         outcome=outcomes.to_proto(value.outcome),
         cancel=cancel(value),
         waiting=waiting,
+        retry_of=value.retry_of,
     )
 
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "show",
     "wait",
     "cancel",
+    "retry",
     "runners",
     "drain",
     "queues",

@@ -61,6 +61,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         *(outcome_facts(job.outcome) if job.HasField("outcome") else ()),
         ("waits because", job.waiting),
         ("origin", job.origin),
+        ("retry of", job.retry_of),
         ("created", local_time(job.create_time) if job.HasField("create_time") else ""),
         ("started", local_time(job.start_time) if job.HasField("start_time") else ""),
         ("finished", local_time(job.finish_time) if job.HasField("finish_time") else ""),

@@ -72,27 +72,32 @@ async def _create(client: AsyncClient, wanted: JobFile | _QueueJob, name: str) -
 
 
 async def _submit(session: Session, wanted: JobFile | _QueueJob, name: str, *, follow: bool, wait: bool) -> int:
+    async with session.client() as client:
+        job = await _create(client, wanted, name)
+        return await see_through(session, client, job, follow=follow, wait=wait)
+
+
+async def see_through(session: Session, client: AsyncClient, job: Job, *, follow: bool, wait: bool) -> int:
+    """Prints which job was made, follows it or waits for its end if that is wanted, and returns the exit code."""
     import asyncio
 
     from runner_client.cli.following import follow_to_end, output_for
     from runner_client.cli.output import as_json, print_json, print_line
     from runner_client.cli.wait import wait_for_end
 
-    async with session.client() as client:
-        job = await _create(client, wanted, name)
+    if follow:
+        complain(f"job {job.job_id}")
+    elif session.json:
+        print_json(as_json(job))
+    else:
+        print_line(job.job_id)
+    try:
         if follow:
-            complain(f"job {job.job_id}")
-        elif session.json:
-            print_json(as_json(job))
-        else:
-            print_line(job.job_id)
-        try:
-            if follow:
-                output = output_for(as_json=session.json)
-                return await follow_to_end(client, job.job_id, output, cancel_when_unread=False)
-            if wait:
-                return await wait_for_end(session, client, job.job_id)
-        except asyncio.CancelledError:
-            complain("left; the job goes on", f"`runner logs -f {job.job_id}`")
-            return INTERRUPTED
+            output = output_for(as_json=session.json)
+            return await follow_to_end(client, job.job_id, output, cancel_when_unread=False)
+        if wait:
+            return await wait_for_end(session, client, job.job_id)
+    except asyncio.CancelledError:
+        complain("left; the job goes on", f"`runner logs -f {job.job_id}`")
+        return INTERRUPTED
     return 0
