@@ -75,10 +75,15 @@ class DataDirectoryBusy(Exception):
     """Another server runs on the data directory."""
 
 
+class DataDirectoryUnusable(Exception):
+    """The data directory cannot be made or written to."""
+
+
 CANNOT_SERVE = (
     BucketUnusable,
     ConfigError,
     DataDirectoryBusy,
+    DataDirectoryUnusable,
     SecretsKeyUnusable,
     BindError,
     HttpBindError,
@@ -327,9 +332,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
 
 def _lock(stack: AsyncExitStack, data_dir: Path) -> None:
     """Makes the data directory and refuses a second server on it."""
-    for path in (data_dir, data_dir / "run", data_dir / "secrets"):
-        private_directory(str(path))
-    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for path in (data_dir, data_dir / "run", data_dir / "secrets"):
+            private_directory(str(path))
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"cannot use the data directory {data_dir}: {error.strerror or error}; give another with --data-dir"
+        ) from error
     stack.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

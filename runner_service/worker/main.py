@@ -94,6 +94,16 @@ def work(
         return await worker.run()
 
     try:
+        worker_directory(data_directory)
+    except OSError as error:
+        logging.getLogger(__name__).error(
+            "cannot use the data directory %s: %s; give another with --data-dir",
+            data_directory,
+            error.strerror,
+            extra={"action": "unusable_directory"},
+        )
+        return ExitCode.USAGE
+    try:
         code = asyncio.run(run())
         if code is ExitCode.RESTART:
             _begin_anew()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from e2e_server import CannotStart, ServerProcess
+
+from runner_service.app import DataDirectoryUnusable, open_app
+from runner_service.config import Settings
 
 
 def test_a_second_server_on_a_data_directory_is_refused(server: ServerProcess, tmp_path: Path) -> None:
@@ -19,6 +24,21 @@ def test_a_second_server_on_a_data_directory_is_refused(server: ServerProcess, t
     assert "another server runs on the data directory" in refused.value.errors
     assert str(server.data_dir) in refused.value.errors
     assert "Traceback" not in refused.value.errors
+
+
+async def test_a_file_in_place_of_the_data_directory_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    file.chmod(0o644)
+    with pytest.raises(DataDirectoryUnusable, match="it is not a directory; give another with --data-dir"):
+        async with open_app(Settings(data_dir=file)):
+            pass
+    command = [sys.executable, "-m", "runner_service.worker", "--server", "127.0.0.1:1", "--data-dir", str(file)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"give another with --data-dir" in errors and b"Traceback" not in errors
+    assert (file.stat().st_mode & 0o777, file.read_text()) == (0o644, "mine")
 
 
 @pytest.mark.parametrize("door", ["http", pytest.param("grpc", marks=pytest.mark.slow)])

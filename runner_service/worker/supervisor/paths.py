@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 MAX_SOCKET_PATH = 107
@@ -50,12 +51,15 @@ def private_directory(path: str) -> None:
     """Makes a directory that only this user can enter.
 
     Raises:
+        NotADirectoryError: It is something else, which is left as it is.
         PermissionError: It exists and belongs to somebody else, or others may enter it and that cannot be changed.
     """
     try:
         os.makedirs(path, 0o700)  # noqa: PTH103
     except FileExistsError:
         status = os.lstat(path)
+        if not os.path.isdir(path):  # noqa: PTH112
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a directory", path) from None
         if status.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to user {status.st_uid}") from None
         if status.st_mode & 0o777 != 0o700:
