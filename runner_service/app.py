@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +17,7 @@ from runner_service.admission import admission
 from runner_service.agent_images import make_images, open_registry
 from runner_service.blobs import Bucket, BucketUnusable, open_blobs
 from runner_service.config import ConfigError, Settings
+from runner_service.data_directory import DataDirectoryBusy, DataDirectoryUnusable, take
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
@@ -62,21 +61,13 @@ from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
 from runner_service.services.waiting import Waiting
 from runner_service.services.webhooks import Webhooks
-from runner_service.store import SchemaOutdated, SchemaTooNew, open_store
-from runner_service.worker.supervisor.paths import private_directory, short_socket_path
+from runner_service.store import SchemaOutdated, SchemaTooNew, StoreUnusable, open_store
+from runner_service.worker.supervisor.paths import short_socket_path
 
 log = logging.getLogger(__name__)
 
 REVOKED_SECONDS = 5.0
 """After which a server knows what another one has revoked."""
-
-
-class DataDirectoryBusy(Exception):
-    """Another server runs on the data directory."""
-
-
-class DataDirectoryUnusable(Exception):
-    """The data directory cannot be made or written to."""
 
 
 CANNOT_SERVE = (
@@ -89,6 +80,7 @@ CANNOT_SERVE = (
     HttpBindError,
     SchemaOutdated,
     SchemaTooNew,
+    StoreUnusable,
 )
 """What `open_app` raises when it cannot serve; each message says why and what to do."""
 
@@ -108,7 +100,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     """
     async with AsyncExitStack() as stack:
         data_dir = settings.data_dir.expanduser().absolute()
-        _lock(stack, data_dir)
+        take(stack, data_dir)
         store = await stack.enter_async_context(
             open_store(settings.store.url or f"sqlite:///{data_dir}/runner.db", migrate=settings.store.migrate)
         )
@@ -328,25 +320,6 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         app.http_addresses = bound
         app.grpc_address = f"{settings.server.grpc.rpartition(':')[0]}:{grpc_port}"
         yield app
-
-
-def _lock(stack: AsyncExitStack, data_dir: Path) -> None:
-    """Makes the data directory and refuses a second server on it."""
-    try:
-        for path in (data_dir, data_dir / "run", data_dir / "secrets"):
-            private_directory(str(path))
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DataDirectoryUnusable(
-            f"cannot use the data directory {data_dir}: {error.strerror or error}; give another with --data-dir"
-        ) from error
-    stack.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataDirectoryBusy(
-            f"another server runs on the data directory {data_dir}: stop it, or give --data-dir"
-        ) from None
 
 
 @asynccontextmanager

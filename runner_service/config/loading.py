@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -44,7 +44,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Settings:
         ConfigError: A file that is not YAML, or a value that cannot be.
     """
     document = _read(path)
-    _warn_unknown(document)
+    _warn_unknown(document, path)
 
     class Loaded(Settings):
         @classmethod
@@ -65,8 +65,10 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Settings:
 
     try:
         settings: Settings = Loaded(**flags)
-    except (ValidationError, SettingsError) as error:
-        raise ConfigError(_explain(error)) from None
+    except SettingsError as error:
+        raise ConfigError(str(error)) from None
+    except ValidationError as error:
+        raise ConfigError(_explain(error, flags, path)) from None
     return _with_key_of_environment(settings)
 
 
@@ -92,21 +94,44 @@ _UNUSED = frozenset({"storage"})
 """Sections of the documented configuration files that mean nothing here, and are no typing errors."""
 
 
-def _warn_unknown(document: Mapping[str, Any]) -> None:
-    """One warning that names every key which is not known."""
-    unknown = []
+def _warn_unknown(document: Mapping[str, Any], path: Path | None) -> None:
+    """One warning that names every key which is not known, at whatever depth: one that was mistyped may be what was to
+    keep others out."""
     for name, section in document.items():
         field = Settings.model_fields.get(name)
-        if field is None:
-            unknown += [] if name in _UNUSED else [name]
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            if not isinstance(section, dict):
-                raise ConfigError(f"the section {name} of the configuration file holds no keys with values")
-            unknown += [f"{name}.{key}" for key in section if key not in field.annotation.model_fields]
+        if field is not None and _section(field.annotation) and not isinstance(section, dict):
+            raise ConfigError(f"the section {name} of the configuration file {path} holds no keys with values")
+    unknown = [name for name in _unknown(Settings, document) if name not in _UNUSED]
     if unknown:
         log.warning(
-            "settings that are not known are ignored: %s", ", ".join(unknown), extra={"action": "config_unknown"}
+            "settings of %s that are not known are ignored: %s",
+            path,
+            ", ".join(unknown),
+            extra={"action": "config_unknown"},
         )
+
+
+def _unknown(kind: type[BaseModel], given: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in given.items():
+        field = kind.model_fields.get(name)
+        if field is None:
+            yield name
+        elif (single := _section(field.annotation)) and isinstance(value, dict):
+            yield from (f"{name}.{key}" for key in _unknown(single, value))
+        elif (each := _sections(field.annotation)) and isinstance(value, list):
+            for index, element in enumerate(value):
+                if isinstance(element, dict):
+                    yield from (f"{name}.{index}.{key}" for key in _unknown(each, element))
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The kind of section that a setting is, if it is one."""
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def _sections(annotation: Any) -> type[Section] | None:
+    """The kind of sections that a setting is a list of, if it is one."""
+    return next(filter(None, map(_section, get_args(annotation))), None)
 
 
 def _seed_variables() -> dict[str, Any]:
@@ -128,10 +153,24 @@ def _with_key_of_environment(settings: Settings) -> Settings:
     return settings.model_copy(update={"security": settings.security.model_copy(update={"api_keys": keys})})
 
 
-def _explain(error: ValidationError | SettingsError) -> str:
-    if isinstance(error, SettingsError):
-        return str(error)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    # Never the value: it may be a key.
-    return f"the setting {where} is not valid: {first['msg']}"
+def _explain(error: ValidationError, flags: Mapping[str, Any], path: Path | None) -> str:
+    """All that is wrong, each with the place that says it. Never a value: it may be a key."""
+    return "; ".join(
+        f"the setting {'.'.join(map(str, each['loc']))} {_source(each['loc'], flags, path)} is not valid: "
+        + each["msg"].removeprefix("Value error, ")
+        for each in error.errors()
+    )
+
+
+def _source(place: tuple[int | str, ...], flags: Mapping[str, Any], path: Path | None) -> str:
+    """Where a setting was read from, the strongest first."""
+    section, key = str(place[0]), str(place[1]) if len(place) > 1 else ""
+    names = {f"RUNNER_{section}", f"RUNNER_{section}_{key}"}
+    variable = next((name for name in os.environ if name.lower() in {each.lower() for each in names}), None)
+    if section in flags and (not key or key in flags[section]):
+        return "on the command line"
+    if variable is not None:
+        return f"in the variable {variable}"
+    if key in _seed_variables().get(section, {}):
+        return f"in the variable {'PORT' if key == 'port' else 'CORS_ALLOWED_ORIGINS'}"
+    return f"in {path}"

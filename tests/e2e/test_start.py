@@ -11,8 +11,9 @@ import httpx
 import pytest
 from e2e_server import CannotStart, ServerProcess
 
-from runner_service.app import DataDirectoryUnusable, open_app
+from runner_service.app import open_app
 from runner_service.config import Settings
+from runner_service.data_directory import DataDirectoryUnusable
 
 
 def test_a_second_server_on_a_data_directory_is_refused(server: ServerProcess, tmp_path: Path) -> None:

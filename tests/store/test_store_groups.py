@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from store_house import PLENTY, create, make_job, running
 
 from runner_service.domain.errors import JobNotFound, StorageFull, Unavailable
 from runner_service.domain.jobs import JobState
-from runner_service.store import SqlStore, open_store
+from runner_service.store import SqlStore, StoreUnusable, open_store
 from runner_service.store.schema import queue_changes
 from runner_service.store.sqlite import SqliteEngine
 from runner_service.store.statements import Connection, Query
@@ -157,14 +158,32 @@ async def test_a_reader_cannot_write(store: SqlStore) -> None:
     assert await store.engine.read(ids) == []
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y"])
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "my-password"])
 async def test_what_cannot_be_a_store_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="store"):
+    with pytest.raises(StoreUnusable, match="store") as refusal:
         async with open_store(url):
             pass
+    assert "my-password" not in str(refusal.value)
 
 
 async def test_a_directory_that_is_not_there_is_an_error_of_the_opening(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="unable to open"):
+    with pytest.raises(StoreUnusable, match=r"none/runner\.db: unable to open"):
         async with open_store(f"sqlite:///{tmp_path}/none/runner.db"):
             pass
+
+
+async def test_what_is_no_database_is_an_error_of_the_opening(tmp_path: Path) -> None:
+    (tmp_path / "runner.db").write_text("something else, long enough to be looked at" * 20)
+    with pytest.raises(StoreUnusable, match=r"runner\.db: file is not a database"):
+        async with open_store(f"sqlite:///{tmp_path}/runner.db"):
+            pass
+
+
+async def test_a_database_that_is_away_is_named_without_its_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    # Now nobody listens there.
+    with pytest.raises(StoreUnusable, match=f"127.0.0.1:{port}/shop: connection") as refusal:
+        async with open_store(f"postgresql+psycopg://runner:my-password@127.0.0.1:{port}/shop"):
+            pass
+    assert "my-password" not in str(refusal.value)
