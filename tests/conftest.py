@@ -1,4 +1,5 @@
-"""Shared by every room of the tests: the stubs are rebuilt before anything imports them, and SIGINT interrupts."""
+"""Shared by every room of the tests: the stubs are rebuilt before anything imports them, SIGINT interrupts, and
+what hypothesis tries depends neither on chance nor on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import importlib.util
 import signal
 import tempfile
 from pathlib import Path
+
+from hypothesis import HealthCheck, settings
 
 
 def _build_stubs() -> None:
@@ -30,3 +33,6 @@ def _take_interrupts() -> None:
 
 _build_stubs()
 _take_interrupts()
+# `--hypothesis-profile=default` looks for new examples.
+settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")

@@ -54,8 +54,7 @@ async def spool(house: House) -> AsyncIterator[Spool]:
     yield spool
     watch.cancel()
     try:
-        supervisor = await Client.connect(str(spool.directory), lambda _: None, OPTIONS)
-        await supervisor.hello()
+        supervisor, _ = await Client.meet(str(spool.directory), lambda _: None, OPTIONS)
         await supervisor.shutdown()
         await asyncio.wait((supervisor.lost,), timeout=20)
     except (LaunchFailed, ConnectionError):

@@ -244,12 +244,7 @@ class NativeExecutor:
 
     async def _connect(self) -> list[Known]:
         try:
-            supervisor = await Client.connect(self._directory, self._on_event, self._options)
-            try:
-                known = await supervisor.hello()
-            except BaseException:
-                supervisor.abandon()
-                raise
+            supervisor, known = await Client.meet(self._directory, self._on_event, self._options)
         except (LaunchFailed, SupervisorGone, SupervisorRefused, OSError) as error:
             raise ExecutorUnavailable(str(error) or type(error).__name__) from None
         self._client, self._spool_id = supervisor, supervisor.spool_id

@@ -31,6 +31,7 @@ from runner_service.worker.supervisor.disk import DiskWatch
 from runner_service.worker.supervisor.journal import Journal
 from runner_service.worker.supervisor.loop import MILLISECOND, SECOND, Loop, Timer
 from runner_service.worker.supervisor.pipes import RETRY_NS
+from runner_service.worker.supervisor.silence import Silence
 from runner_service.worker.supervisor.stdio import Stdio
 from runner_service.worker.supervisor.tree import Tree
 from runner_service.worker.supervisor.wire import Message, Plan
@@ -90,10 +91,8 @@ class Attempt:
         self._main_lives = False
         self._stdio: Stdio | None = None
         self._timeout: Timer | None = None
-        self._idle: Timer | None = None
+        self._silence = Silence(loop, plan.idle_seconds, self._may_be_silent, self._on_silent)
         self._disk: DiskWatch | None = None
-        self._heard_ns = 0
-        """When it last had something to say."""
         self._round_timer: Timer | None = None
         self._kill_at = 0
         self._rounds = 0
@@ -107,7 +106,7 @@ class Attempt:
         return self._verdict is not None and self.state != wire.ENDED
 
     def run(self) -> None:
-        self._begun_ns = self._ended_ns = self._heard_ns = monotonic_ns()
+        self._begun_ns = self._ended_ns = monotonic_ns()
         try:
             self._stdio = stdio = Stdio.open(
                 self.plan, self._loop, self.journal, on_output=self._on_output, may_read=self._may_read,
@@ -119,8 +118,7 @@ class Attempt:
         self._tree.begin(self.attempt_id, [self._working_directory, *stdio.names], self._confinement.cell)
         timeout_ns = int(self.plan.timeout_seconds * SECOND)
         self._timeout = self._loop.call_at(self._begun_ns + timeout_ns, self._on_timeout)
-        if self.plan.idle_seconds:
-            self._look_for_silence()
+        self._silence.begin()
         if self.plan.disk_bytes and not self.plan.working_directory:
             self._watch_disk([self._working_directory])
         self._next_step(0)
@@ -275,14 +273,12 @@ class Attempt:
             verdict.make("TIMED_OUT", detail="run", message=f"ran longer than {seconds} s", step=self._step)
         )
 
-    def _look_for_silence(self) -> None:
-        """A job that waits for the spool is not silent: `_may_read` is asked on its behalf."""
-        idle_ns = int(self.plan.idle_seconds * SECOND)
-        if monotonic_ns() >= self._heard_ns + idle_ns:
-            message = f"wrote nothing for {self.plan.idle_seconds:g} s"
-            self._terminate(verdict.make("TIMED_OUT", detail="idle", message=message, step=self._step))
-        else:
-            self._idle = self._loop.call_at(self._heard_ns + idle_ns, self._look_for_silence)
+    def _may_be_silent(self) -> bool:
+        return self.state == wire.PREPARED  # An image that is being pulled says nothing.
+
+    def _on_silent(self) -> None:
+        message = f"wrote nothing for {self.plan.idle_seconds:g} s"
+        self._terminate(verdict.make("TIMED_OUT", detail="idle", message=message, step=self._step))
 
     def _watch_disk(self, places: list[str]) -> None:
         if self._disk is not None:
@@ -294,7 +290,7 @@ class Attempt:
         self._terminate(verdict.make("OUT_OF_DISK", message=message, step=max(0, self._step)))
 
     def _may_read(self) -> bool:
-        self._heard_ns = monotonic_ns()
+        self._silence.heard()
         if self._owner.may_read() and not self.journal.stuck:
             return True
         if self.plan.spool_policy == "DROP_MIDDLE":
@@ -303,6 +299,7 @@ class Attempt:
         if self.plan.spool_policy == "FAIL":
             message = "the spool of the runner is full"
             self._terminate(verdict.make("INFRASTRUCTURE", detail="spool_full", message=message, step=self._step))
+        self._silence.hold_up()
         return False
 
     def _on_output(self) -> None:
@@ -369,9 +366,10 @@ class Attempt:
         assert self._verdict is not None
         if survivors:
             self._verdict = verdict.outlived(self._verdict, survivors)
-        for timer in (self._timeout, self._idle, self._round_timer, self.deadline):
+        for timer in (self._timeout, self._round_timer, self.deadline):
             if timer is not None:
                 timer.cancel()
+        self._silence.stop()
         if self._disk is not None:
             self._disk.stop()
         if self._stdio is not None:

@@ -36,7 +36,7 @@ class SupervisorRefused(Exception):
 
 
 class Client:
-    """A connection to the supervisor of a directory. Made by `connect`."""
+    """A connection to the supervisor of a directory. Made by `connect`, or with its attempts by `meet`."""
 
     def __init__(self, connection: _Connection, layout: Layout) -> None:
         self._connection = connection
@@ -62,6 +62,26 @@ class Client:
             except (FileNotFoundError, ConnectionError):
                 await launch(directory, options)
         raise LaunchFailed("it exits as soon as it is started")
+
+    @classmethod
+    async def meet(
+        cls, directory: str, on_event: OnEvent, options: Options = Options(),  # noqa: B008
+    ) -> tuple[Client, list[Known]]:  # fmt: skip
+        """`connect` and `hello`.
+
+        Raises:
+            LaunchFailed, SupervisorGone, SupervisorRefused: As they do.
+        """
+        for _ in range(2):
+            made = await cls.connect(directory, on_event, options)
+            try:
+                return made, await made.hello()
+            except SupervisorGone:  # Its socket still took the connection, and it exited: it had been idle.
+                made.abandon()
+            except BaseException:
+                made.abandon()
+                raise
+        raise SupervisorGone
 
     @property
     def lost(self) -> asyncio.Future[None]:

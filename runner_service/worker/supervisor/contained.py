@@ -247,11 +247,6 @@ class ContainedAttempt(Attempt):
         if self._link is not None:
             self._link.send({"op": "signal", "number": number})
 
-    def _look_for_silence(self) -> None:
-        if self.state == wire.PREPARED:  # An image that is being pulled says nothing.
-            self._heard_ns = monotonic_ns()
-        super()._look_for_silence()
-
     def _peak_memory(self) -> int:
         return self._peak
 

@@ -43,9 +43,9 @@ class Hold:
 
     async def connect(self, **options: object) -> dict[str, Known]:
         given = Options(**{"idle_exit_seconds": 0.5, "cgroup": self.cgroup, **options})  # type: ignore[arg-type]
-        self.client = await Client.connect(str(self.directory), self._on_event, given)
+        self.client, known = await Client.meet(str(self.directory), self._on_event, given)
         self.connected = True
-        return {known.attempt_id: known for known in await self.client.hello()}
+        return {one.attempt_id: one for one in known}
 
     async def start(
         self, attempt_id: str, *steps: str | list[str], fence: int = 1, environment: dict[str, str] | None = None,

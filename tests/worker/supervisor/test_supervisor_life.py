@@ -17,7 +17,6 @@ import runner_service
 from runner_service.domain.outcomes import OutcomeKind
 from runner_service.worker.supervisor import wire
 from runner_service.worker.supervisor.client import Client, SupervisorGone, SupervisorRefused
-from runner_service.worker.supervisor.launch import Options
 from runner_service.worker.supervisor.paths import Layout, socket_path
 from runner_service.worker.supervisor.wire import Plan
 
@@ -165,14 +164,14 @@ async def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
 
 async def test_many_workers_that_connect_at_once_meet_one_supervisor(tmp_path: Path) -> None:
     directory = str(tmp_path / "worker")
-    options = Options(idle_exit_seconds=0.1)
-    clients = await asyncio.gather(*(Client.connect(directory, lambda _: None, options) for _ in range(5)))
+    clients = await asyncio.gather(*(Client.connect(directory, lambda _: None) for _ in range(5)))
     for client in clients:
         try:
             await client.hello()
         except SupervisorGone:
             pass
     assert len({client.pid for client in clients}) == 1
+    await clients[-1].shutdown()
     await asyncio.gather(*(client.close() for client in clients))
     await until(lambda: not alive(clients[0].pid))
 

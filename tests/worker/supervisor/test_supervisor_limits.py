@@ -161,15 +161,15 @@ async def test_jobs_are_offered_to_the_oom_killer_before_the_service(hold: Hold)
 
 
 async def test_a_silent_job_runs_out_of_its_idle_budget(hold: Hold) -> None:
-    end = await hold.run("a", "echo up; sleep 1000", idle_seconds=0.3)
+    end = await hold.run("a", "sleep 1000", idle_seconds=0.3)
     assert (end.outcome.kind, end.outcome.detail, end.outcome.step) == (OutcomeKind.TIMED_OUT, "idle", 0)
-    assert hold.text("a") == b"up\n"
 
 
+@pytest.mark.slow
 async def test_a_job_that_goes_on_writing_does_not(hold: Hold) -> None:
-    end = await hold.run("a", "for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done", idle_seconds=1.0)
+    end = await hold.run("a", "for n in $(seq 20); do echo $n; sleep 0.2; done", idle_seconds=3.0)
     assert end.outcome.succeeded
-    assert end.outcome.usage.wall_us > 1_000_000
+    assert end.outcome.usage.wall_us > 3_000_000
 
 
 FLOOD = "import os; [os.write(1, b'%07d\\n' % n * 128) for n in range(2000)]; os.write(2, b'done')"
@@ -184,11 +184,14 @@ async def small(tmp_path: Path, make_hold: Callable[[Path], Hold]) -> Hold:
     return hold
 
 
-async def test_at_the_spool_limit_a_job_waits_and_loses_nothing(small: Hold) -> None:
-    await small.start("a", python(FLOOD), idle_seconds=0.5)  # to wait is not to be silent
+@pytest.mark.parametrize(
+    ("idle", "wait"), [(0.0, 0.3), pytest.param(4.0, 5, marks=pytest.mark.slow, id="to wait is not to be silent")]
+)
+async def test_at_the_spool_limit_a_job_waits_and_loses_nothing(small: Hold, idle: float, wait: float) -> None:
+    await small.start("a", python(FLOOD), idle_seconds=idle)
     await until(lambda: len(small.journal("a")) >= 256 * 1024)
     size = len(small.journal("a"))
-    await small.run("b", "sleep 1", idle_seconds=0.0)
+    await small.run("b", f"sleep {wait}", idle_seconds=0.0)
     assert len(small.journal("a")) - size <= 128 * 1024
     await small.client.acked("a", 1 << 30)
     while not any(event["event"] == "ended" for event in small.events if event.get("attempt_id") == "a"):
