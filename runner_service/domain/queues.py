@@ -28,7 +28,8 @@ COMPLETE = "complete"
 CANCELLED = "cancelled"
 ENDING_WORDS = frozenset({COMPLETE, "completed", CANCELLED})
 """Words of an agent after which nothing changes any more."""
-ACTIVE_WORDS = (WAITING, RUNNING, *PHASES, "allocated")
+ACTIVE_WORDS = (WAITING, RUNNING)
+"""In a search: jobs that have neither ended nor been cancelled."""
 
 _LABEL = "queue/"
 _EXCLUDED = "!agent/"
@@ -168,7 +169,7 @@ class Search:
     all_tags: bool = False
     """All of the tags, instead of any."""
     words: frozenset[str] = frozenset()
-    """As `QueueJob.word`; empty: any."""
+    """As `QueueJob.word`; empty: any. `RUNNING` stands for whatever word a job has while it runs."""
     queue: str = ""
     limit: int = 10_000
 
@@ -181,6 +182,12 @@ class Found:
     queue: str
     created_at: Micros
     word: str
+    running: bool
+    """It runs, and no cancel was accepted."""
+
+    def matches(self, words: frozenset[str]) -> bool:
+        """Tells whether a search for ``words`` finds it; see `Search.words`."""
+        return not words or self.word in words or (self.running and RUNNING in words)
 
 
 def agent_runner_id(agent: str) -> str:

@@ -103,9 +103,11 @@ def search(conn: Connection, wanted: Search) -> list[Found]:
     query = _search(len(wanted.tags), wanted.all_tags, bool(wanted.words), bool(wanted.queue))
     found = []
     for job_id, queue, created_at, state, cancel, phase in conn.all(query, values):
+        running = state == JobState.RUNNING.value and cancel is None
         shown = word_of(JobState(state), cancel is not None, phase)
-        if not wanted.words or shown in wanted.words:
-            found.append(Found(job_id=job_id, queue=queue, created_at=created_at, word=shown))
+        one = Found(job_id=job_id, queue=queue, created_at=created_at, word=shown, running=running)
+        if one.matches(wanted.words):
+            found.append(one)
     return found[: wanted.limit]
 
 

@@ -247,11 +247,14 @@ def test_events_go_to_the_webhook_and_its_answer_comes_back(http: httpx.Client) 
 
 
 def test_t11_t12_agents_appear_by_whatever_they_do(http: httpx.Client) -> None:
-    one, two = queue_name(), queue_name()
+    one, two, three = queue_name(), queue_name(), queue_name()
     assert http.post(f"/v1/agents/provision_logs/{one}", json={"job_id": NIL, "exit_code": 0}).text == "OK"
     assert http.post(f"/v1/agents/data/{two}", json={}).text == "OK"
-    names = {agent["name"] for agent in http.get("/v1/agents/data").json()}
-    assert {one, two} <= names
+    popped = http.get("/v1/job", params={"queue": "nobody's"}, headers={"Cookie": f"agent_name={three}"})
+    assert popped.status_code == 204
+    agents = {agent["name"]: agent for agent in http.get("/v1/agents/data").json()}
+    assert {one, two, three} <= set(agents)
+    assert (agents[three]["state"], agents[three]["queues"]) == ("waiting", ["nobody's"])
 
 
 def test_t14_empty_answers_are_empty_and_200(http: httpx.Client) -> None:

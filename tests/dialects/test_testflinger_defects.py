@@ -12,6 +12,8 @@ import pytest
 from testflinger_clients import NewAgent, NewCli, OldAgent, OldCli, Refused, good
 from testflinger_server import NIL, LabServer, basic, queue_name
 
+from runner_service.domain.queues import PHASES
+
 NOW = "2026-11-20T15:44:33+00:00"
 
 
@@ -137,9 +139,14 @@ def test_6_search_finds_waiting_running_and_complete_jobs(http: Callable[[], htt
 
     done, running, waiting = (person.submit(queue, tags=[queue]) for _ in range(3))
     old.finish(old.take())
-    old.take()
+    job = old.take()
     assert found("waiting") == {waiting: "waiting"}
     assert found("running") == {running: "running"}
+    for word in (*PHASES[:-1], "allocated", "a word of its own"):
+        old.result(job, job_state=word)
+        assert found("running") == {running: word}
+        assert set(found("active")) == {waiting, running}
+    assert found("setup") == {}
     assert found("complete") == found("completed") == {done: "complete"}
     assert set(found("active")) == {waiting, running}
     assert set(found()) == {done, running, waiting}

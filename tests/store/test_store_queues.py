@@ -267,11 +267,18 @@ async def test_search_finds_by_tags_words_and_queue(store: SqlStore) -> None:
     assert await found(tags=("x", "y"), all_tags=True) == [one]
     assert await found(words=frozenset({"waiting"})) == [two, three]
     assert await found(words=frozenset({"reserve"}), queue="a") == [one]
-    assert await found(words=frozenset({"test", "running"})) == []
+    assert await found(words=frozenset({"test"})) == []
+    await store.queues.post_result(one, {}, word="a word of its own")
+    assert await found(words=frozenset({"running"})) == [one]
+    assert await found(words=frozenset({"running", "waiting"})) == [one, two, three]
     await store.queues.post_result(one, {}, word="complete")
     await store.jobs.cancel(two, by="", reason="")
     assert await found(words=frozenset({"complete"})) == [one]
     assert await found(words=frozenset({"cancelled"})) == [two]
+    assert await pop(store, "b") == three
+    await store.jobs.cancel(three, by="", reason="")
+    assert await found(words=frozenset({"running"})) == []
+    assert await found(words=frozenset({"cancelled"})) == [two, three]
 
 
 async def test_waits_are_those_of_the_latest_jobs(store: SqlStore, clock: MovingClock) -> None:

@@ -36,12 +36,13 @@ class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         self._callers = callers
 
     async def PostQueues(self, request: pb.JsonRequest, context: Any) -> shared_pb2.Text:
-        self._callers.of().demand(AGENT, MANAGER, ADMIN)
+        caller = self._callers.of(request.caller).demand(AGENT, MANAGER, ADMIN)
         queues = _object(request.json)
         for name, description in queues.items():
             if not isinstance(description, str):
                 raise ValidationFailed("json", {"_schema": [f"Description for queue '{name}' must be a string"]})
         await self._agents.advertise(queues)
+        await self._queues.alive(caller.agent)
         return _OK
 
     async def GetQueues(self, request: pb.GetQueuesRequest, context: Any) -> pb.GetQueuesResponse:
@@ -49,11 +50,12 @@ class TestflingerAgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         return pb.GetQueuesResponse(queues=await self._agents.advertised())
 
     async def PostImages(self, request: pb.JsonRequest, context: Any) -> shared_pb2.Text:
-        self._callers.of().demand(AGENT, MANAGER, ADMIN)
+        caller = self._callers.of(request.caller).demand(AGENT, MANAGER, ADMIN)
         for name, images in _object(request.json).items():
             if not isinstance(images, dict):
                 raise ValidationFailed("json", {"_schema": [f"Images for queue '{name}' must be an object"]})
         await self._agents.set_images(members_of(request.json.decode() or "{}"))
+        await self._queues.alive(caller.agent)
         return _OK
 
     async def GetImages(self, request: pb.GetImagesRequest, context: Any) -> shared_pb2.Json:

@@ -28,7 +28,7 @@ from runner_service.domain.errors import JobFinished, JobNotFound, PushNeedsCred
 from runner_service.domain.jobs import JobState
 from runner_service.domain.json_text import members_of, object_of, parse
 from runner_service.domain.queues import Attachments, PopRequest, Search
-from runner_service.services.queues import LabRecords, Queues, read_definition, without_secrets
+from runner_service.services.queues import AgentIdentity, LabRecords, Queues, read_definition, without_secrets
 from runner_service.services.webhooks import Webhooks
 
 _OK = shared_pb2.Text(text=words.OK)
@@ -96,10 +96,10 @@ class TestflingerJobServicer(job_service_pb2_grpc.JobServiceServicer):
         caller = self._callers.of(request.agent_name).demand(AGENT)
         if caller.bound and not caller.agent:
             raise Unidentified()
-        if caller.posting_agent is not None:
-            await self._queues.check_identity(caller.posting_agent)
         if not request.queue:
             raise BadRequest("No queue(s) specified in request")
+        if caller.agent:
+            await self._queues.appear(caller.posting_agent or AgentIdentity(name=caller.agent), request.queue)
         if request.method == "HEAD":
             return shared_pb2.Json()
         popped = await self._queues.pop(PopRequest(queues=tuple(request.queue), agent=caller.agent, peer=request.peer))

@@ -79,10 +79,11 @@ class LabTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentIdentity:
-    """An agent that shows a credential."""
+    """An agent, and the credential that it shows."""
 
     name: str
-    client_id: str
+    client_id: str = ""
+    """Empty: none."""
 
 
 class Queues:
@@ -265,6 +266,29 @@ class Queues:
             return
         if owner not in ("", agent.client_id):
             raise AgentTaken(agent=agent.name)
+
+    async def appear(self, agent: AgentIdentity, queues: Sequence[str]) -> None:
+        """An agent asks for jobs: it is known from then on, and not lost. Raises `AgentTaken`."""
+        try:
+            known = await self._agents.get(agent.name)
+        except LabAgentNotFound:
+            changes: Mapping[str, object] = {"state": "waiting", "queues": tuple(queues)}
+            await self._agents.post(agent.name, changes, client_id=agent.client_id)
+            return
+        if agent.client_id and known.client_id not in ("", agent.client_id):
+            raise AgentTaken(agent=agent.name)
+        if known.lost:
+            await self._agents.post(agent.name, {}, client_id=agent.client_id)
+
+    async def alive(self, agent: str) -> None:
+        """A call of an agent that names no job: a sign of life for the one that it says it has."""
+        if not agent:
+            return
+        try:
+            job_id = (await self._agents.get(agent)).job_id
+        except LabAgentNotFound:
+            return
+        await self._store.renew(job_id, agent=agent)
 
     async def find(self, job_id: str) -> QueueJob | None:
         """The job, if there is such a job of a queue."""

@@ -114,7 +114,7 @@ class LabRecords:
         for one in await self._queues.search(wider):
             if one.word == RUNNING and (job := await self._job(one.job_id)) is not None and is_ours(job):
                 one = replace(one, word=await self._ours.word(job))
-            if not search.words or one.word in search.words or (one.word in PHASES and RUNNING in search.words):
+            if one.matches(search.words):
                 found.append(one)
         return found
 
