@@ -1,20 +1,53 @@
-"""Defects of Testflinger's own servers, numbered as in the contract's list (§12): one test that we don't have each."""
+"""Defects of Testflinger's own servers, numbered as in the contract (testflinger.md, §12): `DEFECTS` has a row for
+each that it names, with the test that shows that we don't have it."""
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from testflinger_clients import NewAgent, NewCli, OldAgent, OldCli, Refused, good
-from testflinger_server import NIL, LabServer, basic, queue_name
+from testflinger_server import NIL, PATIENCE, LabServer, basic, queue_name
 
 from runner_service.domain.queues import PHASES
 
 NOW = "2026-11-20T15:44:33+00:00"
+ROOM = Path(__file__).parent.parent
+DEFECTS: list[tuple[int, str, str]] = [
+    (1, "a cancelled running job ends as complete", "test_1_a_cancelled_running_job_does_not_end_as_complete"),
+    (2, "one job_id posted twice becomes two jobs", "test_2_one_job_id_posted_twice_is_one_job"),
+    (3, "removing one owner opens a restricted queue", "test_3_taking_one_owner_away_opens_the_queue_to_nobody"),
+    (4, "anybody may cancel anybody's job", "test_4_only_the_submitter_or_who_stands_above_may_cancel"),
+    (5, "repeated log fragments", "test_5_repeated_fragments_add_nothing_and_late_ones_are_put_in_order"),
+    (6, "search cannot find what waits, runs or is complete", "test_6_search_finds_waiting_running_and_complete_jobs"),
+    (7, "a dead agent's job stays running", "test_7_the_job_of_a_dead_agent_ends_and_the_agent_shows_as_offline"),
+    (7, "or is requeued", "test_7_the_job_of_a_dead_agent_goes_to_another_one_where_the_setting_says_so"),
+    (8, "an agent posts for any job", "test_8_an_agent_with_a_token_speaks_for_itself_alone"),
+    (8, "an agent pops under another name", "test_8_a_stolen_name_pops_nothing_and_posts_nothing"),
+    (9, "500: unknown log type, [] as queues, refused webhook", "test_9_what_upstream_answers_with_500_has_an_answer"),
+    (9, "400: cancel of an unknown job", "test_9_a_cancel_of_an_unknown_job_is_404"),
+    (10, "a webhook to any URL: link-local", "test_10_no_webhook_to_link_local_addresses"),
+    (10, "a webhook to any URL: the allow-list", "test_10_no_webhook_to_hosts_that_are_not_on_the_list"),
+    (11, "wait times wrap after 24 hours", "test_waits_do_not_wrap_after_a_day_and_are_those_of_the_latest_jobs"),
+    (11, "percentiles", "test_11_wait_times_do_not_wrap_and_have_all_percentiles"),
+    (12, "first in, first out by accident", "test_12_first_in_first_out_within_a_priority"),
+    (13, "access outlives a revoked token", "test_13_a_revoked_refresh_token_takes_its_access_tokens_with_it"),
+]
+
+
+def test_each_defect_of_the_list_has_its_tests() -> None:
+    assert {number for number, _, _ in DEFECTS} == set(range(1, 14))
+    sources = "".join(path.read_text() for path in ROOM.rglob("test_*.py"))
+    assert [test for _, _, test in DEFECTS if f"def {test}(" not in sources] == []
+    here = {name for name in globals() if re.match(r"test_\d+_", name)}
+    assert here <= {test for _, _, test in DEFECTS}
 
 
 @pytest.fixture
@@ -176,6 +209,22 @@ def test_7_the_job_of_a_dead_agent_ends_and_the_agent_shows_as_offline(
         assert listed["state"] == "waiting"
 
 
+def test_7_the_job_of_a_dead_agent_goes_to_another_one_where_the_setting_says_so(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    times = {"default_timeout_seconds": 0.05, "lease_grace_seconds": 0.1, "lease_sweep_seconds": 0.05}
+    with LabServer(tmp_path_factory.mktemp("requeued"), requeue_lost_jobs=True, **times) as lab, lab.http() as client:
+        dead, other, person = OldAgent(client, "dead", ("q",)), OldAgent(client, "other", ("q",)), OldCli(client)
+        for one in (dead, other):
+            one.announce()
+        job_id = person.submit("q")
+        dead.take()
+        tick, deadline = threading.Event(), time.monotonic() + PATIENCE
+        while (job := other.get_job()) is None and time.monotonic() < deadline:
+            tick.wait(0.05)
+        assert job is not None and job["job_id"] == job_id
+
+
 def test_8_an_agent_with_a_token_speaks_for_itself_alone(http: Callable[[], httpx.Client], queue: str) -> None:
     mine, other = agent(http(), queue), agent(http(), queue, client_id="robot-2")
     person = OldCli(http())
@@ -218,6 +267,23 @@ def test_9_what_upstream_answers_with_500_has_an_answer(http: Callable[[], httpx
         port = closed.server_port
     events = {"job_status_webhook": f"http://127.0.0.1:{port}/", "events": []}
     assert client.post(f"/v1/job/{NIL}/events", json=events).status_code == 504
+
+
+def test_9_a_cancel_of_an_unknown_job_is_404(http: Callable[[], httpx.Client]) -> None:
+    reply = http().post(f"/v1/job/{NIL}/action", json={"action": "cancel"})
+    assert (reply.status_code, reply.json()["message"]) == (404, "Job not found")
+
+
+def test_10_no_webhook_to_hosts_that_are_not_on_the_list(tmp_path_factory: pytest.TempPathFactory) -> None:
+    listed = {"allowed_hosts": ["hooks.example.com"]}
+    with LabServer(tmp_path_factory.mktemp("listed"), webhooks=listed) as lab, lab.http() as client:
+        for host in ("127.0.0.1:1", "example.com", "hooks.example.com.evil.org"):
+            events = {"job_status_webhook": f"http://{host}/", "events": []}
+            reply = client.post(f"/v1/job/{NIL}/events", json=events)
+            assert (reply.status_code, reply.json()["message"]) in (
+                (403, "Invalid job_status_webhook URL specified"),
+                (422, "Validation error"),
+            ), host
 
 
 def test_10_no_webhook_to_link_local_addresses(http: Callable[[], httpx.Client]) -> None:

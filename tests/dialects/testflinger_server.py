@@ -43,7 +43,14 @@ HASHED = [{**client, "secret": _cheap.hash(str(client["secret"]))} for client in
 class LabServer:
     """A server on a free port of this machine, with clients of every role."""
 
-    def __init__(self, directory: Path, *, security: Mapping[str, Any] | None = None, **testflinger: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        security: Mapping[str, Any] | None = None,
+        webhooks: Mapping[str, Any] | None = None,
+        **testflinger: Any,
+    ) -> None:
         self._settings = Settings.model_validate(
             {
                 "data_dir": directory / "data",
@@ -51,6 +58,7 @@ class LabServer:
                 "executor": {"local_runner": False, "max_queued_jobs": 20_000},
                 "testflinger": {"clients": HASHED, **testflinger},
                 "security": dict(security or {}),
+                "webhooks": dict(webhooks or {}),
             }
         )
         self._ready = threading.Event()

@@ -281,12 +281,14 @@ async def test_search_finds_by_tags_words_and_queue(store: SqlStore) -> None:
     assert await found(words=frozenset({"cancelled"})) == [two, three]
 
 
-async def test_waits_are_those_of_the_latest_jobs(store: SqlStore, clock: MovingClock) -> None:
-    for seconds in (1, 2, 3):
+async def test_waits_do_not_wrap_after_a_day_and_are_those_of_the_latest_jobs(
+    store: SqlStore, clock: MovingClock
+) -> None:
+    for seconds in (1, 2, 3 * 86_400 + 4):
         await push(store)
         clock.advance(seconds)
         await pop(store)
-    assert await store.queues.waits(["lab", "unknown"], limit=2) == {"lab": [3.0, 2.0]}
+    assert await store.queues.waits(["lab", "unknown"], limit=2) == {"lab": [259_204.0, 2.0]}
 
 
 async def test_a_job_goes_with_all_that_its_queue_knows_of_it(store: SqlStore, clock: MovingClock) -> None:
