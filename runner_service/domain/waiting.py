@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 from runner_service.domain.containers import CONTAINER_LABEL
 from runner_service.domain.dispatch import want_of
@@ -15,6 +17,25 @@ NAMED = 3
 """So many runners are named, of more only the number is told."""
 
 
+class WaitingReason(StrEnum):
+    """Why a queued job waits, for programs; the contract says what each means."""
+
+    RETRY_DELAY = "RETRY_DELAY"
+    NO_RUNNER = "NO_RUNNER"
+    LABELS = "LABELS"
+    RUNNERS_AWAY = "RUNNERS_AWAY"
+    RUNNERS_CLOSED = "RUNNERS_CLOSED"
+    NO_ROOM = "NO_ROOM"
+    NEXT = "NEXT"
+
+
+class Why(NamedTuple):
+    """Why a queued job waits."""
+
+    reason: WaitingReason
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A runner, and how many jobs it has that have not ended."""
@@ -23,30 +44,33 @@ class Place:
     active: int = 0
 
 
-def why_it_waits(job: Job, places: Sequence[Place], *, position: int, now: Micros) -> str:
+def why_it_waits(job: Job, places: Sequence[Place], *, position: int, now: Micros) -> Why:
     """The first of these that holds: its retry delay; no runner at all, with its labels, heard of, or taking work; no
     room; jobs before it; nothing, it is next. ``position``: how many stand before it."""
     if job.not_before > now:
         seconds = (job.not_before - now) / 1e6
-        return f"waits {seconds:.0f} s more before attempt {job.attempts + 1} of {job.spec.max_attempts}"
+        sentence = f"waits {seconds:.0f} s more before attempt {job.attempts + 1} of {job.spec.max_attempts}"
+        return Why(WaitingReason.RETRY_DELAY, sentence)
     if not places:
-        return "no runner is registered"
+        return Why(WaitingReason.NO_RUNNER, "no runner is registered")
     fitting = [place for place in places if _fits(place.runner, job.spec.required_labels)]
     if not fitting:
-        return _no_labels(job, places)
+        return Why(WaitingReason.LABELS, _no_labels(job, places))
     online = [place for place in fitting if place.runner.lease_until > now]
     if not online:
-        return f"of the runners that fit none is heard of: {_names(fitting)}"
+        return Why(WaitingReason.RUNNERS_AWAY, f"of the runners that fit none is heard of: {_names(fitting)}")
     working = [place for place in online if want_of(place.runner, place.runner.labels, 1).own and place.runner.capacity]
     if not working:
         states = ", ".join(f"{place.runner.name} {_state(place.runner)}" for place in online[:NAMED])
-        return f"the runners that fit take no work now: {states}"
+        return Why(WaitingReason.RUNNERS_CLOSED, f"the runners that fit take no work now: {states}")
     behind = f"; {position} jobs stand before it" if position else ""
     room = sum(max(0, place.runner.capacity - place.active) for place in working)
     if not room:
         slots = sum(place.runner.capacity for place in working)
-        return f"all {slots} slots of the runners that fit are taken: {_names(working)}{behind}"
-    return f"a runner with room fits{behind}" if position else "it is next: a runner with room fits"
+        sentence = f"all {slots} slots of the runners that fit are taken: {_names(working)}{behind}"
+        return Why(WaitingReason.NO_ROOM, sentence)
+    sentence = f"a runner with room fits{behind}" if position else "it is next: a runner with room fits"
+    return Why(WaitingReason.NEXT, sentence)
 
 
 def why_again(outcome: Outcome | None) -> str:

@@ -35,7 +35,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         job = await self._jobs.get(request.job_id)
-        return pb.GetJobResponse(job=convert.job(job, waiting=await self._waiting.explain(job)))
+        return pb.GetJobResponse(job=convert.job(job, why=await self._waiting.explain(job)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         filter = JobFilter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner_service.domain.jobs import Job, JobState
-from runner_service.domain.waiting import Place, why_again, why_it_waits
+from runner_service.domain.waiting import Place, Why, why_again, why_it_waits
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import JobStore, RunnerStore
 
@@ -19,10 +19,10 @@ class Waiting:
         self._runners = runners
         self._clock = clock
 
-    async def explain(self, job: Job) -> str:
-        """Says why a queued job waits; empty for any other."""
+    async def explain(self, job: Job) -> Why | None:
+        """Says why a queued job waits; None for any other."""
         if job.state is not JobState.QUEUED:
-            return ""
+            return None
         runners = await self._runners.list(limit=MOST_RUNNERS)
         tallies = await self._runners.tallies([runner.runner_id for runner in runners])
         places = [Place(runner=runner, active=tallies[runner.runner_id].active) for runner in runners]
@@ -31,4 +31,5 @@ class Waiting:
         if not job.attempts:
             return why
         attempts = await self._jobs.attempts(job.job_id)
-        return "; ".join(filter(None, (why_again(attempts[-1].outcome if attempts else None), why)))
+        before = why_again(attempts[-1].outcome if attempts else None)
+        return why._replace(sentence=f"{before}; {why.sentence}") if before else why

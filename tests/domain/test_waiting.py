@@ -9,7 +9,7 @@ import pytest
 from runner_service.domain.jobs import Job, JobKind, JobSpec, JobState, Step
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.runners import Runner, RunnerState
-from runner_service.domain.waiting import Place, why_again, why_it_waits
+from runner_service.domain.waiting import Place, WaitingReason, why_again, why_it_waits
 
 NOW = 1_000_000_000
 
@@ -70,7 +70,22 @@ def _place(name: str = "one", *, active: int = 0, **fields: Any) -> Place:
     ],
 )
 def test_the_first_reason_is_told(job: Job, places: list[Place], position: int, why: str) -> None:
-    assert why_it_waits(job, places, position=position, now=NOW).startswith(why)
+    found = why_it_waits(job, places, position=position, now=NOW)
+    assert found.sentence.startswith(why)
+    assert found.reason is next(reason for start, reason in REASONS.items() if why.startswith(start))
+
+
+REASONS = {
+    "waits": WaitingReason.RETRY_DELAY,
+    "no runner is registered": WaitingReason.NO_RUNNER,
+    "no runner": WaitingReason.LABELS,
+    "the runner that it was submitted to": WaitingReason.LABELS,
+    "of the runners": WaitingReason.RUNNERS_AWAY,
+    "the runners that fit": WaitingReason.RUNNERS_CLOSED,
+    "all": WaitingReason.NO_ROOM,
+    "it is next": WaitingReason.NEXT,
+}
+"""The first that a sentence begins with."""
 
 
 @pytest.mark.parametrize(

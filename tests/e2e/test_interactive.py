@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from e2e_terminal import Terminal
 from e2e_until import until
 from websockets.asyncio.client import connect
 
+from runner.v1.job_pb2 import Job
 from runner.v1.log_pb2 import LogRecord
 from runner_client import AsyncClient
 
@@ -115,6 +117,26 @@ async def test_detach_and_attach_again_by_a_name(server: ServerProcess, terminal
     await until(lambda: third.modes() != third.before, what="raw mode")
     third.type(b"\x04")
     assert (await second.code(), await third.code()) == (3, 3)
+
+
+async def test_a_command_that_no_runner_takes_says_why_and_can_be_left(
+    server: ServerProcess, terminal: Callable[..., Terminal]
+) -> None:
+    ours = terminal(server, "exec", "-it", "--label", "no=such", "--notice-after", "20ms", "--", "true")
+    await ours.until(b"lacks no=such")
+    await ours.until(b"Ctrl-P Ctrl-Q leaves it\r\n")
+    ours.type(b"\x10\x11")
+    assert await ours.code() == 0
+    async with AsyncClient(server.grpc) as client:
+        job_id = re.findall(rb"job (\S+) waits", ours.seen)[0].decode()
+        assert (await client.get_job(job_id)).waiting_reason == Job.WAITING_REASON_LABELS
+        await client.cancel(job_id)
+
+
+async def test_exec_gives_up_when_no_runner_takes_it_in_time(server: ServerProcess, command_line: CommandLines) -> None:
+    wanted = ("exec", "--label", "no=such", "--queue-timeout", "10ms", "--", "true")
+    code, _, errors = await command_line(server)(*wanted)
+    assert (code, errors) == (124, "runner: it waited too long for a runner\n")
 
 
 async def test_it_needs_a_terminal_for_one(server: ServerProcess, command_line: CommandLines) -> None:

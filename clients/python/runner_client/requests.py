@@ -20,6 +20,8 @@ class CommandOptions(TypedDict, total=False):
     working_directory: str
     timeout: float | None
     """Seconds."""
+    queue_timeout: float | None
+    """Seconds it may wait for a runner; default: for ever."""
     priority: int
     tags: Mapping[str, str]
     required_labels: Mapping[str, str]
@@ -45,12 +47,13 @@ def run_command(
     from runner.v1.input_pb2 import TerminalSize
     from runner.v1.job_pb2 import JobSpec
 
-    timeout = options.get("timeout")
+    timeout, queue_timeout = options.get("timeout"), options.get("queue_timeout")
     request = RunCommandRequest(
         argv=argv,
         environment=options.get("environment"),
         working_directory=options.get("working_directory", ""),
         timeout=None if timeout is None else duration_of(timeout),
+        queue_timeout=None if queue_timeout is None else duration_of(queue_timeout),
         priority=options.get("priority", 0),
         tags=options.get("tags"),
         required_labels=options.get("required_labels"),

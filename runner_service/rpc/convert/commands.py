@@ -37,6 +37,7 @@ def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = St
         environment=dict(request.environment),
         working_directory=request.working_directory,
         timeout_seconds=times.seconds(request.timeout) if request.HasField("timeout") else None,
+        queue_timeout_seconds=times.check_not_negative("queue_timeout", request.queue_timeout),
         priority=request.priority,
         tags=dict(request.tags),
         required_labels=dict(request.required_labels),

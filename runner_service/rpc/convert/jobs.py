@@ -27,12 +27,14 @@ from runner_service.domain.jobs import (
     Step,
 )
 from runner_service.domain.requests import NewJob
+from runner_service.domain.waiting import WaitingReason, Why
 from runner_service.rpc.convert import outcomes, times
 
 STATES = {state: job_pb2.Job.State.Value(f"STATE_{state.name}") for state in JobState}
 STATES_BACK = {number: state for state, number in STATES.items()}
 _KINDS = {kind: job_pb2.Job.Kind.Value(f"KIND_{kind.name}") for kind in JobKind}
 _KINDS_BACK = {number: kind for kind, number in _KINDS.items()}
+_WAITING = {reason: job_pb2.Job.WaitingReason.Value(f"WAITING_REASON_{reason.name}") for reason in WaitingReason}
 _ATTEMPT_STATES = {state: job_pb2.Attempt.State.Value(f"STATE_{state.name}") for state in AttemptState}
 _LOSSES = {policy: job_pb2.LossPolicy.Kind.Value(f"KIND_{policy.name}") for policy in LossPolicy}
 STDINS = {stdin: job_pb2.JobSpec.Stdin.Value(f"STDIN_{stdin.name}") for stdin in Stdin}
@@ -46,7 +48,7 @@ _CLEANUPS_BACK = {number: policy for policy, number in _CLEANUPS.items()}
 _LOSSES_BACK = {number: policy for policy, number in _LOSSES.items()} | {0: LossPolicy.WAIT}
 
 
-def job(value: Job, *, waiting: str = "") -> job_pb2.Job:
+def job(value: Job, *, why: Why | None = None) -> job_pb2.Job:
     return job_pb2.Job(
         job_id=value.job_id,
         kind=_KINDS[value.kind],
@@ -63,7 +65,8 @@ def job(value: Job, *, waiting: str = "") -> job_pb2.Job:
         runner_id=value.runner_id,
         outcome=outcomes.to_proto(value.outcome),
         cancel=cancel(value),
-        waiting=waiting,
+        waiting="" if why is None else why.sentence,
+        waiting_reason=job_pb2.Job.WAITING_REASON_UNSPECIFIED if why is None else _WAITING[why.reason],
         retry_of=value.retry_of,
     )
 

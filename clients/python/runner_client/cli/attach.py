@@ -31,6 +31,6 @@ async def _attach(session: Session, text: str, *, name: str, keyboard: bool, cur
     async with session.client() as client:
         job_id = await whole_job_id(client, text) if text else ""
         connection = client.attach(job_id, request_id=name, cursor=cursor)
-        interaction = Interaction(client, connection, terminal=None, keyboard=keyboard, as_json=session.json)
+        interaction = Interaction(session, client, connection, terminal=None, keyboard=keyboard)
         with Interrupts(client) as interrupts:
             return await interaction.run(interrupts)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Set a variable, repeatable.")
 @click.option("--cwd", default="", metavar="DIR", help="Absolute path on the runner. Default: a fresh directory.")
 @click.option("--timeout", type=Duration(), help="End it after 30s, 1h30m … Default: the server's.")
+@click.option("--queue-timeout", type=Duration(), help="End it when no runner has taken it after 30s, 5m …")
 @click.option(
     "--label", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Need a runner with this label, repeatable."
 )
@@ -58,6 +59,7 @@ def command_line(
     env: dict[str, str],
     cwd: str,
     timeout: float | None,
+    queue_timeout: float | None,
     label: dict[str, str],
     tag: dict[str, str],
     priority: int,
@@ -91,6 +93,7 @@ def command_line(
             environment=env,
             working_directory=cwd,
             timeout=timeout,
+            queue_timeout=queue_timeout,
             required_labels=label,
             tags=tag,
             priority=priority,
@@ -131,6 +134,7 @@ async def _execute(
     from runner_client.cli.files import uploaded
     from runner_client.cli.following import Interrupts, follow_to_end, output_for
     from runner_client.cli.output import as_json, print_json, print_line
+    from runner_client.cli.waiting import telling_why_it_waits
 
     terminal = None
     if tty:
@@ -152,7 +156,8 @@ async def _execute(
             interrupts.found(job.job_id)
             if not detach:
                 output = output_for(as_json=session.json)
-                return await follow_to_end(client, job.job_id, output, cancel_when_unread=True)
+                async with telling_why_it_waits(session, client, job.job_id):
+                    return await follow_to_end(client, job.job_id, output, cancel_when_unread=True)
     if session.json:
         print_json(as_json(job))
     else:
@@ -170,8 +175,6 @@ async def _interact(
     async with session.client() as client:
         options["inputs"] = await uploaded(client, options["inputs"])
         connection = client.exec(argv, terminal=terminal, **options)
-        interaction = Interaction(
-            client, connection, terminal=terminal is not None, keyboard=keyboard, as_json=session.json
-        )
+        interaction = Interaction(session, client, connection, terminal=terminal is not None, keyboard=keyboard)
         with Interrupts(client) as interrupts:
             return await interaction.run(interrupts)

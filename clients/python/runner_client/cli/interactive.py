@@ -13,8 +13,10 @@ from runner_client.cli.following import Interrupts, output_for
 from runner_client.cli.outcomes import exit_code, explanation
 from runner_client.cli.report import USAGE, CommandLineError, complain
 from runner_client.cli.terminal import STDIN, DetachKeys, RawTerminal, terminal_size
+from runner_client.cli.waiting import telling_why_it_waits
 
 if TYPE_CHECKING:
+    from runner_client.cli.session import Session
     from runner_client.client import AsyncClient
     from runner_client.exec import ExecSession
 
@@ -33,14 +35,21 @@ class Interaction:
     """One command line connected with one job."""
 
     def __init__(
-        self, client: AsyncClient, session: ExecSession, *, terminal: bool | None, keyboard: bool, as_json: bool
+        self,
+        command_line: Session,
+        client: AsyncClient,
+        session: ExecSession,
+        *,
+        terminal: bool | None,
+        keyboard: bool,
     ) -> None:
         """``terminal`` None: as the job has it. ``keyboard``: our standard input is its input."""
+        self._command_line = command_line
         self._client = client
         self._session = session
         self._terminal = terminal
         self._keyboard = keyboard
-        self._output = output_for(as_json=as_json)
+        self._output = output_for(as_json=command_line.json)
         self._keys: DetachKeys | None = None
         self._detached = asyncio.Event()
         self._prepared = asyncio.Event()
@@ -52,7 +61,8 @@ class Interaction:
             preparing = asyncio.create_task(self._prepare(stack, interrupts))
             writing = asyncio.create_task(self._write())
             leaving = asyncio.create_task(self._detached.wait())
-            tasks = {preparing, writing, leaving}
+            noticing = asyncio.create_task(self._notice())
+            tasks = {preparing, writing, leaving, noticing}
             try:
                 await asyncio.wait({preparing, writing}, return_when=asyncio.FIRST_COMPLETED)
                 if preparing.done():
@@ -79,6 +89,13 @@ class Interaction:
             await self._connect_ours(stack, interrupts)
         finally:
             self._prepared.set()
+
+    async def _notice(self) -> None:
+        await self._prepared.wait()
+        job_id = self._session.job_id
+        raw = self._keys is not None
+        async with telling_why_it_waits(self._command_line, self._client, job_id, raw=lambda: raw):
+            await self._detached.wait()
 
     async def _connect_ours(self, stack: ExitStack, interrupts: Interrupts) -> None:
         await self._session.started.wait()

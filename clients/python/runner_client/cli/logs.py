@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from runner_client.cli.report import USAGE, CommandLineError
@@ -28,6 +30,7 @@ async def _logs(session: Session, text: str, *, follow: bool, stdout: bool, stde
     from runner.v1.log_pb2 import LogRecord
     from runner_client.cli.following import output_for
     from runner_client.cli.job_ids import whole_job_id
+    from runner_client.cli.waiting import telling_why_it_waits
 
     streams: list[LogRecord.Stream.ValueType] = []
     if stdout:
@@ -37,6 +40,7 @@ async def _logs(session: Session, text: str, *, follow: bool, stdout: bool, stde
     output = output_for(as_json=session.json)
     async with session.client() as client:
         job_id = await whole_job_id(client, text)
-        async for message in client.follow(job_id, cursor=cursor, follow=follow, streams=streams):
-            await output.write(message)
+        async with telling_why_it_waits(session, client, job_id) if follow else nullcontext():
+            async for message in client.follow(job_id, cursor=cursor, follow=follow, streams=streams):
+                await output.write(message)
     return 0

@@ -39,13 +39,18 @@ class CommandLineError(Exception):
         self.code = code
 
 
-def complain(what: str, advice: str = "") -> None:
+def complain(what: str, advice: str = "", *, line_end: str = "\n") -> None:
     """Writes one line to stderr; nothing happens when nobody reads it."""
     sentence = what.rstrip()
     if advice:
         sentence = f"{sentence.removesuffix('.')} — {advice}"
+    write_stderr(f"runner: {sentence}{line_end}")
+
+
+def write_stderr(text: str) -> None:
+    """Writes to stderr at once; nothing happens when nobody reads it."""
     try:
-        os.write(2, f"runner: {sentence}\n".encode(errors="replace"))
+        os.write(2, text.encode(errors="replace"))
     except OSError:
         pass  # stderr is closed: there is nobody to tell
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import click
 
 from runner_client.cli.report import BROKEN_PIPE, FAILED, INTERRUPTED, CommandLineError, complain, complain_of
+from runner_client.cli.values import Duration, parse_duration
 
 if TYPE_CHECKING:
     from runner_client.client import AsyncClient
@@ -19,8 +20,16 @@ Options = ParamSpec("Options")
 
 PATIENCE = 300.0
 """Seconds for which a server that was there is waited for: longer than any restart."""
+NOTICE_SECONDS = 5.0
 CONNECT_PATIENCE = 0.5
 """A person who names the wrong server wants to know at once."""
+
+
+def _seconds_of(text: str | None) -> float:
+    try:
+        return parse_duration(text) if text else NOTICE_SECONDS
+    except ValueError:
+        return NOTICE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Session:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     json: bool = False
+    notice_after: float = field(default_factory=lambda: _seconds_of(os.environ.get("RUNNER_NOTICE_AFTER")))
+    """Seconds after which it is said why a job that is followed waits; 0: never."""
 
     def client(self) -> AsyncClient:
         """Makes the client; to be called inside the loop, and used as a context manager."""
@@ -97,13 +108,22 @@ def global_options() -> list[click.Parameter]:
             ["--tls-key"], metavar="FILE", type=click.Path(path_type=Path), help="The key of that certificate."
         ),
         click.Option(["--json"], is_flag=True, help="Print JSON, for programs."),
+        click.Option(
+            ["--notice-after"],
+            metavar="TIME",
+            type=Duration(),
+            help="Say why a job that we follow waits when it does for so long; 0: never. Default: 5s.",
+        ),
     ]
 
 
 def take_global_options(context: click.Context, given: dict[str, Any]) -> Session:
     """Returns the session with the options in ``given``, which wins over the program's own; takes them out of it."""
     own = {name: given.pop(name) for name in ("server", "token", "tls", "tls_ca", "tls_cert", "tls_key", "json")}
-    return replace(context.obj or Session(), **{name: value for name, value in own.items() if value})
+    own = {name: value for name, value in own.items() if value}
+    if (after := given.pop("notice_after")) is not None:
+        own["notice_after"] = after
+    return replace(context.obj or Session(), **own)
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[Concatenate[Session, Options], int]], click.Command]:

@@ -84,6 +84,7 @@ async def see_through(session: Session, client: AsyncClient, job: Job, *, follow
     from runner_client.cli.following import follow_to_end, output_for
     from runner_client.cli.output import as_json, print_json, print_line
     from runner_client.cli.wait import wait_for_end
+    from runner_client.cli.waiting import telling_why_it_waits
 
     if follow:
         complain(f"job {job.job_id}")
@@ -94,7 +95,8 @@ async def see_through(session: Session, client: AsyncClient, job: Job, *, follow
     try:
         if follow:
             output = output_for(as_json=session.json)
-            return await follow_to_end(client, job.job_id, output, cancel_when_unread=False)
+            async with telling_why_it_waits(session, client, job.job_id):
+                return await follow_to_end(client, job.job_id, output, cancel_when_unread=False)
         if wait:
             return await wait_for_end(session, client, job.job_id)
     except asyncio.CancelledError:

@@ -47,8 +47,10 @@ async def wait_for_end(session: Session, client: AsyncClient, job_id: str) -> in
     """Waits for one job, says how it ended, and returns its exit code."""
     from runner_client.cli.outcomes import exit_code, explanation, state_word, summary
     from runner_client.cli.output import as_json, print_json, print_line
+    from runner_client.cli.waiting import telling_why_it_waits
 
-    job = await client.wait(job_id)
+    async with telling_why_it_waits(session, client, job_id):
+        job = await client.wait(job_id)
     if session.json:
         print_json(as_json(job))
     else:
