@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,10 +66,11 @@ class RpcServer:
         self._server = grpc.aio.server(interceptors=list(interceptors), options=list(_OPTIONS))
         self._health = health_aio.HealthServicer()
         self._services = services
+        door = _Unregistered(self._server)
         for register in registrations:
-            register(self._server)
-        self.add_health(self._server)
-        add_reflection([*services, "grpc.health.v1.Health"], self._server)
+            register(door)
+        self.add_health(door)
+        add_reflection([*services, "grpc.health.v1.Health"], door)
 
     def add_health(self, server: Any) -> None:
         """Adds the health of this server to another one, or to what stands in for one."""
@@ -115,6 +116,20 @@ class RpcServer:
     async def _set_health(self, status: Any) -> None:
         for service in ("", *self._services):
             await self._health.set(service, status)
+
+
+class _Unregistered:
+    """Keeps gRPC from registering methods one by one: it would wait for the next call of each of them apart, and with
+    some hundred methods that waiting, made anew for every call, costs more than the call."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """They are among the generic ones, too."""
 
 
 def _probe(address: str) -> None:

@@ -1,0 +1,38 @@
+"""The gRPC server around its servicers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from runner.v1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
+from runner_service.rpc.server import RpcServer
+
+JOBS = "runner.v1.JobService"
+
+
+def _waits() -> list[str]:
+    """What gRPC waits with for calls that come."""
+    names = [getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()]
+    return [name for name in names if name.startswith("_request_")]
+
+
+async def test_however_many_methods_there_are_the_server_waits_for_calls_once() -> None:
+    server = RpcServer(
+        registrations=[lambda door: add_JobServiceServicer_to_server(JobServiceServicer(), door)],
+        services=[JOBS],
+        interceptors=[],
+    )
+    port = await server.listen("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for _ in range(2):
+                answer = await health.Check(health_pb2.HealthCheckRequest(service=JOBS))
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert len(_waits()) == 1, _waits()
+    finally:
+        await server.stop(0)
