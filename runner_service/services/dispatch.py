@@ -86,7 +86,7 @@ class _Call:
     beat: Beat
     waiter: Waiter
     live: set[str]
-    """Attempts that hold a slot: of its list, and what came along with reports since."""
+    """Attempts that hold a slot: of its list, and what came along with reports since, until they are reported."""
     runner: Runner | None = None
     """As its beat left it."""
     superseded: bool = False
@@ -277,7 +277,7 @@ class Dispatch:
         claimed only while a Sync of the worker is parked, which has said what it can do."""
         call = None if along is None else self._calls.get(along.runner_id)
         if along is not None and call is not None and not (self._stopping or self._claimer.stopped):
-            room = call.live.intersection(report.attempt_id for report in reports) - call.reported
+            room = call.live.intersection(report.attempt_id for report in reports)
             if room and call.runner is not None:
                 along = replace(along, want=want_of(call.runner, call.beat.labels, len(room)))
         answer = await self._store.report(reports, along=along)
@@ -299,7 +299,10 @@ class Dispatch:
             for report, verdict in zip(reports, answer.verdicts, strict=True)
             if verdict is not Verdict.LOG_MISSING
         )
-        call.live.update(order.attempt_id for order in answer.orders if order.action is not Action.FORGET)
+        # Without those that are over: thousands of short commands come and go while one call is parked, and it looks at
+        # all that are live each time.
+        came = {order.attempt_id for order in answer.orders if order.action is not Action.FORGET}
+        call.live = (call.live | came) - call.reported
         call.freed = True
         call.waiter.wake()
 
@@ -330,7 +333,7 @@ def _free(call: _Call, capacity: int, orders: Sequence[Order]) -> int:
     it does not any more."""
     offered = sum(order.action is Action.OFFER and order.attempt_id not in call.live for order in orders)
     forgotten = {order.attempt_id for order in orders if order.action is Action.FORGET}
-    return capacity - len(call.live - call.reported - forgotten) - offered
+    return capacity - len(call.live - forgotten) - offered
 
 
 def _offer(assignment: Assignment) -> Order:
