@@ -9,6 +9,18 @@ import uuid
 
 _lock = threading.Lock()
 _last = 0
+_RANDOM_BYTES = 8
+_POOL_BYTES = 128 * _RANDOM_BYTES
+"""Asked of the kernel at once: every such call lets go of the interpreter, and another thread may keep it for long."""
+_pool = b""
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = b""
+
+
+os.register_at_fork(after_in_child=_forget_pool)  # else two processes would draw the same
 
 
 def is_id(text: str) -> bool:
@@ -31,13 +43,16 @@ def new_id() -> str:
     Ids made by one process sort in the order they were made, also within a millisecond: the 12 bits after the
     version count up in steps of 1/4096 ms. First in, first out therefore needs no column of its own.
     """
-    global _last
+    global _last, _pool
     with _lock:
+        if not _pool:
+            _pool = os.urandom(_POOL_BYTES)
+        drawn, _pool = _pool[:_RANDOM_BYTES], _pool[_RANDOM_BYTES:]
         # Milliseconds in the upper 48 bits, 1/4096 ms in the lower 12: RFC 9562 §6.2 method 3.
         nanoseconds = time.time_ns()
         tick = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 * 4096 // 1_000_000)
         _last = tick = max(tick, _last + 1)
-    random = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
+    random = int.from_bytes(drawn) & 0x3FFF_FFFF_FFFF_FFFF
     value = (tick >> 12) << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0b10 << 62 | random
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
