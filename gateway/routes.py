@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.escapes import EscapeError, decode, decode_keeping_slashes
-from gateway.template import MANY, ONE, Template
+from gateway.template import MANY, ONE, Segment, Template, literal_path
 
 T = TypeVar("T")
 
@@ -46,6 +46,10 @@ class Match(Generic[T]):
         """The decoded text of each variable of a matched entry."""
         template, raw = entry.template, self.raw
         values: dict[tuple[str, ...], str] = {}
+        if template.single:
+            for variable in template.variables:
+                values[variable.path] = decode(raw[variable.start])
+            return values
         # Segments that `**` covers beyond (or short of) its own one.
         extra = len(raw) - len(template.segments)
         many = template.many if template.many is not None else len(raw)
@@ -72,6 +76,8 @@ class RouteTable(Generic[T]):
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
+        self._literal: dict[tuple[str, str], list[Entry[T]]] = {}  # (method, path)
+        self._one_at_end: dict[tuple[str, str], list[Entry[T]]] = {}  # (method, path without its last segment)
         self._verbs: set[str] = set()
         self._slashes = False
         self._any_method = False
@@ -100,10 +106,11 @@ class RouteTable(Generic[T]):
                 )
         entries.append(entry)
         entries.sort(key=lambda each: each.condition is None)
+        self._keep(method, entry.template, entries)
 
     def find(self, method: str, raw_path: str) -> Match[T] | None:
         """The best match for a method and a raw path; None when there is none. Raises ``EscapeError``."""
-        match = self._find(method, raw_path)
+        match = self._at_once(method, raw_path) or self._find(method, raw_path)
         if match is not None or not self._has_bare_form(raw_path):
             return match
         match = self._find(method, raw_path[:-1])
@@ -122,6 +129,39 @@ class RouteTable(Generic[T]):
         if "GET" in found:
             found.add("HEAD")
         return sorted(found)
+
+    def _keep(self, method: str, template: Template, entries: list[Entry[T]]) -> None:
+        """Keeps what ``_at_once`` can find."""
+        *before, last = template.segments or (Segment(""),)
+        path = literal_path(template.segments, template.verb)
+        if path is not None:
+            self._literal[method, path or "/"] = entries
+            return
+        head = literal_path(before)
+        if head is None or template.verb is not None:
+            return
+        if last.kind == ONE:
+            self._one_at_end[method, head] = entries
+        elif last.kind == MANY and head:
+            # No segment at all: after the literal of that text, before everything else.
+            self._literal.setdefault((method, head), entries)
+
+    def _at_once(self, method: str, raw_path: str) -> Match[T] | None:
+        """The match of a path that is all literal, or literal but for a variable at its end; None where it has to be
+        looked for.
+
+        Most routes are of these shapes, and of all that match a path they are the first and the second in the order of
+        precedence: nothing else has to be tried. That takes a third of the time of a walk down the trie.
+        """
+        entries = self._literal.get((method, raw_path))
+        if entries is None:
+            head, _, last = raw_path.rpartition("/")
+            if not last or "%" in last or ":" in last or not last.isascii():
+                return None
+            entries = self._one_at_end.get((method, head))
+            if entries is None:
+                return None
+        return Match(entries, raw_path[1:].split("/"))
 
     def _find(self, method: str, raw_path: str) -> Match[T] | None:
         if "%" not in raw_path and raw_path.isascii() and (":" not in raw_path or not self._verbs):

@@ -16,6 +16,7 @@ A variable inside a variable, a second ``**``, an empty segment and a trailing s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
@@ -24,6 +25,7 @@ ONE = "*"
 MANY = "**"
 
 _IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~!$&'()+,;=@]*")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@]|%[0-9A-Fa-f]{2})+")
 
 
@@ -55,6 +57,8 @@ class Template:
     variables: tuple[Variable, ...]
     many: int | None = None
     """Index of the ``**``."""
+    single: bool = False
+    """Every variable is one segment, at the index that it has in the template."""
 
     @property
     def shape(self) -> str:
@@ -69,6 +73,16 @@ class Segment:
 
     kind: str
     literal: str = ""
+
+
+def literal_path(segments: Sequence[Segment], verb: str | None = None) -> str | None:
+    """The raw path of literals, empty for none; None where a segment is a variable, or where a path of that text may
+    mean another: a literal that was written with escapes may hold what is special in a raw path."""
+    literals = [segment.literal for segment in segments]
+    if any(segment.kind for segment in segments) or not all(map(_PLAIN.fullmatch, [*literals, verb or ""])):
+        return None
+    path = "".join(f"/{literal}" for literal in literals)
+    return path if verb is None else f"{path}:{verb}"
 
 
 def parse_template(text: str) -> Template:
@@ -105,7 +119,8 @@ class _Parser:
         if len(set(paths)) != len(paths):
             self.fail("a variable is bound twice")
         many = next((i for i, segment in enumerate(self.segments) if segment.kind == MANY), None)
-        return Template(self.text, tuple(self.segments), verb, tuple(self.variables), many)
+        single = many is None and all(variable.single for variable in self.variables)
+        return Template(self.text, tuple(self.segments), verb, tuple(self.variables), many, single)
 
     def parse_segments(self, *, inside_variable: bool) -> None:
         self.segment(inside_variable=inside_variable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from checklist import covers
 
@@ -91,12 +93,28 @@ def test_paths_find_their_route(request_line: str, route: str, variables: dict[s
     assert ask(table(), method, path) == (route, variables), why
 
 
+def test_what_is_found_at_once_is_what_is_found_by_search() -> None:
+    """A path with an escape is always searched for, and an escaped letter changes nothing."""
+    made = table([*ROUTES, "GET /{top}", "GET /{one}/{two}", "GET /{one}/x", "POST /d/{x}:go", "GET /d:go"])
+    words = ["jobs", "search", "register", "d", "exact", "any", "x", "both:go", "7:go", "7:other", ""]
+    paths = [f"/{'/'.join(each)}" for count in (1, 2, 3) for each in itertools.product(words, repeat=count)]
+    found = 0
+    for method, path in itertools.product(("GET", "POST", "PURGE", "PUT"), paths):
+        if path[1:2].isalpha():
+            escaped = f"/%{ord(path[1]):x}{path[2:]}"
+            answer = ask(made, method, path)
+            assert answer == ask(made, method, escaped), (method, path)
+            found += answer is not None
+    assert found > 200
+
+
 @covers("empty-segments", "trailing-slash")
 @pytest.mark.parametrize(
     ("path", "why"),
     [
         ("/jobs", "too short"),
         ("/jobs/", "a trailing slash is an empty segment"),
+        ("//jobs", "an empty segment is no part of the root"),
         ("/jobs//logs", "an empty segment fills no variable"),
         ("/d/a//b", "nor is it covered by `**`"),
         ("/d/", "nor at the end"),
