@@ -63,6 +63,8 @@ class Gateway:
         self._descriptors = descriptors
         self._settings = settings
         self._proxies = Proxies(settings.trusted_proxies)
+        self._bare = not self._proxies and not settings.observers
+        """Nobody has to see a request before, or after, the exchange."""
         if settings.openapi_path is not None:
             self._site.documents[settings.openapi_path] = functools.cache(self._openapi_reply)
             if settings.docs_path is not None:
@@ -78,6 +80,9 @@ class Gateway:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serves one ASGI scope: http, websocket or lifespan."""
+        if self._bare and scope["type"] == "http":
+            await Exchange(self._site, scope, receive, send).run()
+            return
         if self._proxies and scope["type"] != "lifespan":
             scope = self._proxies.seen_through(scope)
         if self._settings.observers and scope["type"] != "lifespan":

@@ -51,9 +51,7 @@ class Binder:
         self._max_depth = max_depth
         self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
         supplied = frozenset(each.name for each in self._supplied)
-        self._paths = [
-            (variable.path, _path_field(descriptor, variable.path, decoder)) for variable in template.variables
-        ]
+        paths = [(variable.path, _path_field(descriptor, variable.path, decoder)) for variable in template.variables]
         self.body_fields: tuple[FieldDescriptor, ...] | None = None
         if body:
             self.body_fields = () if body == "*" else resolve_path(descriptor, tuple(body.split(".")))
@@ -67,17 +65,20 @@ class Binder:
         # The body's field is set like a member of that name.
         self._member = decoder.member(self.body_fields[-1]) if self.body_fields else None
         self._mask = mask_field(descriptor) if http_method in ("PATCH", "PUT") else None
-        self._not_in_mask = supplied | {path[0] for path, _ in self._paths if len(path) == 1}
+        self._not_in_mask = supplied | {path[0] for path, _ in paths if len(path) == 1}
         self._strict_paths = (
             body != "" and service_rules.unknown_fields != options.UNKNOWN_NAMES_IGNORE and not self.raw_body
         )
+        # The commonest path variables are set as they are: texts of which nobody else has a say.
+        self._checked_paths = [(path, target) for path, target in paths if self._strict_paths or not target.plain]
+        self._plain_paths = [(path[0], path) for path, target in paths if target.plain and not self._strict_paths]
         self._query = QueryBinder(
             descriptor,
             decoder,
             body=None
             if self.body_fields is None or query_beside_body
             else tuple(field.name for field in self.body_fields),
-            path_fields=frozenset(path for path, _ in self._paths),
+            path_fields=frozenset(path for path, _ in paths),
             supplied=supplied,
             ignore_unknown=service_rules.unknown_query == options.UNKNOWN_NAMES_IGNORE or _takes_raw_query(descriptor),
             also_known=also_known,
@@ -90,7 +91,7 @@ class Binder:
     def bind(self, request: HttpRequest, variables: dict[tuple[str, ...], str], body: bytes) -> Any:
         """The request message; raises ``Failure`` (400, 415) naming what does not fit."""
         message: Any = self._new()
-        value = self._bind_body(message, request, body)
+        value = self._bind_body(message, request, body) if body or self.body_fields is not None else None
         self._bind_rest(message, request, variables)
         if self._mask is not None and value is not None and not message.HasField(self._mask.name):
             self._fill_mask(message, value)
@@ -127,11 +128,10 @@ class Binder:
             self._filename.put(head, [name])
 
     def _bind_rest(self, message: Any, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> None:
-        for path, target in self._paths:
-            if target.plain and not self._strict_paths:
-                setattr(message, path[0], variables[path])
-            else:
-                self._bind_path(message, target, variables[path])
+        for name, path in self._plain_paths:
+            setattr(message, name, variables[path])
+        for path, target in self._checked_paths:
+            self._bind_path(message, target, variables[path])
         if request.raw_query:
             self._query.bind(message, request.raw_query)
         for supplied in self._supplied:

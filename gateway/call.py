@@ -11,6 +11,7 @@ from gateway.request import HttpRequest
 
 Entries = list[tuple[str, Any]]
 Metadata = tuple[Metadatum, ...]
+ReadMetadata = Callable[[HttpRequest, str, str], Metadata]  # (request, its id, route) → what the servicer sees of it
 
 
 class Call:
@@ -18,6 +19,7 @@ class Call:
 
     __slots__ = (
         "_metadata",
+        "_read",
         "_request",
         "deadline",
         "initial",
@@ -26,16 +28,19 @@ class Call:
         "refusal",
         "refused",
         "request_id",
+        "route",
         "trailing",
     )
 
-    def __init__(self, method: str, request: HttpRequest, request_id: str, metadata: Callable[[], Metadata]) -> None:
-        """``metadata`` is asked when somebody wants to know: many calls run without. It may hold nothing that leads
-        back to this call: what a request leaves behind should go with it, not wait for the garbage collector."""
+    def __init__(self, method: str, route: str, request: HttpRequest, request_id: str, read: ReadMetadata) -> None:
+        """``read`` is asked when somebody wants to know the metadata: many calls run without."""
         self.method = method
         """``/package.Service/Method``."""
+        self.route = route
+        """HTTP method and path template; empty for calls of the gateway's own."""
         self._request = request
-        self._metadata: Callable[[], Metadata] | Metadata = metadata
+        self._read = read
+        self._metadata: Metadata | None = None
         self.request_id = request_id
         self.deadline: float | None = None
         """On the event loop's clock."""
@@ -54,10 +59,9 @@ class Call:
     @property
     def metadata(self) -> Metadata:
         """What the servicer sees of the request's headers."""
-        known = self._metadata
-        if not isinstance(known, tuple):
-            known = self._metadata = known()
-        return known
+        if self._metadata is None:
+            self._metadata = self._read(self._request, self.request_id, self.route)
+        return self._metadata
 
     @metadata.setter
     def metadata(self, metadata: Metadata) -> None:

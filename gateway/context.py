@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.call import Call, Entries
@@ -20,6 +21,8 @@ class Context(aio.ServicerContext[Any, Any]):
 
     # How every call begins; most end so too, and need no attributes of their own.
     aborted = False
+    failed = False
+    """The servicer has set a status other than OK."""
     _code: grpc.StatusCode = grpc.StatusCode.OK
     _details = ""
     _cancelled = False
@@ -30,18 +33,19 @@ class Context(aio.ServicerContext[Any, Any]):
         self,
         call: Call,
         write: Callable[[Any], Awaitable[None]] | None = None,
-        requests: AsyncIterator[Any] | None = None,
+        request: Any = None,
     ) -> None:
+        """``request`` is a message; for client streams an async iterator of messages."""
         self.call = call
         self._write = write
-        self._requests = requests
+        self._request = request
 
     async def read(self) -> Any:
         """The next request message of a client stream; ``grpc.aio.EOF`` after the last."""
-        if self._requests is None:
+        if self._request is None or isinstance(self._request, Message):
             raise aio.UsageError("this call has no request stream")
         try:
-            return await anext(self._requests)
+            return await anext(self._request)
         except StopAsyncIteration:
             return aio.EOF
 
@@ -61,7 +65,7 @@ class Context(aio.ServicerContext[Any, Any]):
             raise aio.UsageError("Abort already called!")
         if code is grpc.StatusCode.OK:
             raise TypeError("OK is no status to abort with")
-        self.aborted = True
+        self.aborted = self.failed = True
         self._code, self._details = code, details
         # Added to what is there, not in its place as grpc.aio has it: what an interceptor says of every reply (how
         # much of a limit is left) holds for errors too.
@@ -83,14 +87,10 @@ class Context(aio.ServicerContext[Any, Any]):
 
     def set_code(self, code: grpc.StatusCode) -> None:
         self._code = code
+        self.failed = code is not grpc.StatusCode.OK
 
     def code(self) -> Any:
         return self._code
-
-    @property
-    def failed(self) -> bool:
-        """The servicer has set a status other than OK."""
-        return self._code is not grpc.StatusCode.OK
 
     def set_details(self, details: str) -> None:
         self._details = details

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 from google.rpc import code_pb2
 from grpc import aio
 from grpc_status import rpc_status
@@ -94,7 +93,7 @@ class InProcess:
         self._direct = {} if interceptors else {rpc: _behaviour(handler) for rpc, handler in self._handlers.items()}
 
     async def unary(self, call: Call, request: Any) -> Any:
-        context = Context(call, None, None if isinstance(request, Message) else request)
+        context = Context(call, None, request)
         try:
             if call.deadline is None:
                 direct = self._direct.get(call.method) if call.refusal is None else None
@@ -102,7 +101,7 @@ class InProcess:
                     reply = await self._reply(context, request)
                 else:
                     reply = direct(request, context)
-                    if _waits(reply):
+                    if type(reply) is types.CoroutineType or _waits(reply):
                         reply = await reply
             else:
                 reply = await _in_time(self._reply(context, request), call.deadline)
@@ -120,7 +119,7 @@ class InProcess:
         return reply
 
     async def stream(self, call: Call, request: Any, write: Write) -> None:
-        context = Context(call, write, _as_iterator(request))
+        context = Context(call, write, request)
         try:
             if call.deadline is None:
                 await self._write_all(context, request, write)
@@ -233,10 +232,6 @@ async def _in_time(work: Coroutine[Any, Any, T], deadline: float) -> T:
         if not limit.expired():
             raise
         raise deadline_exceeded() from None
-
-
-def _as_iterator(request: Any) -> AsyncIterator[Any] | None:
-    return None if isinstance(request, Message) else request
 
 
 def _translated(context: Context, error: BaseException) -> BaseException:

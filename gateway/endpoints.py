@@ -8,11 +8,12 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from gateway.annotations import Binding, bindings, method_rules, rpc_rules
 from gateway.binding import Binder
+from gateway.cors import Cors
 from gateway.envelope import ErrorRule
 from gateway.fields import resolve_path
 from gateway.framing import Framings
 from gateway.options import GatewayOptions
-from gateway.reply_body import Body, is_raw, reply_body
+from gateway.reply_body import BODILESS, Body, is_raw, reply_body
 from gateway.selectors import Condition, condition
 from gateway.service import Service
 from gateway.template import Template, parse_template
@@ -56,7 +57,7 @@ class Endpoint:
     subject: tuple[tuple[str, ...], ...]
     """On the RPC route of a limited RPC: the fields that are variables of its path, and here stand in the body."""
     plain_status: int
-    """The status of every success; 0 where it hangs on the message."""
+    """The status of every success, where its reply is the message and CORS adds nothing to it; else 0."""
 
 
 def make_endpoint(
@@ -115,11 +116,17 @@ def make_endpoint(
         query_metadata=tuple(rules.query_metadata),
         subject=_subject(method) if binding.is_rpc_route and rules.rate_class else (),
         plain_status=0
-        if rules.status_field or rules.location_field or rules.empty_status
-        else rules.success_status or 200,
+        if streaming or is_raw(output, fields) or Cors(settings).speaks(service)
+        else _plain_status(rules),
     )
 
 
 def _subject(method: MethodDescriptor) -> tuple[tuple[str, ...], ...]:
     annotated = next(bindings(method, rpc_route=False), None)
     return tuple(each.path for each in parse_template(annotated.path).variables) if annotated is not None else ()
+
+
+def _plain_status(rules: options.MethodRules) -> int:
+    status = rules.success_status or 200
+    hangs_on_message = rules.status_field or rules.location_field or rules.empty_status
+    return 0 if hangs_on_message or status in BODILESS else status

@@ -44,8 +44,7 @@ async def take(
 def bound(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes) -> Any:
     """The request message of a unary RPC, or server stream, with a body that was read."""
     try:
-        variables = match.variables(entry) if entry.template.variables else {}
-        return entry.target.binder.bind(request, variables, body)
+        return entry.target.binder.bind(request, match.variables(entry), body)
     except Failure as failure:
         call.refusal = call.refusal or failure
         return entry.target.binder.new()

@@ -65,7 +65,7 @@ _NEVER_OUT = frozenset({"connection", "content-length", "keep-alive", "te", "tra
 _OWN = frozenset({"content-encoding", "content-type", "date", "server", "set-cookie"})
 """What every reply has from us, or what servicers set by ``x-http-header-*`` alone."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _METADATA_NAME = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
@@ -77,10 +77,10 @@ class Metadatum(NamedTuple):
     value: str | bytes
 
 
-def request_id(given: str | None) -> str:
+def request_id(given: bytes | None) -> str:
     """The client's request id when it is short and plain, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
+        return given.decode()
     return f"{_process.prefix}{next(_process.counter):016x}"
 
 
@@ -116,7 +116,7 @@ def query_metadata(
 
 
 def invocation_metadata(
-    request: HttpRequest, *, allowed: frozenset[str], request_id_header: str, request_id: str, route: str
+    request: HttpRequest, request_id: str, route: str, *, allowed: frozenset[str], request_id_header: str
 ) -> tuple[Metadatum, ...]:
     """What a servicer sees of the request's headers."""
     entries = []

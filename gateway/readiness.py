@@ -28,8 +28,12 @@ async def readiness(backend: Backend, request: HttpRequest, request_id: str, *, 
     return HttpReply(200 if status == _SERVING else 503, orjson.dumps({"status": status}), headers)
 
 
+def _no_metadata(*_: object) -> tuple[()]:
+    return ()
+
+
 async def _ask(backend: Backend, request: HttpRequest, request_id: str) -> str:
-    call = Call(METHOD, request, request_id, tuple)
+    call = Call(METHOD, "", request, request_id, _no_metadata)
     call.deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     try:
         answer = await backend.unary(call, health_pb2.HealthCheckRequest())

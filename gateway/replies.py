@@ -10,29 +10,19 @@ from gateway.downloads import deliver
 from gateway.endpoints import Endpoint
 from gateway.http_reply import HttpReply
 from gateway.metadata import ReplyShape, has_controls, reply_shape
+from gateway.reply_body import BODILESS
 from gateway.request import HttpRequest
-
-_BODILESS = frozenset({204, 205, 304})
 
 
 def unary_reply(
     endpoint: Endpoint, message: Any, initial: Entries, trailing: Entries, listed: Set[str] = frozenset()
 ) -> HttpReply:
     """The reply that a unary RPC's message and response metadata make; ``listed`` as `reply_shape` has it."""
-    plain = endpoint.plain_status
-    if plain and not initial and not trailing and plain not in _BODILESS:
-        assert endpoint.body is not None
-        body, media_type = endpoint.body(message)
-        return HttpReply(plain, body, [("content-type", media_type)])
     shape = reply_shape(initial, trailing, listed=listed)
-    if plain:
-        # Nothing in the message but the body itself.
-        status = shape.status or plain
-    else:
-        status, is_empty = _status(endpoint, message, shape)
-        if is_empty:
-            return HttpReply(status, b"", shape.headers)
-    if status in _BODILESS:
+    status, is_empty = _status(endpoint, message, shape)
+    if is_empty:
+        return HttpReply(status, b"", shape.headers)
+    if status in BODILESS:
         return HttpReply(status, b"", shape.headers)
     assert endpoint.body is not None
     body, media_type = endpoint.body(message)

@@ -14,6 +14,9 @@ from runner.gateway.v1 import options_pb2 as options
 
 Body = Callable[[Any], tuple[bytes, str]]  # message → (body, media type)
 
+BODILESS = frozenset({204, 205, 304})
+"""Statuses whose replies have no body, whatever the message is."""
+
 _ANY = "application/octet-stream"
 
 

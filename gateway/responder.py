@@ -50,12 +50,31 @@ class Responder:
         self.started = False
         self.head_only = request.method == "HEAD"
 
+    async def plain(self, status: int, body: bytes, media_type: str) -> None:
+        """Sends a reply of which there is no more to say than its type; ``Endpoint.plain_status`` tells which are such.
+
+        Most are. ``reply`` would send the same, in three times the time.
+        """
+        site = self._site
+        if self.admitted or (b"accept-encoding" in self._request.first and self._is_long(body)):
+            await self.reply(HttpReply(status, body, [("content-type", media_type)]))
+            return
+        headers = [
+            _pair(("content-type", media_type)),
+            (site.request_id_header, self._request_id.encode()),
+            *site.plain_headers,
+            (b"content-length", b"%d" % len(body)),
+        ]
+        self.started = True
+        send = self._send
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if self.head_only else body})
+
     async def reply(self, reply: HttpReply) -> None:
         """Sends a complete reply, compressed where that pays."""
         body, told = reply.body, reply.headers
-        least = self._site.settings.compress_min_bytes
         # Who does not say gets what everybody can read, which a cache may keep for all.
-        if least is not None and len(body) > least and b"accept-encoding" in self._request.first:
+        if b"accept-encoding" in self._request.first and self._is_long(body):
             body, told = compressed(self._request, body, told)
         headers = self.encoded(told)
         if reply.status not in (204, 304):
@@ -63,6 +82,11 @@ class Responder:
         self.started = True
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self.head_only else body})
+
+    def _is_long(self, body: bytes) -> bool:
+        """Whether to compress a body pays."""
+        least = self._site.settings.compress_min_bytes
+        return least is not None and len(body) > least
 
     async def end(self, body: bytes = b"") -> None:
         """Sends the last of a body; none to HEAD."""
@@ -118,9 +142,6 @@ class Responder:
         service = self.endpoint.service if self.endpoint is not None else self.owner
         if site.cors.speaks(service) and not any(name == "access-control-allow-origin" for name, _ in headers):
             encoded += _encoded(site.cors.headers(self._request, service))
-        if len(encoded) == 2 and site.defaults_are_others:  # a content type and the request id
-            encoded += site.default_headers
-            return encoded
         given = {name for name, _ in encoded}
         return encoded + [each for each in site.default_headers if each[0] not in given]
 

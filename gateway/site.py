@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from gateway.catalog import Catalog
@@ -11,6 +12,7 @@ from gateway.dispatch import Backend
 from gateway.envelope import Envelope
 from gateway.errors import Failure
 from gateway.http_reply import HttpReply
+from gateway.metadata import invocation_metadata
 from gateway.options import GatewayOptions
 from gateway.service import Owners
 from runner.gateway.v1 import options_pb2 as proto_options
@@ -38,11 +40,16 @@ class Site:
         self.streams: set[Interruptible] = set()
         """Whatever goes on until somebody ends it."""
         self.request_id_header = settings.request_id_header.encode("latin-1")
+        self.read_metadata = partial(
+            invocation_metadata, allowed=settings.allowed_headers, request_id_header=settings.request_id_header
+        )
+        """(request, its id, route) → what the servicer sees of it."""
         self.default_headers = [
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in settings.default_headers.items()
         ]
-        self.defaults_are_others = not {"content-type", settings.request_id_header} & settings.default_headers.keys()
-        """No default header is one that nearly every reply has anyway."""
+        own = (b"content-type", self.request_id_header)
+        self.plain_headers = [each for each in self.default_headers if each[0] not in own]
+        """Default headers of a reply that itself has no others than these two."""
         self.documents: dict[str, Callable[[], HttpReply]] = {}
         """Replies to GET on paths that are no RPC's, such as the OpenAPI document; made when first asked for."""
         declared = proto_options.ErrorEnvelope(template=settings.error_template, media_type=settings.error_media_type)

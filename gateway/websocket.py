@@ -19,7 +19,7 @@ from gateway.endpoints import Endpoint
 from gateway.errors import Failure, crash
 from gateway.exchange import Exchange
 from gateway.outbox import Outbox
-from gateway.routes import Entry, Match, RouteTable
+from gateway.routes import Entry, Match
 from gateway.unrouted import not_found
 from runner.gateway.v1 import options_pb2 as options
 
@@ -65,14 +65,14 @@ class WebSocketExchange(Exchange):
         except Failure as failure:
             await self._fail(failure)
         except (ClientLeft, OSError):  # ASGI servers raise OSError from send once the client is gone
-            log.debug("the client left", extra={"action": "client_left", "request_id": self._request_id})
+            log.debug("the client left", extra={"action": "client_left", "request_id": self.request_id})
         except Exception:
             log.exception(
                 "%s failed in the gateway",
-                self._request.raw_path,
-                extra={"action": "gateway_crashed", "request_id": self._request_id},
+                self.request.raw_path,
+                extra={"action": "gateway_crashed", "request_id": self.request_id},
             )
-            await self._fail(crash(self._request_id))
+            await self._fail(crash(self.request_id))
         finally:
             self._site.streams.discard(self)
 
@@ -82,11 +82,8 @@ class WebSocketExchange(Exchange):
         if self._pump is not None:
             self._pump.cancel()
 
-    def _routes(self) -> RouteTable[Endpoint]:
-        return self._site.catalog.websocket_routes
-
     async def _serve(self) -> None:
-        match = self._find()
+        match = self._find(self._site.catalog.websocket_routes)
         if match is None:
             raise not_found()
         entry = self._choose(match)
@@ -119,7 +116,7 @@ class WebSocketExchange(Exchange):
             outbox.end()
             await asyncio.wait({watch, send}, timeout=_FAREWELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not send.done():
-                log.info("a client reads too slowly", extra={"action": "slow_reader", "request_id": self._request_id})
+                log.info("a client reads too slowly", extra={"action": "slow_reader", "request_id": self.request_id})
             await self._outcome(pump)
             await self._send({"type": "websocket.close", "code": NORMAL, "reason": ""})
         finally:
@@ -139,7 +136,7 @@ class WebSocketExchange(Exchange):
     def _requests(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Any, frames: asyncio.Queue[Any]) -> Any:
         binder = entry.target.binder
         try:
-            head = binder.bind_head(self._request, match.variables(entry))
+            head = binder.bind_head(self.request, match.variables(entry))
         except Failure as failure:
             call.refusal = call.refusal or failure
             head = binder.new()
@@ -156,7 +153,7 @@ class WebSocketExchange(Exchange):
             if len(part) > endpoint.max_body_bytes:
                 raise too_large(endpoint.max_body_bytes)
             try:
-                message = binder.bind_part(head, self._request, part)
+                message = binder.bind_part(head, self.request, part)
             except Failure:
                 if not bad_frame_field:
                     raise
@@ -203,7 +200,7 @@ class WebSocketExchange(Exchange):
             await self._send({"type": "websocket.accept", "headers": self._responder.encoded([])})
 
     async def _fail(self, failure: Failure) -> None:
-        if not self._accepted and "websocket.http.response" in self._request.scope.get("extensions", {}):
+        if not self._accepted and "websocket.http.response" in self.request.scope.get("extensions", {}):
             reply = self._responder.error_reply(failure)
             headers = self._responder.encoded([*reply.headers, ("content-length", str(len(reply.body)))])
             await self._send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
@@ -217,4 +214,4 @@ class WebSocketExchange(Exchange):
                 await self._accept()
                 await self._send({"type": "websocket.close", "code": code, "reason": reason.decode(errors="ignore")})
         except (TimeoutError, OSError):
-            log.info("a client was cut off", extra={"action": "client_cut_off", "request_id": self._request_id})
+            log.info("a client was cut off", extra={"action": "client_cut_off", "request_id": self.request_id})
