@@ -24,6 +24,8 @@ class DispatchTimes:
     """How long a Sync of an idle worker is held."""
     park_busy: float = 10.0
     """How long a Sync of a busy worker is held."""
+    park_measured: float = 2.0
+    """How long, at most, the Sync of a worker is held that has agents: it brings how much memory they hold."""
     confirm: float = 15.0
     """An assignment that is not confirmed by then goes back to the queue."""
     kill_budget: float = 10.0
@@ -48,6 +50,8 @@ class Listed:
     phase: Phase = Phase.STARTED
     memory_bytes: int = 0
     """What its processes hold, as measured last; 0: not measured yet."""
+    measured: bool = False
+    """It is an agent's, whose memory people watch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,7 @@ class Dispatch:
     async def _park(self, call: _Call, arrived: float) -> SyncAnswer:
         beat = call.beat
         phases = {one.attempt_id: one.phase for one in beat.listed}
-        deadline = arrived + (self.times.park_busy if phases else self.times.park_idle)
+        deadline = arrived + self._longest_park(beat)
         while True:
             renewed = self._monotonic()
             claims = not (self._stopping or self._claimer.stopped)
@@ -211,6 +211,13 @@ class Dispatch:
                 followed=followed,
                 control=control,
             )
+
+    def _longest_park(self, beat: Beat) -> float:
+        if not beat.listed:
+            return self.times.park_idle
+        if any(one.measured for one in beat.listed):
+            return min(self.times.park_busy, self.times.park_measured)
+        return self.times.park_busy
 
     async def _secrets_of(self, orders: Sequence[Order], held: Collection[str]) -> Mapping[str, Mapping[str, bytes]]:
         """What those are given that start now."""

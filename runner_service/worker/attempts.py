@@ -68,6 +68,8 @@ class Held:
     outcome: Outcome | None = None
     """Once ENDED, with the seal."""
     seal: LogSeal | None = None
+    measured: bool | None = None
+    """It is an agent's, and how much memory it holds is to be known. None: not known yet, of one that was adopted."""
     memory_bytes: int = 0
     """What its processes hold, as measured last."""
 
@@ -123,6 +125,7 @@ class Attempts:
                 fence=held.fence,
                 phase=HeldAttempt.Phase.ValueType(held.phase),
                 memory_bytes=held.memory_bytes,
+                measured=bool(held.measured and held.live),
             )
             for held in self
         ]

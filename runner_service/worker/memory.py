@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from runner_service.worker.attempts import Attempts
 
-FIRST_SECONDS = 0.5
-MEASURE_SECONDS = 5.0
-"""Between two measurements. Each reads a few hundred small files, and none while no job runs."""
+MEASURE_SECONDS = 1.5
+"""Between two measurements. Each reads a few hundred small files, and none while no agent runs."""
+AGENT_NAME = "RUNNER_AGENT_NAME"
+"""The variable by which an agent is known."""
 _MARK = b"RUNNER_ATTEMPT_ID="
-_OF_AGENTS = b"RUNNER_AGENT_NAME="
+_OF_AGENTS = f"{AGENT_NAME}=".encode()
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,13 +42,19 @@ def measure(attempt_ids: Collection[str], proc: Path = Path("/proc")) -> Mapping
     return sizes
 
 
-async def watch_memory(attempts: Attempts) -> None:
+async def watch_memory(
+    attempts: Attempts,
+    *,
+    seconds: float = MEASURE_SECONDS,
+    measure: Callable[[Collection[str]], Mapping[str, int]] = measure,
+) -> None:
     """Measures what runs, until cancelled; the next Sync tells the server."""
-    seconds = FIRST_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        live = {held.attempt_id: held for held in attempts if held.live}
+        live = {held.attempt_id: held for held in attempts if held.live and held.measured is not False}
         if live:
             for attempt_id, size in (await asyncio.to_thread(measure, list(live))).items():
-                live[attempt_id].memory_bytes = size
-        seconds = MEASURE_SECONDS
+                held = live[attempt_id]
+                held.memory_bytes = size
+                if held.measured is None:
+                    held.measured = size > 0

@@ -30,6 +30,7 @@ from runner_service.worker.executors.environment import container_environment, j
 from runner_service.worker.inputs import InputFeed
 from runner_service.worker.leases import Leases
 from runner_service.worker.link import Link
+from runner_service.worker.memory import AGENT_NAME
 from runner_service.worker.reporter import Answer, Reporter
 from runner_service.worker.shipper import Shipper, Spawn
 from runner_service.worker.starts import Starts, never_ran
@@ -229,6 +230,7 @@ class Orders:
                 environment=make(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
                 self_stop=seconds_of(order.self_stop),
                 came_along=came_along,
+                measured=AGENT_NAME in spec.environment,
             )
         )
         crashpoints.reached("worker.offered")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from services_house import DONE, FAILED, SOON, House, Worker, parked
 
-from runner_service.domain.dispatch import Action, Phase, Verdict
+from runner_service.domain.dispatch import Action, DispatchTimes, Phase, Verdict
 from runner_service.domain.errors import JobFinished, RunnerNotFound, StaleSync, StaleWorker, Unavailable
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import JobKind, JobState, LossPolicy, Step
@@ -108,11 +109,24 @@ async def test_an_older_worker_with_the_same_identity_is_refused(house: House) -
 
 async def test_an_unknown_runner_must_register(house: House) -> None:
     worker = await house.worker()
-    from dataclasses import replace
-
     stranger = Worker(house, replace(worker.runner, runner_id=new_id()))
     with pytest.raises(RunnerNotFound):
         await asyncio.wait_for(stranger.call(), SOON)
+
+
+async def test_a_sync_that_brings_the_memory_of_agents_is_not_held_for_long(house: House) -> None:
+    house.dispatch.times = DispatchTimes(park_idle=1000.0, park_busy=1000.0, park_measured=0.01)
+    worker = await house.worker()
+    await house.job()
+    attempt_id = await worker.start()
+    call = worker.call()
+    assert await parked(call)
+    beat = worker.beat()
+    measured = tuple(replace(one, measured=True) for one in beat.listed)
+    answer = await asyncio.wait_for(house.dispatch.sync(replace(beat, listed=measured)), SOON)
+    assert [(order.action, order.attempt_id) for order in answer.orders] == [(Action.RUN, attempt_id)]
+    with pytest.raises(StaleSync):
+        await call
 
 
 async def test_a_parked_sync_wakes_for_the_queue(house: House) -> None:

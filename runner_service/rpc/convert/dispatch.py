@@ -38,6 +38,7 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
                 fence=held.fence,
                 phase=_PHASES[held.phase],
                 memory_bytes=held.memory_bytes,
+                measured=held.measured,
             )
             for held in request.attempts
         )
