@@ -36,7 +36,7 @@ from runner_service.rpc.repeats import Repeats
 from runner_service.rpc.server import BindError, RpcServer, ServerTls
 from runner_service.running import App
 from runner_service.secrets_key import SecretsKeyUnusable, load_key
-from runner_service.services.agent_reports import AgentReports
+from runner_service.services.agent_reports import EXPIRE_SECONDS, AgentReports
 from runner_service.services.agents import AgentEvents, AgentLinks, AgentLogs, Agents, Chats
 from runner_service.services.answers import Answers
 from runner_service.services.artifacts import Artifacts
@@ -296,6 +296,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         loops.append(Orphans(owners=store.blobs, blobs=blobs, clock=clock, first_seconds=sweep).run())
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
+        loops.append(sweep_for_ever("sessions of reports", reports.expire, seconds=EXPIRE_SECONDS))
         loops.append(sweep_for_ever("refresh tokens", access.refresh_tokens.sweep, seconds=sweep))
         if store.shared:
             loops.append(sweep_for_ever("revoked tokens", access.refresh_tokens.load, seconds=REVOKED_SECONDS))

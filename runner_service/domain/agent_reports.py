@@ -102,6 +102,8 @@ class ReportSession:
     """The newest by the agent's time."""
     expired_at: Micros | None = None
     """When it was found to have been silent for too long; a new report revives it."""
+    expired_sequence: int | None = None
+    """Of that, among the sequences of reports."""
 
     @property
     def session_id(self) -> str:
@@ -199,6 +201,7 @@ def session_after(
         reports=session.reports + 1,
         current=max(session.current, report, key=lambda each: each.age),
         expired_at=None,
+        expired_sequence=None,
     )
 
 

@@ -56,5 +56,5 @@ class AgentReportServicer(agent_report_service_pb2_grpc.AgentReportServiceServic
         after = request.after if request.HasField("after") else None
         if request.last_event_id:
             after = paging.event_number(request.last_event_id)
-        async for report in self._reports.watch(agent_id=request.agent_id, after=after):
-            yield pb.WatchAgentReportsResponse(report=convert.report(report))
+        async for event in self._reports.watch(agent_id=request.agent_id, after=after):
+            yield convert.event(event)

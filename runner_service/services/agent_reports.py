@@ -21,6 +21,8 @@ from runner_service.ports.store import AgentReportStore
 HISTORY_OF_SESSION = 1_000
 AT_ONCE = 500
 _POLL_SECONDS = 30.0
+EXPIRE_SECONDS = 5.0
+"""Between looks for sessions that have expired; their times are minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +64,13 @@ class AgentReports:
 
     async def agent(self, agent_id: str) -> ReportedAgent:
         """Raises `ReportedAgentNotFound`."""
-        await self._store.expire()
+        await self.expire()
         return await self._store.agent(agent_id)
 
     async def agents(self, *, limit: int = 0, after: str = "", status: str = "", search: str = "") -> AgentPage:
         """Agents that match, in order of registration; ``limit`` 0: all. Raises `InvalidArgument` for an ``after`` that
         is not of this list."""
-        await self._store.expire()
+        await self.expire()
         found: list[ReportedAgent] = []
         while True:
             page = await self._store.agents(limit=AT_ONCE, after=after)
@@ -90,7 +92,7 @@ class AgentReports:
 
     async def session(self, agent_id: str, topic: str) -> tuple[ReportSession, Sequence[AgentReport]]:
         """A session and its history, newest first. Raises `ReportSessionNotFound`, also for an unknown agent."""
-        await self._store.expire()
+        await self.expire()
         session = await self._store.session(agent_id, topic)
         return session, await self._store.history(agent_id, topic=topic, limit=self._history)
 
@@ -114,28 +116,44 @@ class AgentReports:
         await self._store.agent(agent_id)
         return await self._store.history(agent_id, topic=topic or None, limit=limit)
 
-    async def watch(self, *, agent_id: str = "", after: int | None = None) -> AsyncIterator[AgentReport]:
-        """Yields reports behind ``after`` as they come, of one agent or of all; with ``None`` from now on. Never ends.
-        An agent that has not reported yet may be waited for."""
+    async def watch(
+        self, *, agent_id: str = "", after: int | None = None
+    ) -> AsyncIterator[AgentReport | ReportSession]:
+        """Yields reports behind ``after`` as they come, and sessions when they have expired, of one agent or of all;
+        with ``None`` from now on. Never ends. An agent that has not reported yet may be waited for."""
         with self._signals.subscribe(AGENT_REPORTS) as waiter:
             if after is None:
                 after = await self._store.last_sequence()
             while True:
                 # Asked first: what comes in between is found the next time.
-                newest = await self._store.last_sequence()
+                upto = await self._store.last_sequence()
                 reports = await self._store.reports(after=after, limit=AT_ONCE, agent_id=agent_id)
-                for report in reports:
-                    yield report
-                    after = report.sequence
-                if len(reports) < AT_ONCE:
-                    # So that reports of other agents are not looked through again.
-                    after = max(after, newest)
-                if not reports:
+                if len(reports) == AT_ONCE:
+                    upto = min(upto, reports[-1].sequence)
+                expired = await self._store.expired(after=after, limit=AT_ONCE, agent_id=agent_id)
+                if len(expired) == AT_ONCE:
+                    upto = min(upto, sequence_of(expired[-1]))
+                events: list[AgentReport | ReportSession] = sorted([*reports, *expired], key=sequence_of)
+                for event in events:
+                    if sequence_of(event) <= upto:
+                        yield event
+                after = max(after, upto)
+                if not events:
                     await waiter.wait(_POLL_SECONDS)
+
+    async def expire(self) -> None:
+        """Has the sessions expired that have been silent for too long, and tells who watches."""
+        if await self._store.expire():
+            self._signals.publish([AGENT_REPORTS])
 
     async def sweep(self) -> None:
         """Expires sessions on the clock, and deletes those that have been silent for longer than they are kept."""
-        await self._store.expire()
+        await self.expire()
         silent_since = self._clock.now() - int(self._keep_seconds * 1_000_000)
         while await self._store.purge(silent_since=silent_since, limit=AT_ONCE) == AT_ONCE:
             pass
+
+
+def sequence_of(event: AgentReport | ReportSession) -> int:
+    """Where a report, or the end of a session, stands among all."""
+    return event.sequence if isinstance(event, AgentReport) else event.expired_sequence or 0

@@ -99,6 +99,7 @@ def session_values(session: ReportSession, *, changes: bool = False) -> dict[str
         "current": _encode_report(session.current),
         "expires_at": session.expires_at,
         "expired_at": session.expired_at,
+        "expired_sequence": session.expired_sequence,
     }
     if changes:
         return values
@@ -115,4 +116,5 @@ def session_of(row: Row) -> ReportSession:
         reports=row[6],
         current=_decode_report(row[7], row[1]),
         expired_at=row[9],
+        expired_sequence=row[10],
     )

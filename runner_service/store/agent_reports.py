@@ -63,7 +63,15 @@ SAVE_SESSION = Query(
     .values(
         {
             name: bindparam(name, type_=report_sessions.c[name].type)
-            for name in ("updated_at", "ttl_minutes", "reports", "current", "expires_at", "expired_at")
+            for name in (
+                "updated_at",
+                "ttl_minutes",
+                "reports",
+                "current",
+                "expires_at",
+                "expired_at",
+                "expired_sequence",
+            )
         }
     )
     .where(report_sessions.c.session_id == string("session_id"))
@@ -144,11 +152,25 @@ DUE = Query(
     .where(report_sessions.c.expired_at.is_(None), report_sessions.c.expires_at < integer("now"))
     .limit(number(1))
 )
+ALL_DUE = Query(
+    select(report_sessions)
+    .where(report_sessions.c.expired_at.is_(None), report_sessions.c.expires_at < integer("now"))
+    .order_by(report_sessions.c.expires_at)
+    .limit(integer("size"))
+)
 EXPIRE = Query(
     update(report_sessions)
-    .values(expired_at=integer("now"))
-    .where(report_sessions.c.expired_at.is_(None), report_sessions.c.expires_at < integer("now"))
+    .values(expired_at=integer("now"), expired_sequence=integer("sequence"))
+    .where(report_sessions.c.session_id == string("session_id"))
 )
+_EXPIRED = (
+    select(report_sessions)
+    .where(report_sessions.c.expired_sequence > integer("after"))
+    .order_by(report_sessions.c.expired_sequence)
+    .limit(integer("size"))
+)
+EXPIRED = Query(_EXPIRED)
+EXPIRED_OF_AGENT = Query(_EXPIRED.where(report_sessions.c.agent_id == string("agent_id")))
 SILENT = Query(
     select(report_sessions.c.session_id, report_sessions.c.agent_id)
     .where(report_sessions.c.updated_at < integer("before"))
@@ -259,8 +281,25 @@ def is_due(conn: Connection) -> bool:
     return conn.one(DUE, {"now": conn.now()}) is not None
 
 
-def expire(conn: Connection) -> int:
-    return conn.run(EXPIRE, {"now": conn.now()})
+def expire(conn: Connection, limit: int) -> int:
+    # As a reporter would: nobody else numbers, and what was due may have been revived.
+    conn.run(NUMBER, {"count": 0})
+    now = conn.now()
+    due = [row[0] for row in conn.all(ALL_DUE, {"now": now, "size": limit})]
+    if due:
+        conn.run(NUMBER, {"count": len(due)})
+        first = last_sequence(conn) - len(due) + 1
+        conn.many(EXPIRE, [{"session_id": key, "now": now, "sequence": first + place} for place, key in enumerate(due)])
+    return len(due)
+
+
+def expired(conn: Connection, after: int, limit: int, agent_id: str) -> list[ReportSession]:
+    values = {"after": after, "size": limit}
+    if not agent_id:
+        return [session_of(row) for row in conn.all(EXPIRED, values)]
+    if not storable(agent_id):
+        return []
+    return [session_of(row) for row in conn.all(EXPIRED_OF_AGENT, {**values, "agent_id": agent_id})]
 
 
 def purge(conn: Connection, silent_since: int, limit: int) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from kubeagents_house import AGENTS, CONTRACT, WEBHOOK, KubeAgents, open_kubeagents
 
-from runner_service.domain.agent_reports import MINUTE
+from runner_service.domain.agent_reports import MINUTE, ReportSession
+from runner_service.services.agent_reports import AT_ONCE, sequence_of
 
 REPORTED = {"success": True, "message": "Status reported successfully"}
 
@@ -43,6 +44,44 @@ async def test_sessions_expire_on_the_clock_without_a_read(kube: KubeAgents) -> 
     expired = kube.clock.time
     kube.clock.advance(3600)
     assert (await kube.store.agent_reports.session("agent-001", "task-001")).expired_at == expired
+
+
+async def test_who_watches_is_told_of_an_end_once_and_in_order(kube: KubeAgents) -> None:
+    async with asyncio.timeout(20):
+        await kube.report(ttl_minutes=1)
+        watch, other = kube.reports.watch(after=0), kube.reports.watch(agent_id="agent-002", after=0)
+        first = await anext(watch)
+        waiting, quiet = asyncio.ensure_future(anext(watch)), asyncio.ensure_future(anext(other))
+        kube.clock.advance(61)
+        await asyncio.gather(*(kube.reports.expire() for _ in range(3)))
+        ended = await waiting
+        assert isinstance(ended, ReportSession)
+        assert (ended.topic, ended.expired_at, sequence_of(ended)) == ("task-001", kube.clock.time, 2)
+        await kube.report(status="success", ttl_minutes=1)
+        revived = await anext(watch)
+        assert (sequence_of(first), sequence_of(revived)) == (1, 3)
+        kube.clock.advance(61)
+        await kube.reports.expire()
+        again = await anext(watch)
+        assert isinstance(again, ReportSession) and sequence_of(again) == 4
+        await kube.report("agent-002")
+        assert (await quiet).agent_id == "agent-002"
+        # A watcher that was away is told what stands: the first end was undone by the report behind it.
+        resumed = kube.reports.watch(after=0)
+        assert [sequence_of(await anext(resumed)) for _ in range(4)] == [1, 3, 4, 5]
+        for each in (watch, other, resumed):
+            await each.aclose()
+
+
+async def test_many_events_come_in_pieces_without_a_gap(kube: KubeAgents) -> None:
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(kube.report(topic=f"t{number}", ttl_minutes=1) for number in range(AT_ONCE + 100)))
+        kube.clock.advance(61)
+        await kube.reports.expire()
+        watch = kube.reports.watch(after=0)
+        wanted = 2 * (AT_ONCE + 100)
+        assert [sequence_of(await anext(watch)) for _ in range(wanted)] == list(range(1, wanted + 1))
+        await watch.aclose()
 
 
 async def test_silent_sessions_are_forgotten_after_a_time(kube: KubeAgents) -> None:

@@ -71,7 +71,8 @@ async def test_a_directory_becomes_an_agent_that_answers(runner: CommandLine, di
     assert (chat.returncode, out) == (0, b"ONE\nTWO\n")
 
     _, table, _ = await runner("agents", "list")
-    assert next(line for line in table.splitlines() if agent_id in line).split()[1:4] == [
+    assert next(line for line in table.splitlines() if agent_id in line).split()[1:5] == [
+        "managed",
         "loud",
         "running",
         "me/shout:v1",

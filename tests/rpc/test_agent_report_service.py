@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +180,11 @@ async def test_the_command_line_lists_shows_and_watches(served: Served) -> None:
             ("b", "-", "failed", "1/1"),
         ]
         assert "one line" in (await runner("agents", "reported")).out
+        plain = (await runner("agents", "list")).out.splitlines()
         both = (await runner("agents", "list", "--all")).out.splitlines()
+        assert plain == both and "1 of 1 sessions alive" in both[1]
+        kinds = [(await runner("agents", "list", "-k", kind)).out.splitlines() for kind in ("managed", "reported")]
+        assert [len(lines) for lines in kinds] == [1, 3] and "SESSIONS" in kinds[1][0]
         assert [(line.split()[0], line.split()[1], line.split()[3]) for line in both[1:]] == [
             ("a", "reported", "running"),
             ("b", "reported", "failed"),
@@ -201,6 +207,41 @@ async def test_the_command_line_lists_shows_and_watches(served: Served) -> None:
             assert b"success" in line.result() and line.result().rstrip().endswith(b"seen")
         watching.terminate()
         await watching.wait()
+
+
+async def test_the_command_line_shows_sessions_that_expire(served: Served) -> None:
+    runner = CommandLine(At(served.grpc))  # type: ignore[arg-type]
+    async with served.client() as client, served.rest() as rest, asyncio.timeout(SOON):
+        reports = client.agent_reports
+        made = await reports.report("a", "t", AgentReport.STATUS_RUNNING)
+        live = await runner.start("agents", "list", "--watch")
+        assert live.stdout is not None
+        assert b"1 of 1 sessions alive" in await live.stdout.readline()
+        with closing(sqlite3.connect(served.data_dir / "runner.db", timeout=SOON)) as store, store:
+            store.execute("UPDATE report_sessions SET expires_at = 1")
+        assert (await reports.get("a")).active_session_count == 0
+        # A watch like that of `agents reported --watch`, from a place that is known.
+        watch = reports.events(after=made.sequence)
+        ended = await anext(watch)
+        assert (ended.expired_session.topic, ended.sequence) == ("t", made.sequence + 1)
+        assert ended.expired_session.HasField("expire_time") and not ended.HasField("report")
+        assert b"0 of 1 sessions alive" in await live.stdout.readline()
+        headers = {"accept": "text/event-stream", "last-event-id": str(made.sequence)}
+        async with rest.stream("GET", f"{REPORTS}:watch", headers=headers) as stream:
+            lines = [line async for line in stream_until(stream, "data: ")]
+        assert f"id: {ended.sequence}" in lines
+        assert json.loads(lines[-1].removeprefix("data: "))["expiredSession"]["topic"] == "t"
+        await watch.aclose()
+        live.terminate()
+        await live.wait()
+
+
+async def stream_until(stream: httpx.Response, start: str) -> AsyncIterator[str]:
+    """Lines up to the first that starts so."""
+    async for line in stream.aiter_lines():
+        yield line
+        if line.startswith(start):
+            return
 
 
 async def test_the_command_line_watches_agents_of_both_kinds(served: Served) -> None:

@@ -150,6 +150,25 @@ async def test_sessions_expire_when_silent_and_a_report_revives_them(store: SqlS
     assert [one.topic for one in await store.agent_reports.sessions("a")] == ["short", "long"]
 
 
+async def test_ends_of_sessions_stand_among_the_reports_once(reopen: Opener, clock: MovingClock) -> None:
+    async with reopen() as one, reopen() as two:
+        for topic in "ab":
+            await report(one, "x", topic, ttl_minutes=1)
+        await report(one, "y", "c", ttl_minutes=1)
+        clock.time = START + MINUTE + 1
+        counts = await asyncio.gather(*(store.agent_reports.expire() for store in (one, two) for _ in range(3)))
+        assert sum(counts) == 3
+        after = await report(two, "x", "b")
+        assert await one.agent_reports.last_sequence() == after.sequence == 7
+        ended = await one.agent_reports.expired(after=0, limit=9)
+        assert [(one.topic, one.expired_at) for one in ended] == [("a", clock.time), ("c", clock.time)]
+        assert {one.expired_sequence for one in ended} < {4, 5, 6}
+        assert [one.topic for one in await two.agent_reports.expired(after=0, limit=1)] == ["a"]
+        assert [one.topic for one in await two.agent_reports.expired(after=0, limit=9, agent_id="y")] == ["c"]
+        assert await two.agent_reports.expired(after=6, limit=9) == []
+        assert await two.agent_reports.expired(after=0, limit=9, agent_id="\x00") == []
+
+
 async def test_agents_come_in_order_of_registration_in_pages(store: SqlStore, clock: MovingClock) -> None:
     for name in ("b", "a"):
         await report(store, name)
@@ -213,6 +232,8 @@ async def test_reads_use_their_indexes(sqlite_url: str) -> None:
                 ("INDEX agent_reports_of_agent", queries.HISTORY_OF_AGENT, ("agent_id", "size")),
                 ("INTEGER PRIMARY KEY (rowid>?)", queries.FEED, ("after", "size")),
                 ("INDEX report_sessions_live", queries.DUE, ("now",)),
+                ("INDEX report_sessions_live ", queries.ALL_DUE, ("now", "size")),
+                ("INDEX report_sessions_expired", queries.EXPIRED, ("after", "size")),
                 ("INDEX report_sessions_silent", queries.SILENT, ("before", "size")),
                 ("INDEX agent_reports_of_session", queries.FORGET, ("session_id", "last")),
                 ("INDEX report_sessions_of_agent", queries.COUNTS_OF, ("agent_id",)),

@@ -12,6 +12,7 @@ from runner_client.calls import Caller
 
 if TYPE_CHECKING:
     from runner.v1.agent_report_pb2 import AgentReport, ReportedAgent, ReportSession
+    from runner.v1.agent_report_service_pb2 import WatchAgentReportsResponse
 
 PAGE_SIZE = 500
 
@@ -92,13 +93,20 @@ class AgentReportCalls:
     async def watch(self, agent_id: str = "", *, after: int | None = None) -> AsyncIterator[AgentReport]:
         """Yields reports as they come, for ever, behind the report ``after`` without a gap or a duplicate. ``None``:
         from now on; 0: from the oldest that is kept."""
-        from runner.v1.agent_report_service_pb2 import WatchAgentReportsRequest, WatchAgentReportsResponse
+        async for event in self.events(agent_id, after=after):
+            if event.HasField("report"):
+                yield event.report
+
+    async def events(self, agent_id: str = "", *, after: int | None = None) -> AsyncIterator[WatchAgentReportsResponse]:
+        """As `watch`, with the sessions that expire: each event has a ``report`` or an ``expired_session``, and the
+        ``sequence`` behind which to go on."""
+        from runner.v1.agent_report_service_pb2 import WatchAgentReportsRequest
 
         request = WatchAgentReportsRequest(agent_id=agent_id, after=after)
 
         def passed(message: WatchAgentReportsResponse) -> bool:
-            request.after = message.report.sequence
+            request.after = message.sequence or message.report.sequence
             return False
 
         async for message in self._caller.stream(self._stub.WatchAgentReports, request, passed=passed):
-            yield message.report
+            yield message

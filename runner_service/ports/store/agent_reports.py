@@ -44,11 +44,16 @@ class AgentReportStore(Protocol):
         ...
 
     async def last_sequence(self) -> int:
-        """Of the newest report; 0 before the first."""
+        """Of the newest report, or end of a session; 0 before the first. What has it or a lower one can be read."""
         ...
 
     async def expire(self) -> int:
-        """Marks every session that has been silent for longer than its time, and returns how many."""
+        """Marks every session that has been silent for longer than its time, and returns how many. Each gets a sequence
+        of its own among those of reports; with any number of servers it expires once."""
+        ...
+
+    async def expired(self, *, after: int, limit: int, agent_id: str = "") -> Sequence[ReportSession]:
+        """Sessions that have expired with a sequence above ``after``, and were not revived since, in its order."""
         ...
 
     async def purge(self, *, silent_since: Micros, limit: int) -> int:

@@ -67,3 +67,11 @@ def session(value: ReportSession) -> agent_report_pb2.ReportSession:
         report_count=value.reports,
         current=report(value.current),
     )
+
+
+def event(value: AgentReport | ReportSession) -> agent_report_service_pb2.WatchAgentReportsResponse:
+    if isinstance(value, AgentReport):
+        return agent_report_service_pb2.WatchAgentReportsResponse(report=report(value), sequence=value.sequence)
+    return agent_report_service_pb2.WatchAgentReportsResponse(
+        expired_session=session(value), sequence=value.expired_sequence or 0
+    )

@@ -33,6 +33,8 @@ report_sessions = Table(
     Column("current", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("expired_at", BigInteger),
+    # From `report_numbers`, as those of reports: who follows them sees this once, in order.
+    Column("expired_sequence", BigInteger),
     Index("report_sessions_of_agent", "agent_id"),
     Index("report_sessions_silent", "updated_at"),
 )
@@ -41,6 +43,12 @@ Index(
     report_sessions.c.expires_at,
     sqlite_where=text("expired_at IS NULL"),
     postgresql_where=text("expired_at IS NULL"),
+)
+Index(
+    "report_sessions_expired",
+    report_sessions.c.expired_sequence,
+    sqlite_where=text("expired_sequence IS NOT NULL"),
+    postgresql_where=text("expired_sequence IS NOT NULL"),
 )
 
 agent_reports = Table(
@@ -70,4 +78,4 @@ report_numbers = Table(
     Column("id", serial(), primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
 )
-"""One row: the sequence of the newest report."""
+"""One row: the sequence of the newest report, or end of a session."""

@@ -10,6 +10,9 @@ from runner_service.store import agent_reports
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
 
+EXPIRED_AT_ONCE = 1_000
+"""In one transaction."""
+
 
 class SqlAgentReports:
     """`AgentReportStore`."""
@@ -46,7 +49,15 @@ class SqlAgentReports:
         # Asked on every read, so only written when there is something to write.
         if not await self._engine.read(agent_reports.is_due):
             return 0
-        return await self._engine.write(agent_reports.expire)
+        count = 0
+        while found := await self._engine.write(agent_reports.expire, EXPIRED_AT_ONCE):
+            count += found
+            if found < EXPIRED_AT_ONCE:
+                break
+        return count
+
+    async def expired(self, *, after: int, limit: int, agent_id: str = "") -> Sequence[ReportSession]:
+        return await self._engine.read(agent_reports.expired, after, limit, agent_id)
 
     async def purge(self, *, silent_since: Micros, limit: int) -> int:
         return await self._engine.write(agent_reports.purge, silent_since, limit)

@@ -25,13 +25,18 @@ command_line = group(
 
 @command("list")
 @click.option("-w", "--watch", is_flag=True, help="Go on and show changes until Ctrl-C.")
-@click.option("-a", "--all", "every", is_flag=True, help="Those that run elsewhere and report, too.")
-def list_agents(session: Session, watch: bool, every: bool) -> int:
-    """List the agents, newest first."""
-    if every:
+@click.option("-k", "--kind", type=click.Choice(["managed", "reported"]), help="Only this kind, with all of its facts.")
+@click.option("-a", "--all", "every", is_flag=True, help="Both kinds, which is the default.")
+def list_agents(session: Session, watch: bool, kind: str | None, every: bool) -> int:
+    """List the agents: managed ones, newest first, then those that run elsewhere and report."""
+    if kind is None or every:
         from runner_client.cli.every_agent import list_all, watch_all
 
         return session.run(watch_all(session) if watch else list_all(session))
+    if kind == "reported":
+        from runner_client.cli.reported import list_reported, watch_reported
+
+        return session.run(watch_reported(session) if watch else list_reported(session))
     return session.run(_watch(session) if watch else _list(session))
 
 
@@ -212,6 +217,10 @@ def _is_object(text: str) -> bool:
         return False
 
 
+def memory_of(agent: Agent) -> str:
+    return f"{agent.usage.memory_bytes / (1 << 20):.0f} MiB" if agent.usage.memory_bytes else "-"
+
+
 def _rows(agents: Iterable[Agent]) -> list[tuple[str, ...]]:
     return [_row(agent) for agent in agents]
 
@@ -225,6 +234,6 @@ def _row(agent: Agent) -> tuple[str, ...]:
         agent.model,
         str(agent.usage.requests),
         str(agent.usage.tokens),
-        f"{agent.usage.memory_bytes / (1 << 20):.0f} MiB" if agent.usage.memory_bytes else "-",
+        memory_of(agent),
         agent.problem or "-",
     )

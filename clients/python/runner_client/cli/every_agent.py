@@ -1,4 +1,4 @@
-"""`runner agents list --all`: managed agents and those that report, in one list, live if wanted."""
+"""`runner agents list`: managed agents and those that report, in one list, live if wanted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runner.v1.agent_report_pb2 import ReportedAgent
     from runner_client.client import AsyncClient
 
-HEADS = ("AGENT ID", "KIND", "NAME", "STATUS", "OF", "MESSAGE")
+HEADS = ("AGENT ID", "KIND", "NAME", "STATUS", "FROM", "USE", "MESSAGE")
 
 
 async def list_all(session: Session) -> int:
@@ -82,8 +82,8 @@ async def _follow_reported(client: AsyncClient, show: Any) -> None:
     for agent in known:
         show(agent.agent_id, _reported_row(agent), _reported_json(agent))
     after = max((agent.latest.sequence for agent in known), default=None)
-    async for report in client.agent_reports.watch(after=after):
-        agent = await client.agent_reports.get(report.agent_id)
+    async for event in client.agent_reports.events(after=after):
+        agent = await client.agent_reports.get(event.report.agent_id or event.expired_session.agent_id)
         show(agent.agent_id, _reported_row(agent), _reported_json(agent))
 
 
@@ -100,8 +100,11 @@ def _reported_json(agent: ReportedAgent) -> dict[str, Any]:
 
 
 def _managed_row(agent: Agent) -> tuple[str, ...]:
+    from runner_client.cli.agents import memory_of
+
     status = type(agent).Status.Name(agent.status).removeprefix("STATUS_").lower()
-    return (agent.agent_id, "managed", agent.name, status, agent.image, agent.problem or "-")
+    used = f"{agent.usage.requests} requests, {agent.usage.tokens} tokens, {memory_of(agent)}"
+    return (agent.agent_id, "managed", agent.name, status, agent.image, used, agent.problem or "-")
 
 
 def _reported_row(agent: ReportedAgent) -> tuple[str, ...]:
@@ -114,5 +117,6 @@ def _reported_row(agent: ReportedAgent) -> tuple[str, ...]:
         agent.name or "-",
         status_word(latest),
         agent.source or "-",
+        f"{agent.active_session_count} of {agent.session_count} sessions alive",
         one_line(latest.message),
     )

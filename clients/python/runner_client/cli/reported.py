@@ -25,11 +25,12 @@ STATUSES = ("running", "success", "failed", "pending")
 def reported(session: Session, agent_id: str | None, watch: bool, status: str | None, search: str) -> int:
     """List agents that report (KubeAgents), or the sessions of one."""
     if watch:
-        return session.run(_watch(session, agent_id or ""))
-    return session.run(_show(session, agent_id) if agent_id else _list(session, status, search))
+        return session.run(watch_reported(session, agent_id or ""))
+    return session.run(_show(session, agent_id) if agent_id else list_reported(session, status, search))
 
 
-async def _list(session: Session, status: str | None, search: str) -> int:
+async def list_reported(session: Session, status: str | None = None, search: str = "") -> int:
+    """Prints the agents that report, in order of registration."""
     from runner.v1.agent_report_pb2 import AgentReport
     from runner_client.cli.output import as_json, print_json
     from runner_client.cli.table import print_table
@@ -57,23 +58,25 @@ async def _show(session: Session, agent_id: str) -> int:
     return 0
 
 
-async def _watch(session: Session, agent_id: str) -> int:
+async def watch_reported(session: Session, agent_id: str = "") -> int:
+    """A line for each report and each session that expires, or a live table on a terminal, until Ctrl-C."""
     from runner_client.cli.output import as_json, print_json, print_line
     from runner_client.cli.table import on_terminal
 
     async with session.client() as client:
         if on_terminal() and not session.json:
             await _live(client, agent_id)
-        async for report in client.agent_reports.watch(agent_id):
+        async for event in client.agent_reports.events(agent_id):
+            expired = event.HasField("expired_session")
             if session.json:
-                print_json(as_json(report))
+                print_json({"expiredSession": as_json(event.expired_session)} if expired else as_json(event.report))
             else:
-                print_line("  ".join(_report_row(report)))
+                print_line("  ".join(_expired_row(event.expired_session) if expired else _report_row(event.report)))
     return 0
 
 
 async def _live(client: AsyncClient, agent_id: str) -> None:
-    """The table of agents, a row anew with each report."""
+    """The table of agents, a row anew with each report and each session that expires."""
     from rich.live import Live
 
     from runner_client.cli.table import rich_table
@@ -86,8 +89,9 @@ async def _live(client: AsyncClient, agent_id: str) -> None:
     after = max((agent.latest.sequence for agent in known.values()), default=None)
     with Live(refresh_per_second=8) as live:
         live.update(rich_table(AGENT_HEADS, [_agent_row(agent) for agent in known.values()]))
-        async for report in client.agent_reports.watch(agent_id, after=after):
-            known[report.agent_id] = await client.agent_reports.get(report.agent_id)
+        async for event in client.agent_reports.events(agent_id, after=after):
+            changed = event.report.agent_id or event.expired_session.agent_id
+            known[changed] = await client.agent_reports.get(changed)
             live.update(rich_table(AGENT_HEADS, [_agent_row(agent) for agent in known.values()]))
 
 
@@ -127,6 +131,10 @@ def _report_row(report: AgentReport) -> tuple[str, ...]:
         one_line(report.topic),
         one_line(report.message),
     )
+
+
+def _expired_row(session: ReportSession) -> tuple[str, ...]:
+    return (session.expire_time.ToJsonString(), session.agent_id, "expired", one_line(session.topic), "-")
 
 
 def _time(text: str) -> str:
