@@ -79,11 +79,15 @@ class ErrorRule:
         self.envelope = Envelope(said.envelope, encoder, newline=newline) if said.HasField("envelope") else None
         self._when: Condition | None = condition(said.when) if said.HasField("when") else None
 
-    def matches(self, failure: Failure, occasion: Occasion) -> bool:
-        """Whether the rule is for this failure of this request."""
+    def covers(self, failure: Failure) -> bool:
+        """Whether the rule is for this failure, in some request."""
         if self.said.reasons and failure.reason not in self.said.reasons:
             return False
-        if self.said.statuses and failure.status_name not in self.said.statuses:
+        return not self.said.statuses or failure.status_name in self.said.statuses
+
+    def matches(self, failure: Failure, occasion: Occasion) -> bool:
+        """Whether the rule is for this failure of this request."""
+        if not self.covers(failure):
             return False
         try:
             return self._when is None or self._when(occasion.request)

@@ -47,9 +47,9 @@ _CLOSE_CODES = {
 class WebSocketExchange(Exchange):
     """The life of one WebSocket.
 
-    The handshake is accepted when the RPC has sent its first message or its initial metadata, has ended, or has been
-    silent for a moment: a call that is refused at once is answered with a plain HTTP error where the ASGI server can do
-    that.
+    The handshake is accepted when the RPC has sent its first message or its initial metadata, asks for the client's (if
+    it does not speak first), has ended, or has been silent for a moment: a call that is refused at once is answered
+    with a plain HTTP error where the ASGI server can do that.
     """
 
     _accepted = False
@@ -96,15 +96,14 @@ class WebSocketExchange(Exchange):
         outbox = Outbox(limit=settings.batch_bytes, patience=patience)
         opened = asyncio.Event()
         call.opened = opened.set
-        request = self._requests(entry, match, call, frames)
+        request = self._requests(entry, match, call, frames, opened.set)
         pump = self._pump = asyncio.create_task(self._run(endpoint, call, request, outbox, opened.set))
         watch = asyncio.create_task(self._read(endpoint, frames))
         open_ = asyncio.create_task(opened.wait())
         tasks = [pump, watch, open_]
         try:
-            waits = endpoint.rules.speaks_first or not endpoint.client_streaming
-            wait = settings.first_message_seconds if waits else 0
-            await asyncio.wait(tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            first = settings.first_message_seconds
+            await asyncio.wait(tasks, timeout=first, return_when=asyncio.FIRST_COMPLETED)
             if pump.done() and not opened.is_set():
                 await self._outcome(pump)
             await self._accept()
@@ -133,16 +132,27 @@ class WebSocketExchange(Exchange):
                 raise
             raise self._interruption from None
 
-    def _requests(self, entry: Entry[Endpoint], match: Match[Endpoint], call: Any, frames: asyncio.Queue[Any]) -> Any:
+    def _requests(
+        self,
+        entry: Entry[Endpoint],
+        match: Match[Endpoint],
+        call: Any,
+        frames: asyncio.Queue[Any],
+        opened: Callable[[], None],
+    ) -> Any:
         binder = entry.target.binder
         try:
             head = binder.bind_head(self.request, match.variables(entry))
         except Failure as failure:
             call.refusal = call.refusal or failure
             head = binder.new()
-        return self._messages(entry.target, head, frames) if entry.target.client_streaming else head
+        return self._messages(entry.target, head, frames, opened) if entry.target.client_streaming else head
 
-    async def _messages(self, endpoint: Endpoint, head: Any, frames: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+    async def _messages(
+        self, endpoint: Endpoint, head: Any, frames: asyncio.Queue[Any], opened: Callable[[], None]
+    ) -> AsyncIterator[Any]:
+        if not endpoint.rules.speaks_first:
+            opened()
         binder, bad_frame_field = endpoint.binder, endpoint.rules.bad_frame_field
         if endpoint.rules.head_first:
             opening = binder.new()

@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 
 from gateway.endpoints import Endpoint
+from gateway.envelope import Envelope
 from gateway.negotiate import MEDIA_TYPES
 from gateway.openapi.bodies import BINARY
+from gateway.openapi.refusals import refusals
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.service import Service
 from runner.gateway.v1 import options_pb2 as options
@@ -38,12 +40,14 @@ def responses(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     headers = dict(RATE_HEADERS) if rules.rate_class else {}
     found = _successes(endpoint, schemas)
     error = _error(endpoint.service)
-    for status in sorted({rule.http_status for rule in rules.errors if rule.http_status}):
-        found[str(status)] = {**error, "description": _phrase(status)}
+    for each in refusals(endpoint):
+        told = found.setdefault(str(each.status), {"description": each.description or _phrase(each.status)})
+        told["content"] = {**told.get("content", {}), **_error(endpoint.service, each.envelope)["content"]}
     if rules.rate_class:
         found["429"] = {**error, "description": _phrase(429), "headers": _RETRY}
     if endpoint.websocket_only:
         found["426"] = {**error, "description": "The request was none for a WebSocket."}
+    found = dict(sorted(found.items()))
     found["default"] = error
     if headers:
         for response in found.values():
@@ -96,17 +100,19 @@ def _content(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     return {endpoint.service.json_media_type: {"schema": schemas.message(output, encoder)}}
 
 
-def _error(service: Service) -> dict[str, Any]:
-    content = {service.envelope.media_type: {"schema": _error_schema(service)}}
+def _error(service: Service, declared: options.ErrorEnvelope | None = None) -> dict[str, Any]:
+    """An error in the envelope of a rule, or of the service."""
+    if declared is not None:
+        content = {Envelope(declared).media_type: {"schema": _envelope_schema(declared)}}
+    elif service.rules.HasField("error_envelope"):
+        content = {service.envelope.media_type: {"schema": _envelope_schema(service.rules.error_envelope)}}
+    else:
+        content = {service.envelope.media_type: {"schema": _STATUS}}
     return {"description": "An error.", "content": content}
 
 
-def _error_schema(service: Service) -> Schema:
-    if not service.rules.HasField("error_envelope"):
-        return _STATUS
-    if service.rules.error_envelope.HasField("text"):
-        return {"type": "string"}
-    return _template_schema(orjson.loads(service.rules.error_envelope.template))
+def _envelope_schema(declared: options.ErrorEnvelope) -> Schema:
+    return {"type": "string"} if declared.HasField("text") else _template_schema(orjson.loads(declared.template))
 
 
 def _template_schema(template: Any) -> Schema:

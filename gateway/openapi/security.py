@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.endpoints import Endpoint
+from gateway.openapi.refusals import asks, role_of
 from runner.gateway.v1 import options_pb2 as options
 
 _SCHEMES: dict[int, tuple[str, dict[str, Any]]] = {
@@ -29,15 +30,16 @@ _OPTIONAL = frozenset({options.ACCESS_OPEN, options.ACCESS_OPTIONAL})
 
 
 def security(endpoint: Endpoint) -> list[dict[str, list[str]]] | None:
-    """The alternatives of one operation; None where nothing is ever asked for. ``{}`` first: it may be nothing."""
+    """The alternatives of one operation; None where nothing is ever asked for. ``{}`` first: it may be nothing.
+    Each names the role that it must have, where one is needed."""
     rules = endpoint.rules
-    own = list(rules.credentials)
-    if rules.access == options.ACCESS_PUBLIC and not own:
+    if not asks(endpoint):
         return None
-    shown = own or list(endpoint.service.rules.credentials) or [options.CREDENTIAL_BEARER]
+    shown = list(rules.credentials) or list(endpoint.service.rules.credentials) or [options.CREDENTIAL_BEARER]
     names = [_SCHEMES[each][0] for each in shown]
     names += [_query_scheme(each.query) for each in _tokens(endpoint)]
-    found: list[dict[str, list[str]]] = [{name: []} for name in names]
+    role = role_of(endpoint)
+    found: list[dict[str, list[str]]] = [{name: [role] if role else []} for name in names]
     return [{}, *found] if rules.access in _OPTIONAL else found
 
 

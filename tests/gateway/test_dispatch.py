@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from gateway_servicers import Library, capture
 from grpc import aio
-from harness import in_memory
+from harness import in_memory, served
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from gateway import Gateway, HandlerCapture
 
@@ -45,7 +49,16 @@ class Door(aio.ServerInterceptor):
             context.set_trailing_metadata((("x-http-header-x-ratelimit-remaining", "0"),))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "say the word")
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        handler = await continuation(details)
+        if not handler.response_streaming:
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+        async def refuse_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            await refuse(request, context)
+            yield
+
+        kinds = {False: grpc.unary_stream_rpc_method_handler, True: grpc.stream_stream_rpc_method_handler}
+        return kinds[handler.request_streaming](refuse_stream)
 
 
 async def test_interceptors_run_in_order(library: Library) -> None:
@@ -87,6 +100,18 @@ async def test_streams_pass_the_door_too(library: Library) -> None:
         assert (await client.get("/v1/books:watch?count=1")).status_code == 401
         reply = await client.get("/v1/books:watch?count=1", headers={"authorization": "Bearer sesame"})
         assert reply.status_code == 200
+
+
+async def test_a_talk_is_refused_before_the_upgrade(library: Library) -> None:
+    async with served(Gateway(handlers=capture(library), interceptors=[Door()])) as port:
+        url = f"ws://127.0.0.1:{port}/v1/rooms/lobby/chat"
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url):
+                pass
+        async with connect(url, additional_headers={"authorization": "Bearer sesame"}) as talk:
+            await talk.send('{"text": "hi"}')
+            assert json.loads(await talk.recv())["text"] == "re: hi"
+    assert refused.value.response.status_code == 401
 
 
 async def test_a_crashing_interceptor_is_a_500(library: Library) -> None:

@@ -39,14 +39,22 @@ def test_texts_and_bytes_have_their_types(document: dict[str, Any]) -> None:
     version = document["paths"]["/h/version"]["get"]["responses"]["200"]["content"]
     assert version == {"text/html; charset=utf-8": {"schema": {"type": "string"}}}
     assert set(document["paths"]["/h/bytes/{name}"]["post"]["requestBody"]["content"]) == {"*/*"}
-    assert set(document["paths"]["/h/shape"]["get"]["responses"]) == {"200", "204", "206", "304", "416", "default"}
+    assert set(document["paths"]["/h/shape"]["get"]["responses"]) == {
+        "200",
+        "204",
+        "206",
+        "304",
+        "400",
+        "416",
+        "default",
+    }
 
 
 def test_websockets_tell_their_frames(document: dict[str, Any]) -> None:
     talk = document["paths"]["/h/talk/{room}"]["get"]
     frame = {"$ref": "#/components/schemas/test.habits.v1.Frame"}
     assert talk["x-websocket"] == {"receive": frame, "send": frame}
-    assert set(talk["responses"]) == {"101", "426", "default"}
+    assert set(talk["responses"]) == {"101", "400", "426", "default"}
     assert "requestBody" not in talk
     assert {(each["in"], each["name"]) for each in talk["parameters"]} >= {("path", "room"), ("query", "token")}
 

@@ -140,7 +140,6 @@ REGISTRY, AGENTS, LOGIN = Rule(REQUIRED, Role.OPERATOR), Rule(OPTIONAL, Role.OPE
         pytest.param({"sentinel": {"require_auth": True}}, AGENTS, HERE, "CREDENTIALS_MISSING", id="unless set"),
         pytest.param({"sentinel": {"require_auth": True}}, Rule(OPEN, Role.OPERATOR), HERE, None, id="sockets never"),
         pytest.param({}, AGENTS, THERE, "CREDENTIALS_MISSING", id="nothing is open to other machines"),
-        pytest.param({}, LOGIN, THERE, None, id="but login"),
     ],
     indirect=["door"],
 )
@@ -160,6 +159,12 @@ async def test_sentinel_demands_a_token_where_its_page_says(
         (token, "CREDENTIALS_SCHEME"),
     ):
         assert await door.answer("sentinelstacks", rule, peer, authorization=header) == reason
+
+
+async def test_sentinel_looks_at_no_token_where_one_logs_in(door: Door) -> None:
+    """A client that shows the token that has ended could never get another."""
+    for header in (None, "Bearer nonsense", f"Bearer {await door.login('user', 'password')}"):
+        assert await door.answer("sentinelstacks", LOGIN, THERE, authorization=header) is ANYBODY
 
 
 async def test_a_login_token_has_the_documented_claims(door: Door) -> None:

@@ -25,16 +25,14 @@ class SentinelForm:
         self._require_auth = require_auth
 
     async def admit(self, rule: Rule, caller: Caller) -> Principal:
+        if rule.access == options_pb2.ACCESS_PUBLIC:
+            return ANYBODY  # a token that ended must not keep its owner from logging in again
         if caller.authorization is None:
-            if rule.access == options_pb2.ACCESS_PUBLIC:
-                return ANYBODY
             asked = self._require_auth and rule.access == options_pb2.ACCESS_OPTIONAL
             if rule.access == options_pb2.ACCESS_REQUIRED or asked or caller.closed:
                 raise CredentialsMissing()
             return ANYBODY
         principal = await self._identify(caller.authorization)
-        if rule.access == options_pb2.ACCESS_PUBLIC:
-            return principal
         demand(principal, rule.role)
         return principal
 
