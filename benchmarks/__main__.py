@@ -28,6 +28,7 @@ NAMES = (
     "reports",
     "runners",
     "departures",
+    "agents",
 )
 
 

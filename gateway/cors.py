@@ -20,7 +20,8 @@ class Cors:
     """
 
     def __init__(self, settings: GatewayOptions) -> None:
-        self._origins = frozenset(origin.rstrip("/") for origin in settings.cors_origins)
+        self._silent = not settings.cors
+        self._origins = frozenset(origin.rstrip("/") for origin in settings.cors_origins if settings.cors)
         self._any = "*" in self._origins
         self._headers = ", ".join(settings.cors_headers)
         self._expose = ", ".join(settings.cors_expose)
@@ -29,7 +30,7 @@ class Cors:
 
     def speaks(self, service: Service | None) -> bool:
         """Whether replies of a service (None: of nobody) say anything of other origins."""
-        return self._named or (service is not None and service.any_origin)
+        return self._named or self._is_any(service)
 
     def headers(self, request: HttpRequest, service: Service | None) -> Headers:
         """What every reply to a cross-origin request carries; nothing for other origins."""
@@ -60,6 +61,8 @@ class Cors:
         ]
 
     def _is_any(self, service: Service | None) -> bool:
+        if self._silent:
+            return False
         return self._any or (not self._named and service is not None and service.any_origin)
 
     def _allowed(self, origin: str, service: Service | None) -> Headers:

@@ -67,7 +67,10 @@ class GatewayOptions:
     rpc_routes: bool = False
     """Also serve every unary RPC of the captured services at ``POST /package.Service/Method``."""
     cors_origins: tuple[str, ...] = ()
-    """Origins that browsers may call from; ``("*",)`` for all, without credentials. Empty: no CORS headers."""
+    """Origins that browsers may call from; ``("*",)`` for all, without credentials. Empty: those that a service itself
+    lets call (``CorsRules``), mostly none."""
+    cors: bool = True
+    """False: no CORS headers, whatever services say."""
     cors_headers: tuple[str, ...] = (
         "Accept",
         "Authorization",

@@ -25,15 +25,15 @@ _M_ARENA_MAX = -8
 """Of glibc's mallopt; other C libraries have neither."""
 
 
-def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None) -> int:
+def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None) -> int:
     """``runner serve``: the server with its local runner, until SIGTERM or SIGINT. Returns the exit code. ``more``:
-    settings beside those of the flags, nested like the file."""
+    settings beside those of the flags, nested like the file; ``defaults``: what holds where nobody says anything."""
     options = _serve_parser().parse_args(argv)
     from runner_service.config import ConfigError, load
 
     _log(options.log_level or "info", options.log_file)
     try:
-        settings = load(options.config, _merged(_serve_flags(options), more or {}))
+        settings = load(options.config, _merged(_serve_flags(options), more or {}), defaults or {})
     except ConfigError as error:
         print(f"runner: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_CONFIG
@@ -47,13 +47,16 @@ def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None) -> int:
     return uvloop.run(_serve(settings, keep_jobs=options.keep_jobs))
 
 
+API_DEFAULTS: Mapping[str, Any] = {"host": "localhost", "port": 8080, "log_requests": True, "cors_origins": ["*"]}
+"""What `runner api` does unless a flag, the environment or the file says something else."""
+
+
 def api(argv: Sequence[str]) -> int:
     """``runner api``: the server with the flags that SentinelStacks documents. Returns the exit code."""
     options = _api_parser().parse_args(argv)
     arguments = ["--log-level", "info"]
-    server: dict[str, Any] = {"host": options.host, "port": options.port, "log_requests": options.log_requests}
-    server["cors_origins"] = ["*"] if options.cors else []
-    flags: dict[str, Any] = {"server": server}
+    said = {"host": options.host, "port": options.port, "log_requests": options.log_requests, "cors": options.cors}
+    flags: dict[str, Any] = {"server": {name: value for name, value in said.items() if value is not None}}
     if options.tls_cert or options.tls_key:
         tls = {"enabled": True, "cert_file": options.tls_cert or "", "key_file": options.tls_key or ""}
         flags["security"] = {"tls": tls}
@@ -66,7 +69,7 @@ def api(argv: Sequence[str]) -> int:
             "runner: no --token-auth-secret: tokens are signed with a random key that is kept in the data directory",
             file=sys.stderr,
         )
-    return serve(arguments, flags)
+    return serve(arguments, flags, {"server": API_DEFAULTS})
 
 
 def _api_parser() -> argparse.ArgumentParser:
@@ -74,15 +77,13 @@ def _api_parser() -> argparse.ArgumentParser:
         prog="runner api", description="Serves everything that `runner serve` does, with SentinelStacks' flags."
     )
     add = parser.add_argument
-    add("--port", "-p", type=int, default=8080, help="port to listen on (default: 8080)")
-    add("--host", default="localhost", help="host address to listen on (default: localhost)")
+    add("--port", "-p", type=int, help="port to listen on (default: 8080)")
+    add("--host", help="host address to listen on (default: localhost)")
     add("--tls-cert", metavar="FILE", help="TLS certificate")
     add("--tls-key", metavar="FILE", help="its key")
     add("--token-auth-secret", metavar="SECRET", help="key of login tokens (default: a random one, and a warning)")
     for name, what in (("cors", "let pages of any origin call"), ("log-requests", "log requests")):
-        add(
-            f"--{name}", type=_flag, nargs="?", const=True, default=True, metavar="BOOL", help=f"{what} (default: true)"
-        )
+        add(f"--{name}", type=_flag, nargs="?", const=True, metavar="BOOL", help=f"{what} (default: true)")
     add("--config", type=Path, metavar="FILE", help="further settings, as of `runner serve`")
     add("--data-dir", type=Path, metavar="DIR", help="where everything is kept (default: $XDG_STATE_HOME/runner)")
     add("--grpc", metavar="HOST:PORT", help="gRPC listener (default: 127.0.0.1:50051)")

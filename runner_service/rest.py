@@ -36,6 +36,7 @@ def rest(
             title="Runner Service",
             version=__version__,
             cors_origins=server.cors_origins,
+            cors=server.cors,
             max_timeout_seconds=server.max_timeout_seconds,
             trusted_proxies=tuple(map(str, server.trusted_proxies)),
             allowed_headers=DEFAULT_ALLOWED | READ_HEADERS,

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import os
 import signal
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+COMPLETE = "RUNNER_TESTS_COMPLETE"
+"""Set where everything that tests need was installed: there a test that skips because something is not fails."""
 
 
 def _build_stubs() -> None:
@@ -36,3 +42,13 @@ _take_interrupts()
 # `--hypothesis-profile=default` looks for new examples.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get(COMPLETE) and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if "is not installed" in reason:
+            report.outcome, report.longrepr = "failed", f"{reason}, where {COMPLETE} says that everything is"
+    return report

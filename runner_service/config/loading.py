@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import yaml
@@ -28,6 +29,9 @@ _CLIENT_VARIABLES = frozenset({"RUNNER_SERVER", "RUNNER_TOKEN"})
 """Of the command line client; no settings of the server."""
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class _Environment(EnvSettingsSource):
     """RUNNER_… without the variables of the client."""
 
@@ -36,9 +40,9 @@ class _Environment(EnvSettingsSource):
         return {name: value for name, value in super()._load_env_vars().items() if name.lower() not in client}
 
 
-def load(path: Path | None, flags: Mapping[str, Any]) -> Settings:
-    """Reads the settings. ``flags`` are nested like the file and win over everything. A missing file means defaults,
-    as SCT's installer expects.
+def load(path: Path | None, flags: Mapping[str, Any], defaults: Mapping[str, Any] = _NOTHING) -> Settings:
+    """Reads the settings. ``flags`` are nested like the file and win over everything, ``defaults`` stand in place of
+    our own. A missing file means defaults, as SCT's installer expects.
 
     Raises:
         ConfigError: A file that is not YAML, or a value that cannot be.
@@ -61,6 +65,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Settings:
                 _Environment(settings_cls),
                 InitSettingsSource(settings_cls, _seed_variables()),
                 InitSettingsSource(settings_cls, document),
+                InitSettingsSource(settings_cls, dict(defaults)),
             )
 
     try:

@@ -24,6 +24,8 @@ class Server(Section):
     """Cap on the deadline that a request may set, and the deadline of those that set none and stream nothing. None: no
     cap."""
     cors_origins: tuple[str, ...] = ()
+    cors: bool = True
+    """False: pages of other origins may call nothing, not even the documented APIs that let any."""
     log_requests: bool = False
     """A line in the server's own log for every HTTP request."""
     metrics: bool = False

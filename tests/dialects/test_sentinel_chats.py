@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,27 @@ async def test_a_killed_agent_is_an_error_frame_and_a_true_status(sentinel: Sent
         # The chat stays and says so.
         assert (await hear(chat))["data"]["status"] == "error"
         assert (await ask(chat, "pid"))["error"].startswith(f"The agent {agent_id} is not running")
+
+
+async def test_twenty_chats_are_told_of_a_kill_in_mid_answer_and_the_status_is_true_by_then(
+    sentinel: Sentinel, agent_id: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        chats = [await stack.enter_async_context(sentinel.chat(agent_id)) for _ in range(CHATS)]
+        for number, chat in enumerate(chats):
+            await hear(chat)
+            await say(chat, type="message", content="half", message_id=f"m{number}")
+            await hear_until(chat, lambda frame: frame["type"] == "stream_chunk")
+        pid = int((await ask(chats[0], "pid"))["content"])
+        os.kill(pid, signal.SIGKILL)
+        # Whoever hears of it first finds the status true at that very moment.
+        first = await asyncio.wait([asyncio.ensure_future(hear(chat)) for chat in chats], return_when="FIRST_COMPLETED")
+        assert sentinel.agent(agent_id)["status"] == "error"
+        frames = [await task for done_or_not in first for task in done_or_not]
+    assert {(frame["type"], frame["error"]) for frame in frames} == {
+        ("error", "The agent ended before it answered: killed by signal 9")
+    }
+    assert sorted(frame["message_id"] for frame in frames) == sorted(f"m{number}" for number in range(CHATS))
 
 
 async def test_an_agent_that_exits_in_mid_answer_says_so_behind_what_it_said(sentinel: Sentinel, agent_id: str) -> None:

@@ -124,6 +124,12 @@ def test_a_created_agent_is_as_asked(sentinel: Sentinel) -> None:
         assert ask(sentinel, "get_agent", {"id": each["id"]}).json() == {"error": "Agent not found"}
 
 
+def test_no_agent_is_ever_paused(sentinel: Sentinel) -> None:
+    # A word of the document for which it has no call that would bring it about.
+    reply = sentinel.http.get("/v1/agents", params={"status": "paused"})
+    assert (reply.status_code, reply.json()) == (200, {"agents": []})
+
+
 def test_a_list_leaves_out_what_is_stopped(sentinel: Sentinel) -> None:
     sentinel.push("print('done')", name="ends")
     agent_id = sentinel.create("ends")["id"]

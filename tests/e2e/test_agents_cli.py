@@ -14,7 +14,8 @@ import pytest
 from e2e_command_line import CommandLine
 from e2e_server import RUNNER, ServerProcess, environment_of
 
-from runner_service.commands import _api_parser
+from runner_service.commands import API_DEFAULTS, _api_parser
+from runner_service.config import load
 
 AGENT = """
 import json, sys
@@ -114,11 +115,59 @@ async def test_a_directory_without_a_manifest_is_none(runner: CommandLine, tmp_p
     assert code == 2 and "agent.json" in err
 
 
-def test_api_has_the_documented_flags(tmp_path: Path) -> None:
-    given = _api_parser().parse_args([])
-    assert (given.port, given.host, given.cors, given.log_requests) == (8080, "localhost", True, True)
+def test_api_has_the_documented_flags_and_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = {option for action in _api_parser()._actions for option in action.option_strings}
+    documented = {
+        "--port",
+        "-p",
+        "--host",
+        "--tls-cert",
+        "--tls-key",
+        "--token-auth-secret",
+        "--cors",
+        "--log-requests",
+    }
+    assert documented <= names
     given = _api_parser().parse_args(["-p", "1", "--cors=false", "--log-requests", "false", "--token-auth-secret", "x"])
     assert (given.port, given.cors, given.log_requests, given.token_auth_secret) == (1, False, False, "x")
+
+    def server(**flags: object) -> tuple[str, int, bool, tuple[str, ...]]:
+        found = load(tmp_path / "none.yaml", {"server": flags}, {"server": API_DEFAULTS}).server
+        return found.host, found.port, found.log_requests, found.cors_origins
+
+    assert server() == ("localhost", 8080, True, ("*",))
+    # A flag wins over the environment, that over a file, and that over what the document gives as the default.
+    (tmp_path / "none.yaml").write_text("server: {port: 9001, log_requests: false, cors_origins: [http://file]}")
+    assert server() == ("localhost", 9001, False, ("http://file",))
+    monkeypatch.setenv("PORT", "9002")
+    monkeypatch.setenv("CORS_ALLOWED_ORIGINS", "http://a, http://b")
+    assert server() == ("localhost", 9002, False, ("http://a", "http://b"))
+    assert server(port=9003, host="127.0.0.1") == ("127.0.0.1", 9003, False, ("http://a", "http://b"))
+
+
+async def test_api_serves_pages_of_no_origin_and_logs_no_request_where_its_flags_say_so(tmp_path: Path) -> None:
+    port = random.randint(20_000, 32_000)
+    command = [str(RUNNER), "api", "--port", str(port), "--host", "127.0.0.1", "--cors=false", "--log-requests=false"]
+    command += ["--data-dir", str(tmp_path / "api"), "--grpc", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_of(), start_new_session=True
+    )
+    try:
+        assert process.stdout is not None and process.stderr is not None
+        assert f"127.0.0.1:{port} grpc" in process.stdout.readline()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            for path in ("/v1/images", "/api/agents", "/health", "/api/v2/jobs"):
+                page = await client.get(path, headers={"Origin": "http://a.example"})
+                assert "access-control-allow-origin" not in page.headers
+                assert (await client.get(path)).status_code == 200
+            ask = {"Origin": "http://a.example", "Access-Control-Request-Method": "POST"}
+            preflight = await client.options("/v1/agents", headers=ask)
+            assert "access-control-allow-origin" not in preflight.headers
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "/v1/images" not in errors and "no --token-auth-secret" in errors
 
 
 async def test_api_serves_with_its_flags(tmp_path: Path) -> None:
