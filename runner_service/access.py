@@ -27,6 +27,7 @@ from runner_service.services.auth import (
     Tokens,
     User,
 )
+from runner_service.services.sealing import Sealer
 
 SENTINEL_ISSUER = "sentinelstacks-api"
 ACCESS_SUBJECT = "access_token"
@@ -71,7 +72,7 @@ class Access:
         )
 
 
-async def open_access(settings: Settings, *, store: Stores, clock: Clock, secrets: Path) -> Access:
+async def open_access(settings: Settings, *, store: Stores, clock: Clock, secrets: Path, sealer: Sealer) -> Access:
     """Hashes what the settings hold in plain, makes the keys that they do not give, and stores their clients.
 
     Raises:
@@ -118,7 +119,7 @@ async def open_access(settings: Settings, *, store: Stores, clock: Clock, secret
         foreign = Tokens(Purpose(life_seconds=_HOUR, required=("exp",)), key=rustci.jwt_secret, clock=clock)
     return Access(
         auth=auth,
-        api_keys=ApiKeys(store=store.api_keys, auth=auth, clock=clock),
+        api_keys=ApiKeys(store=store.api_keys, auth=auth, clock=clock, sealer=sealer),
         logins=logins,
         clients=clients,
         refresh_tokens=refresh_tokens,

@@ -130,7 +130,14 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         archive = ArchiveReader(store=store.logs, blobs=blobs)
         reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
         runners = RunnerServices.over(
-            store.runners, store.runner_feed, store.samples, signals=signals, clock=clock, jobs=jobs, reader=reader
+            store.runners,
+            store.runner_feed,
+            store.samples,
+            signals=signals,
+            clock=clock,
+            jobs=jobs,
+            reader=reader,
+            sealer=sealer,
         )
         claimer = Claimer(store=store.dispatch, signals=signals)
         gauges = Gauges(agents=store.agents, signals=signals)
@@ -171,7 +178,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             clock=clock,
             secrets=lab_secrets,
         )
-        access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets")
+        access = await open_access(settings, store=store, clock=clock, secrets=data_dir / "secrets", sealer=sealer)
 
         webhooks = Webhooks(
             outside=Network(),

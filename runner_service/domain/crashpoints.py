@@ -85,6 +85,7 @@ OTHER_COMMITS = (
     "queues.expire",
     "queue_results.post_result",
     "runners.register",
+    "runners.register_once",
     "runners.change",
     "runner_control.advance",
     "runner_control.drop",

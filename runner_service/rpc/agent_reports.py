@@ -10,6 +10,7 @@ from runner.v1 import agent_report_service_pb2 as pb
 from runner.v1 import agent_report_service_pb2_grpc
 from runner_service.rpc.convert import agent_reports as convert
 from runner_service.rpc.convert import paging
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.agent_reports import AgentReports
 
 
@@ -22,7 +23,8 @@ class AgentReportServicer(agent_report_service_pb2_grpc.AgentReportServiceServic
     async def CreateAgentReport(
         self, request: pb.CreateAgentReportRequest, context: Any
     ) -> pb.CreateAgentReportResponse:
-        report = await self._reports.report(convert.new_report(request, now_ns=time.time_ns()))
+        new = convert.new_report(request, now_ns=time.time_ns())
+        report = await self._reports.report(new, mark=current_mark.get())
         return pb.CreateAgentReportResponse(report=convert.report(report))
 
     async def GetReportedAgent(self, request: pb.GetReportedAgentRequest, context: Any) -> pb.GetReportedAgentResponse:

@@ -13,6 +13,7 @@ from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import agents as convert
 from runner_service.rpc.convert import paging, times
 from runner_service.rpc.convert.talks import talk
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.agents import AgentEvents, AgentLogs, Agents, Chat, Chats
 
 _PATIENCE_SECONDS = 2.0
@@ -50,7 +51,8 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         )
 
     async def DeleteAgent(self, request: pb.DeleteAgentRequest, context: Any) -> pb.DeleteAgentResponse:
-        view = await self._agents.delete(request.agent_id, by=current_principal.get().name)
+        by = current_principal.get().name
+        view = await self._agents.delete(request.agent_id, by=by, mark=current_mark.get())
         return pb.DeleteAgentResponse(agent=convert.agent(view))
 
     async def ListAgentLogs(self, request: pb.ListAgentLogsRequest, context: Any) -> pb.ListAgentLogsResponse:

@@ -13,6 +13,7 @@ from runner_service.domain.errors import InvalidArgument, RangeOutside
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import artifacts as convert
 from runner_service.rpc.convert import paging
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.artifacts import Artifacts, NewUpload
 
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
@@ -76,7 +77,7 @@ class ArtifactServicer(artifact_service_pb2_grpc.ArtifactServiceServicer):
             yield pb.DownloadArtifactResponse(data=data)
 
     async def DeleteArtifact(self, request: pb.DeleteArtifactRequest, context: Any) -> pb.DeleteArtifactResponse:
-        await self._artifacts.delete(request.artifact_id)
+        await self._artifacts.delete(request.artifact_id, mark=current_mark.get())
         return pb.DeleteArtifactResponse()
 
 

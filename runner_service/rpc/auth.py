@@ -9,6 +9,7 @@ from runner.v1 import auth_service_pb2_grpc
 from runner_service.rpc.access import ANYBODY, current_caller, current_principal
 from runner_service.rpc.convert import auth as convert
 from runner_service.rpc.convert import paging
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.audit import Audit
 from runner_service.services.auth import ApiKeys
 
@@ -26,6 +27,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             role=convert.role(request.role),
             created_by=current_principal.get().name,
             life_seconds=convert.life_seconds(request),
+            mark=current_mark.get(),
         )
         return pb.CreateApiKeyResponse(api_key=convert.api_key(kept), key=key)
 

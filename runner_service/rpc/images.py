@@ -9,6 +9,7 @@ from runner.v1 import image_service_pb2_grpc
 from runner_service.domain.images import DEFAULT_TAG
 from runner_service.rpc.convert import images as convert
 from runner_service.rpc.convert import paging
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.images import Images
 
 
@@ -48,4 +49,5 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
         return pb.SearchImagesResponse(images=map(convert.image, page.images), total_size=page.total)
 
     async def DeleteImage(self, request: pb.DeleteImageRequest, context: Any) -> pb.DeleteImageResponse:
-        return pb.DeleteImageResponse(image=convert.image(await self._images.delete(request.reference)))
+        image = await self._images.delete(request.reference, mark=current_mark.get())
+        return pb.DeleteImageResponse(image=convert.image(image))

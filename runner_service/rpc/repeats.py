@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from hashlib import sha256
 from typing import Any
 
@@ -10,9 +11,9 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from runner_service.ports.store import AnswerKey
+from runner_service.ports.store import AnswerKey, Mark
 from runner_service.rpc.access import Rule, current_principal
-from runner_service.services.answers import Answers, Asked
+from runner_service.services.answers import Answers, Asked, Kind
 
 Behavior = Callable[[Any, Any], Awaitable[Any]]
 
@@ -26,19 +27,29 @@ OF_THEIR_OWN = frozenset(
         "/runner.v1.ArtifactService/UploadArtifact",
     }
 )
-CONFIDENTIAL = frozenset({"/runner.v1.AuthService/CreateApiKey"})
-"""Their answers hold a credential."""
+KINDS = {
+    "/runner.v1.AuthService/CreateApiKey": Kind.SECRET,
+    "/runner.v1.RunnerService/RegisterRunner": Kind.SECRET,
+    "/runner.v1.AgentService/DeleteAgent": Kind.LEAVING,
+    "/runner.v1.ArtifactService/DeleteArtifact": Kind.LEAVING,
+    "/runner.v1.ImageService/DeleteImage": Kind.LEAVING,
+    "/runner.v1.SecretService/DeleteSecret": Kind.LEAVING,
+}
+"""What answers are like that are not plain."""
+
+current_mark: ContextVar[Mark | None] = ContextVar("current_mark", default=None)
+"""What says in the store that the request under way was carried out; None: it bears no id."""
 
 
 class Repeats:
-    """Knows which RPCs can be repeated: all that change something and whose request has a ``request_id``."""
+    """Knows which RPCs can be repeated: all whose request has a ``request_id``."""
 
     def __init__(self, *, answers: Answers, rules: Mapping[str, Rule]) -> None:
         self._answers = answers
         self._responses = {
             method: GetMessageClass(found.output_type)
-            for method, rule in rules.items()
-            if rule.audited and method not in OF_THEIR_OWN and (found := _repeatable(method)) is not None
+            for method in rules
+            if method not in OF_THEIR_OWN and (found := _repeatable(method)) is not None
         }
 
     @property
@@ -50,19 +61,23 @@ class Repeats:
         response = self._responses.get(method)
         if response is None:
             return behavior
-        answers, confidential = self._answers, method in CONFIDENTIAL
+        answers, kind = self._answers, KINDS.get(method, Kind.PLAIN)
 
         async def once(request: Any, context: Any) -> Any:
             if not request.request_id:
                 return await behavior(request, context)
             made: list[Any] = []
 
-            async def act() -> bytes:
-                made.append(await behavior(request, context))
+            async def act(mark: Mark) -> bytes:
+                token = current_mark.set(mark)
+                try:
+                    made.append(await behavior(request, context))
+                finally:
+                    current_mark.reset(token)
                 return bytes(made[0].SerializeToString())
 
             key = AnswerKey(current_principal.get().name, method, request.request_id)
-            answer = await answers.once(Asked(key, _content(request), confidential), act)
+            answer = await answers.once(Asked(key, _content(request), kind), act)
             return made[0] if made else response.FromString(answer)
 
         return once

@@ -12,6 +12,7 @@ from runner_service.domain.runners import Runner
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import paging, times
 from runner_service.rpc.convert import runners as convert
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.runners import (
     FeedEnd,
     Operation,
@@ -52,7 +53,9 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
 
     async def RegisterRunner(self, request: pb.RegisterRunnerRequest, context: Any) -> pb.RegisterRunnerResponse:
         local = context.peer().startswith("unix")
-        runner, credential = await self._runners.register(convert.new_runner(request, local=local))
+        runner, credential = await self._runners.register(
+            convert.new_runner(request, local=local), mark=current_mark.get()
+        )
         return pb.RegisterRunnerResponse(runner=await self._shown(runner), credential=credential)
 
     async def GetRunner(self, request: pb.GetRunnerRequest, context: Any) -> pb.GetRunnerResponse:
@@ -78,30 +81,44 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         )
 
     async def UpdateRunner(self, request: pb.UpdateRunnerRequest, context: Any) -> pb.UpdateRunnerResponse:
-        runner, _ = await self._runners.update(request.runner.runner_id, convert.update(request))
+        runner, _ = await self._runners.update(
+            request.runner.runner_id, convert.update(request), mark=current_mark.get()
+        )
         return pb.UpdateRunnerResponse(runner=await self._shown(runner))
 
     async def DeleteRunner(self, request: pb.DeleteRunnerRequest, context: Any) -> pb.DeleteRunnerResponse:
         by = current_principal.get().name
-        cancelled = await self._runners.delete(request.runner_id, force=request.force, by=by)
+        mark = current_mark.get()
+        cancelled = await self._runners.delete(request.runner_id, force=request.force, by=by, mark=mark)
         return pb.DeleteRunnerResponse(cancelled_job_ids=[job.job_id for job in cancelled])
 
     async def StartRunner(self, request: pb.StartRunnerRequest, context: Any) -> pb.StartRunnerResponse:
-        return pb.StartRunnerResponse(runner=await self._shown(await self._control.start(request.runner_id)))
+        runner = await self._control.start(request.runner_id, mark=current_mark.get())
+        return pb.StartRunnerResponse(runner=await self._shown(runner))
 
     async def StopRunner(self, request: pb.StopRunnerRequest, context: Any) -> pb.StopRunnerResponse:
         runner = await self._control.stop(
-            request.runner_id, graceful=request.graceful, timeout=_timeout(request), reason=request.reason
+            request.runner_id,
+            graceful=request.graceful,
+            timeout=_timeout(request),
+            reason=request.reason,
+            mark=current_mark.get(),
         )
         return pb.StopRunnerResponse(runner=await self._shown(runner))
 
     async def DrainRunner(self, request: pb.DrainRunnerRequest, context: Any) -> pb.DrainRunnerResponse:
-        runner = await self._control.drain(request.runner_id, timeout=_timeout(request), reason=request.reason)
+        runner = await self._control.drain(
+            request.runner_id, timeout=_timeout(request), reason=request.reason, mark=current_mark.get()
+        )
         return pb.DrainRunnerResponse(runner=await self._shown(runner))
 
     async def RestartRunner(self, request: pb.RestartRunnerRequest, context: Any) -> pb.RestartRunnerResponse:
         runner = await self._control.restart(
-            request.runner_id, graceful=request.graceful, timeout=_timeout(request), reason=request.reason
+            request.runner_id,
+            graceful=request.graceful,
+            timeout=_timeout(request),
+            reason=request.reason,
+            mark=current_mark.get(),
         )
         return pb.RestartRunnerResponse(runner=await self._shown(runner))
 
@@ -116,7 +133,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         self, request: pb.UpdateRunnerConfigRequest, context: Any
     ) -> pb.UpdateRunnerConfigResponse:
         changes = convert.config_changes(request.config, request.update_mask.paths)
-        config = await self._runners.update_config(request.runner_id, changes)
+        config = await self._runners.update_config(request.runner_id, changes, mark=current_mark.get())
         return pb.UpdateRunnerConfigResponse(config=convert.config(config))
 
     async def GetRunnerStatus(self, request: pb.GetRunnerStatusRequest, context: Any) -> pb.GetRunnerStatusResponse:
@@ -159,6 +176,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
                 force=request.force,
             ),
             by=current_principal.get().name,
+            mark=current_mark.get(),
         )
         return pb.BatchOperateRunnersResponse(
             results=[

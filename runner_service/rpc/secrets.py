@@ -9,6 +9,7 @@ from runner.v1 import secret_service_pb2 as pb
 from runner_service.domain.secrets import Secret
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import times
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.secrets import Secrets
 
 
@@ -19,14 +20,15 @@ class SecretServicer(secret_service_pb2_grpc.SecretServiceServicer):
         self._secrets = secrets
 
     async def SetSecret(self, request: pb.SetSecretRequest, context: Any) -> pb.SetSecretResponse:
-        secret = await self._secrets.set(request.name, request.value, by=current_principal.get().name)
+        by = current_principal.get().name
+        secret = await self._secrets.set(request.name, request.value, by=by, mark=current_mark.get())
         return pb.SetSecretResponse(secret=_secret(secret))
 
     async def ListSecrets(self, request: pb.ListSecretsRequest, context: Any) -> pb.ListSecretsResponse:
         return pb.ListSecretsResponse(secrets=map(_secret, await self._secrets.list()))
 
     async def DeleteSecret(self, request: pb.DeleteSecretRequest, context: Any) -> pb.DeleteSecretResponse:
-        await self._secrets.delete(request.name)
+        await self._secrets.delete(request.name, mark=current_mark.get())
         return pb.DeleteSecretResponse()
 
 

@@ -16,7 +16,7 @@ from runner_service.domain.agent_reports import (
 from runner_service.domain.errors import AgentReportNotFound
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import AGENT_REPORTS, Signals
-from runner_service.ports.store import AgentReportStore
+from runner_service.ports.store import AgentReportStore, Mark
 
 HISTORY_OF_SESSION = 1_000
 AT_ONCE = 500
@@ -54,10 +54,10 @@ class AgentReports:
         self._history = history
         self._keep_seconds = keep_seconds
 
-    async def report(self, new: NewReport) -> AgentReport:
+    async def report(self, new: NewReport, *, mark: Mark | None = None) -> AgentReport:
         """Stores a report; durable when it returns. Raises `InvalidArgument`."""
         report = await self._store.report(
-            new.checked(), default_ttl_minutes=self._default_ttl_minutes, history=self._history
+            new.checked(), default_ttl_minutes=self._default_ttl_minutes, history=self._history, mark=mark
         )
         self._signals.publish([AGENT_REPORTS])
         return report

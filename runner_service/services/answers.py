@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import NamedTuple
 
-from runner_service.domain.errors import AlreadyExists
+from runner_service.domain.errors import AlreadyExists, RunnerError
 from runner_service.domain.requests import check_request_id
 from runner_service.ports.clock import Clock
-from runner_service.ports.store import AnswerKey, AnswerStore
-from runner_service.services.sealing import Sealer, Unsealable
-
-log = logging.getLogger(__name__)
+from runner_service.ports.store import AnswerKey, AnswerStore, Mark
+from runner_service.services.sealing import Sealer
 
 AT_ONCE = 1_000
 """Answers that are deleted in one transaction."""
+
+
+class Kind(Enum):
+    """What answers of an RPC are like."""
+
+    PLAIN = auto()
+    SECRET = auto()
+    """They hold a credential, and are kept nowhere: whoever carries it out can tell it again by the mark."""
+    LEAVING = auto()
+    """They show what is gone then: when the answer was not kept, no more is said than that it was done."""
 
 
 class Asked(NamedTuple):
@@ -25,13 +33,13 @@ class Asked(NamedTuple):
     key: AnswerKey
     content: bytes
     """All of it but the id: what must be the same when it is repeated."""
-    confidential: bool = False
-    """The answer holds a credential, which the store must not be able to read."""
+    kind: Kind = Kind.PLAIN
 
 
 class Answers:
-    """Answers that were given. Two calls of one request at the same time are one; of two servers each may carry it out
-    once, as when a server dies between doing and noting: so what is asked must bear to be done again."""
+    """Answers that were given. What has an effect each time, or is told no second time, writes the mark of its request
+    in the transaction of its effect (`ports.store.answers`): so a server may die after any step, and two may be asked
+    the same at one time."""
 
     def __init__(self, *, store: AnswerStore, sealer: Sealer, clock: Clock, keep_seconds: float) -> None:
         self._store = store
@@ -40,7 +48,7 @@ class Answers:
         self._keep_seconds = keep_seconds
         self._under_way: dict[AnswerKey, asyncio.Event] = {}
 
-    async def once(self, asked: Asked, act: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def once(self, asked: Asked, act: Callable[[Mark], Awaitable[bytes]]) -> bytes:
         """The answer that was given, or else what ``act`` returns; an error is no answer, and may be tried again.
 
         Raises:
@@ -53,36 +61,35 @@ class Answers:
             await earlier.wait()
         over = self._under_way[key] = asyncio.Event()
         try:
-            fingerprint = self._sealer.fingerprint(asked.content)
-            known = await self._store.find(key)
-            if known is not None:
-                if known.fingerprint != fingerprint:
-                    raise AlreadyExists(request_id=key.request_id)
-                if (answer := self._opened(asked, known.answer)) is not None:
-                    return answer
-            answer = await act()
-            kept = self._sealer.seal(_name_of(key), answer) if asked.confidential else answer
-            await self._store.keep(key, fingerprint, kept)
+            mark = Mark(key, self._sealer.fingerprint(asked.content))
+            if (known := await self._known(mark, asked.kind)) is not None:
+                return known
+            try:
+                answer = await act(mark)
+            except RunnerError:
+                # Another server may have done it meanwhile, and nothing was left to do.
+                if (known := await self._known(mark, asked.kind)) is not None:
+                    return known
+                raise
+            if asked.kind is not Kind.SECRET:
+                await self._store.keep(key, mark.fingerprint, answer)
             return answer
         finally:
             del self._under_way[key]
             over.set()
 
-    def _opened(self, asked: Asked, answer: bytes) -> bytes | None:
-        if not asked.confidential:
-            return answer
-        try:
-            return self._sealer.open(_name_of(asked.key), answer)
-        except Unsealable:
-            log.error("an answer was sealed with another key", extra={"action": "answer_unreadable"})
+    async def _known(self, mark: Mark, kind: Kind) -> bytes | None:
+        known = await self._store.find(mark.key)
+        if known is None:
             return None
+        if known.fingerprint != mark.fingerprint:
+            raise AlreadyExists(request_id=mark.key.request_id)
+        if known.answer is None and kind is Kind.LEAVING:
+            return b""
+        return known.answer
 
     async def sweep(self) -> None:
         """Deletes answers that are over their time."""
         before = self._clock.now() - int(self._keep_seconds * 1_000_000)
         while await self._store.drop(before=before, limit=AT_ONCE) == AT_ONCE:
             pass
-
-
-def _name_of(key: AnswerKey) -> str:
-    return "\0".join(("answer", *key))

@@ -27,7 +27,7 @@ from runner_service.domain.jobs import AttemptState
 from runner_service.domain.requests import MAX_NAME
 from runner_service.ports.blobs import BlobNotFound, Blobs
 from runner_service.ports.clock import Clock
-from runner_service.ports.store import ArtifactStore, JobStore
+from runner_service.ports.store import ArtifactStore, JobStore, Mark
 
 PART_BYTES = 4 * 1024 * 1024
 """Held in memory of each upload; what is uploaded since the last part is lost by a cut."""
@@ -226,9 +226,9 @@ class Artifacts:
         for artifact_id in missing:
             raise InvalidArgument(field="inputs", problem=f"there is no artifact {artifact_id}: upload it first")
 
-    async def delete(self, artifact_id: str) -> None:
+    async def delete(self, artifact_id: str, *, mark: Mark | None = None) -> None:
         """Raises `ArtifactNotFound`."""
-        for key in await self._store.delete(artifact_id):
+        for key in await self._store.delete(artifact_id, mark=mark):
             await self._blobs.delete(key)
 
     async def sweep(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -46,6 +47,11 @@ class Sealer:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
         except InvalidTag:
             raise Unsealable from None
+
+    def derive(self, name: str, nonce: str) -> str:
+        """A credential for a name: the same for the same nonce, and nobody's guess without the key."""
+        digest = hmac.new(self._key, "\0".join(("credential", name, nonce)).encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def fingerprint(self, value: bytes) -> str:
         """Tells values apart, and tells who has not the key nothing about them."""

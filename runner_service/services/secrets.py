@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.secrets import Secret, check_name, check_value
-from runner_service.ports.store import SecretStore
+from runner_service.ports.store import Mark, SecretStore
 from runner_service.services.sealing import Sealer, Unsealable
 
 log = logging.getLogger(__name__)
@@ -24,18 +24,18 @@ class Secrets:
         self._store = store
         self._sealer = sealer
 
-    async def set(self, name: str, value: bytes, *, by: str = "") -> Secret:
+    async def set(self, name: str, value: bytes, *, by: str = "", mark: Mark | None = None) -> Secret:
         """Stores a value. Raises `InvalidArgument` for a name or value that cannot be."""
         check_name(name)
-        return await self._store.put(name, self._sealer.seal(name, check_value(value)), by=by)
+        return await self._store.put(name, self._sealer.seal(name, check_value(value)), by=by, mark=mark)
 
     async def list(self) -> Sequence[Secret]:
         """All, in order of name, without their values."""
         return await self._store.list()
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, mark: Mark | None = None) -> None:
         """Raises `SecretNotFound`."""
-        await self._store.delete(name)
+        await self._store.delete(name, mark=mark)
 
     async def check(self, wanted: Mapping[str, str]) -> None:
         """Raises `InvalidArgument` when a secret that a variable is to get is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
@@ -17,7 +18,15 @@ from runner_service.domain.agent_reports import (
     session_id,
     taken,
 )
-from runner_service.domain.errors import InvalidArgument, ReportedAgentNotFound, ReportSessionNotFound
+from runner_service.domain.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    ReportedAgentNotFound,
+    ReportSessionNotFound,
+    RunnerError,
+)
+from runner_service.ports.store import Mark
+from runner_service.store import answers
 from runner_service.store.agent_report_rows import (
     agent_of,
     agent_values,
@@ -39,6 +48,7 @@ class Filing(NamedTuple):
     new: NewReport
     default_ttl_minutes: int
     history: int
+    mark: Mark | None = None
 
 
 NUMBER = Query(update(report_numbers).values(last=report_numbers.c.last + integer("count")))
@@ -187,8 +197,27 @@ DROP_AGENTS = Query(
 )
 
 
-def report_all(conn: Connection, filings: Sequence[Filing]) -> list[AgentReport]:
-    """Stores reports in their order."""
+def report_all(conn: Connection, filings: Sequence[Filing]) -> list[AgentReport | RunnerError]:
+    """Stores reports in their order; those that were stored before are answered as they were then."""
+    before = [_filed(conn, filing) for filing in filings]
+    stored = iter(_store(conn, [filing for filing, known in zip(filings, before, strict=True) if known is None]))
+    return [next(stored) if known is None else known for known in before]
+
+
+def _filed(conn: Connection, filing: Filing) -> AgentReport | RunnerError | None:
+    try:
+        known = answers.known(conn, filing.mark)
+    except AlreadyExists as error:
+        return error
+    if known is None:
+        return None
+    sequence, reported_at, received_at = map(int, known.split())
+    return replace(taken(filing.new, sequence=sequence, now=received_at), reported_at=reported_at)
+
+
+def _store(conn: Connection, filings: Sequence[Filing]) -> list[AgentReport]:
+    if not filings:
+        return []
     # The row of the numbers is locked until the commit: who comes behind sees all of it.
     conn.run(NUMBER, {"count": len(filings)})
     first = last_sequence(conn) - len(filings) + 1
@@ -216,6 +245,8 @@ def report_all(conn: Connection, filings: Sequence[Filing]) -> list[AgentReport]
     conn.many(SAVE_AGENT, [agent_values(agents[agent_id], changes=True) for agent_id in known_agents])
     conn.many(ADD_SESSION, [session_values(one) for key, one in sessions.items() if key not in known_sessions])
     conn.many(SAVE_SESSION, [session_values(sessions[key], changes=True) for key in known_sessions])
+    for filing, report in zip(filings, reports, strict=True):
+        answers.note(conn, filing.mark, f"{report.sequence} {report.reported_at} {report.received_at}")
     return reports
 
 

@@ -14,7 +14,8 @@ from runner_service.domain.ids import is_id
 from runner_service.domain.images import make_image, read_manifest
 from runner_service.domain.jobs import Job, JobState
 from runner_service.domain.logs import LogPosition
-from runner_service.store import bodies, jobs
+from runner_service.ports.store import Mark
+from runner_service.store import answers, bodies, jobs
 from runner_service.store.ledger import ADD_EVENT
 from runner_service.store.rows import JOB_COLUMNS, JOB_WIDTH, job_of
 from runner_service.store.schema import agents, attempts
@@ -136,9 +137,12 @@ def list_agents(conn: Connection, states: Collection[JobState], limit: int, afte
     return _views(conn, conn.all(LISTS[bool(states), bool(after)], values))
 
 
-def remove(conn: Connection, agent_id: str) -> None:
+def remove(conn: Connection, agent_id: str, mark: Mark | None) -> None:
+    if answers.known(conn, mark) is not None:
+        return
     if not (is_id(agent_id) and conn.run(REMOVE, {"job_id": agent_id})):
         raise AgentNotFound(agent_id=agent_id)
+    answers.note(conn, mark)
 
 
 def record(conn: Connection, agent_id: str, findings: Sequence[AgentFinding]) -> bool:

@@ -11,6 +11,8 @@ from runner_service.domain.artifacts import Artifact, ArtifactPart, ArtifactStat
 from runner_service.domain.blobs import check_age
 from runner_service.domain.errors import ArtifactNotFound, RequestNotFound
 from runner_service.domain.ids import is_id
+from runner_service.ports.store import Mark
+from runner_service.store import answers
 from runner_service.store.schema import artifact_parts, artifacts
 from runner_service.store.statements import Connection, Query, Row, among, integer, string, word
 
@@ -124,8 +126,11 @@ def page(conn: Connection, job_id: str | None, after: str, limit: int) -> list[A
     return [_artifact(row) for row in rows]
 
 
-def drop(conn: Connection, artifact_id: str) -> list[str]:
+def drop(conn: Connection, artifact_id: str, mark: Mark | None) -> list[str]:
+    if answers.known(conn, mark) is not None:
+        return []
     get(conn, artifact_id, lock=True)
+    answers.note(conn, mark)
     return _drop(conn, [artifact_id])
 
 

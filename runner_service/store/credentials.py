@@ -12,6 +12,8 @@ from runner_service.domain.credentials import Client, IssuedKey, RefreshToken
 from runner_service.domain.errors import ApiKeyNotFound, ClientNotFound
 from runner_service.domain.ids import is_id
 from runner_service.domain.principals import Role
+from runner_service.ports.store import Mark
+from runner_service.store import answers
 from runner_service.store.schema import api_keys, clients, refresh_tokens
 from runner_service.store.statements import Connection, Query, Row, integer, string
 
@@ -74,7 +76,11 @@ def _key_of(row: Row) -> IssuedKey:
     )
 
 
-def add_key(conn: Connection, key: IssuedKey) -> IssuedKey:
+def add_key(conn: Connection, key: IssuedKey, mark: Mark | None, note: str) -> tuple[IssuedKey, str]:
+    if (known := answers.known(conn, mark)) is not None:
+        key_id, _, note = known.partition(" ")
+        return get_key(conn, key_id), note
+    answers.note(conn, mark, f"{key.key_id} {note}")
     key = replace(key, created_at=conn.now())
     conn.run(
         ADD_KEY,
@@ -89,7 +95,7 @@ def add_key(conn: Connection, key: IssuedKey) -> IssuedKey:
             "revoked_at": key.revoked_at,
         },
     )
-    return key
+    return key, note
 
 
 def get_key(conn: Connection, key_id: str) -> IssuedKey:

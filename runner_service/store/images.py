@@ -10,7 +10,9 @@ from sqlalchemy import delete, func, insert, select, update
 from runner_service.domain.blobs import check_age
 from runner_service.domain.errors import ImageNotFound
 from runner_service.domain.images import Image, Realm, TaggedImage, read_manifest
+from runner_service.ports.store import Mark
 from runner_service.ports.store.images import ImagePage
+from runner_service.store import answers
 from runner_service.store.schema import image_tags, images
 from runner_service.store.statements import Connection, Query, Row, integer, number, string
 
@@ -142,10 +144,13 @@ def list_images(conn: Connection, realm: Realm, text: str, limit: int, offset: i
     return ImagePage(images=tuple(map(_tagged_of, rows)), total=int(row[0]) if row else 0)
 
 
-def untag(conn: Connection, realm: Realm, name: str, tag: str) -> str:
+def untag(conn: Connection, realm: Realm, name: str, tag: str, mark: Mark | None) -> str:
+    if answers.known(conn, mark) is not None:
+        return ""
     conn.serialize(_LOCK)
     image = find(conn, realm, name, tag).image
     conn.run(DROP_TAG, {"realm": realm.value, "name": name, "tag": tag})
+    answers.note(conn, mark)
     return _drop_nameless(conn, image)
 
 

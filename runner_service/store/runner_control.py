@@ -13,8 +13,9 @@ from runner_service.domain.jobs import AttemptState, Cancel, Job
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.runner_health import Check, HealthReport
 from runner_service.domain.runners import MOVING, Runner, RunnerState, Told, runner_transition, settled
+from runner_service.ports.store import Mark
 from runner_service.ports.store.runners import Advance
-from runner_service.store import dispatch, reports, runner_events, runner_feed, runners, samples
+from runner_service.store import answers, dispatch, reports, runner_events, runner_feed, runners, samples
 from runner_service.store import jobs as job_rows
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, Execution, executions_of
@@ -131,7 +132,9 @@ def _executions(conn: Connection, runner_id: str) -> list[Execution]:
     return executions_of(conn, rows)
 
 
-def drop(conn: Connection, runner_id: str, force: bool, by: str) -> list[Job]:
+def drop(conn: Connection, runner_id: str, force: bool, by: str, mark: Mark | None) -> list[Job]:
+    if (known := answers.known(conn, mark)) is not None:
+        return [job_rows.get(conn, job_id) for job_id in known.split()]
     runner = runners.get(conn, runner_id, lock=True)
     executions = _executions(conn, runner_id)
     queued = [row[0] for row in conn.all(QUEUED, {"runner_id": runner_id})]
@@ -157,6 +160,7 @@ def drop(conn: Connection, runner_id: str, force: bool, by: str) -> list[Job]:
     conn.run(runners.DROP_TAGS, {"runner_id": runner_id})
     for query in DROPS:
         conn.run(query, {"runner_id": runner_id})
+    answers.note(conn, mark, " ".join(job.job_id for job in cancelled))
     return cancelled
 
 

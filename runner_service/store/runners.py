@@ -14,8 +14,9 @@ from runner_service.domain.ids import is_id
 from runner_service.domain.jobs import CleanupPolicy
 from runner_service.domain.runner_config import DockerConfig, ResourceLimits, RunnerConfig
 from runner_service.domain.runners import Load, Resources, Runner, RunnerKind, RunnerProfile, RunnerState, Told
+from runner_service.ports.store import Mark
 from runner_service.ports.store.runners import RunnerChange
-from runner_service.store import runner_events
+from runner_service.store import answers, runner_events
 from runner_service.store.rows import encode_map
 from runner_service.store.schema import attempts, runner_profiles, runner_tags, runners
 from runner_service.store.schema import runner_events as runner_events_table
@@ -209,6 +210,16 @@ def profiles(conn: Connection, runner_ids: Iterable[str]) -> Mapping[str, Runner
     return {row[0]: profile_of(row) for row in rows}
 
 
+def register_once(
+    conn: Connection, runner: Runner, profile: RunnerProfile, mark: Mark | None, note: str
+) -> tuple[Runner, str]:
+    if (known := answers.known(conn, mark)) is not None:
+        runner_id, _, note = known.partition(" ")
+        return get(conn, runner_id), note
+    answers.note(conn, mark, f"{runner.runner_id} {note}")
+    return register(conn, runner, profile), note
+
+
 def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) -> Runner:
     now = conn.now()
     profile = profile or RunnerProfile(runner_id=runner.runner_id)
@@ -265,10 +276,13 @@ def _save_tags(conn: Connection, runner: Runner, profile: RunnerProfile) -> None
     conn.many(ADD_TAG, [{"tag": tag, **of} for tag in dict.fromkeys(profile.tags)])
 
 
-def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner, RunnerProfile]:
+def change(conn: Connection, runner_id: str, move: RunnerChange, mark: Mark | None) -> tuple[Runner, RunnerProfile]:
     """Lets ``move`` decide on the locked row what it becomes, and records what is different then."""
+    known = answers.known(conn, mark)
     before = get(conn, runner_id, lock=True)
     profile = profiles(conn, [runner_id])[runner_id]
+    if known is not None:
+        return before, profile
     now = conn.now()
     made = move(before, profile, now, active_of(conn, [runner_id]).get(runner_id, 0))
     if made.runner != before:
@@ -280,6 +294,7 @@ def change(conn: Connection, runner_id: str, move: RunnerChange) -> tuple[Runner
             _save_tags(conn, made.runner, made.profile)
     for kind, detail in made.events:
         runner_events.record(conn, runner_id, now, kind, state=made.runner.state, detail=detail)
+    answers.note(conn, mark)
     return made.runner, made.profile
 
 

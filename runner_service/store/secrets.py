@@ -8,6 +8,8 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from runner_service.domain.errors import SecretNotFound
 from runner_service.domain.secrets import Secret
+from runner_service.ports.store import Mark
+from runner_service.store import answers
 from runner_service.store.schema import secrets
 from runner_service.store.statements import Connection, Query, among, integer, string
 
@@ -33,7 +35,11 @@ ALL = Query(
 DROP = Query(delete(secrets).where(_NAMED))
 
 
-def put(conn: Connection, name: str, sealed: bytes, by: str) -> Secret:
+def put(conn: Connection, name: str, sealed: bytes, by: str, mark: Mark | None) -> Secret:
+    if (before := answers.known(conn, mark)) is not None:
+        # Others may have set or deleted it since.
+        created_at, updated_at = map(int, before.split())
+        return Secret(name=name, created_at=created_at, updated_at=updated_at, created_by=by)
     conn.serialize(PUT_LOCK)
     now = conn.now()
     values = {"name": name, "updated_at": now, "created_by": by, "sealed": sealed}
@@ -42,7 +48,9 @@ def put(conn: Connection, name: str, sealed: bytes, by: str) -> Secret:
         conn.run(ADD, {**values, "created_at": now})
     else:
         conn.run(CHANGE, values)
-    return Secret(name=name, created_at=now if known is None else known[0], updated_at=now, created_by=by)
+    created_at = now if known is None else int(known[0])
+    answers.note(conn, mark, f"{created_at} {now}")
+    return Secret(name=name, created_at=created_at, updated_at=now, created_by=by)
 
 
 def get(conn: Connection, names: Collection[str]) -> Mapping[str, bytes]:
@@ -53,6 +61,9 @@ def list_secrets(conn: Connection) -> list[Secret]:
     return [Secret(name=row[0], created_at=row[1], updated_at=row[2], created_by=row[3]) for row in conn.all(ALL)]
 
 
-def drop(conn: Connection, name: str) -> None:
+def drop(conn: Connection, name: str, mark: Mark | None) -> None:
+    if answers.known(conn, mark) is not None:
+        return
     if not conn.run(DROP, {"name": name}):
         raise SecretNotFound(name=name)
+    answers.note(conn, mark)

@@ -77,6 +77,26 @@ def store_identity(data_directory: Path, identity: Identity) -> None:
     _replace(worker_directory(data_directory) / "identity", json.dumps(asdict(identity)))
 
 
+def registration_id(data_directory: Path, target: str) -> str:
+    """The request id of a registration at ``target`` that has not ended, made when there is none: a worker that dies
+    before it has stored its identity is the same runner when it comes back."""
+    path = worker_directory(data_directory) / "registration"
+    try:
+        request_id, _, where = path.read_text().partition(" ")
+        if request_id and where == target:
+            return request_id
+    except (FileNotFoundError, ValueError):
+        pass
+    request_id = uuid.uuid4().hex
+    _replace(path, f"{request_id} {target}")
+    return request_id
+
+
+def end_registration(data_directory: Path) -> None:
+    """The next registration is another one."""
+    (worker_directory(data_directory) / "registration").unlink(missing_ok=True)
+
+
 def next_session_id(data_directory: Path) -> str:
     """A UUIDv7 above every one this data directory has used, also when the clock was set back: of two sessions the
     server serves the one that sorts last."""

@@ -18,7 +18,14 @@ from runner_service.worker.attempts import Attempts
 from runner_service.worker.checks import capabilities, run_checks
 from runner_service.worker.contact import misunderstanding
 from runner_service.worker.failures import Failure, failure_of
-from runner_service.worker.identity import identity_of_token, is_local, load_identity, store_identity
+from runner_service.worker.identity import (
+    end_registration,
+    identity_of_token,
+    is_local,
+    load_identity,
+    registration_id,
+    store_identity,
+)
 from runner_service.worker.link import Link, SyncCall, pause
 from runner_service.worker.load import Meter, resources
 from runner_service.worker.orders import Orders
@@ -26,6 +33,9 @@ from runner_service.worker.times import ExitCode, WorkerTimes
 from runner_service.worker.wire import seconds_of
 
 log = logging.getLogger(__name__)
+
+_OTHER_REGISTRATION = (grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
+"""The registration that was begun is no more, or was another: this machine has changed since."""
 
 _FREE_REPLIES = 5
 """So many replies in a row may bring nothing new and not have been parked before the worker slows down."""
@@ -236,9 +246,16 @@ class SyncLoop:
                 capabilities=await asyncio.to_thread(capabilities, profile.labels),
                 metadata=json.dumps({name: profile.labels.get(name, "") for name in ("os", "arch")}),
                 resources=resources(profile.data_directory),
+                request_id=registration_id(profile.data_directory, self._link.target),
             )
-            identity = await self._link.register(request, profile.join_token)
+            try:
+                identity = await self._link.register(request, profile.join_token)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _OTHER_REGISTRATION:
+                    end_registration(profile.data_directory)
+                raise
             store_identity(profile.data_directory, identity)
+            end_registration(profile.data_directory)
             self._register_anew = False
             log.info(
                 "Registered as %s (%s).",

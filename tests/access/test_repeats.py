@@ -19,7 +19,6 @@ NATIVE = [
     for name in ("Agent", "AgentReport", "Artifact", "Auth", "Command", "Image", "Job", "Queue", "Runner", "Secret")
 ]
 WITHOUT = {
-    "/runner.v1.RunnerService/RegisterRunner",  # it makes a credential that must not be kept
     "/runner.v1.AgentService/ChatAgent",  # a conversation: its messages have places
     "/runner.v1.CommandService/ExecCommand",  # its `start` is a RunCommand, its input has places
 }
@@ -30,6 +29,7 @@ def test_every_native_rpc_that_changes_something_can_be_repeated() -> None:
     covered = Repeats(answers=None, rules=rules).methods | OF_THEIR_OWN  # type: ignore[arg-type]
     changing = {method for method, rule in rules.items() if rule.audited and method.startswith("/runner.v1.")}
     assert changing - covered - WITHOUT == set()
+    assert "/runner.v1.AgentReportService/CreateAgentReport" in covered  # which is not audited
     for method in covered:
         service, name = method[1:].split("/")
         asked = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name].input_type
@@ -40,7 +40,7 @@ def forget(served: Served) -> None:
     """As if the server had died after it had carried out everything, and before it could note any answer."""
     connection = sqlite3.connect(served.data_dir / "runner.db")
     with connection:
-        assert connection.execute("DELETE FROM answers").rowcount
+        assert connection.execute("UPDATE answers SET told = 0, answer = x''").rowcount
     connection.close()
 
 
@@ -98,16 +98,37 @@ async def test_input_is_given_once(served: Served, admin: httpx.AsyncClient) -> 
     assert (await said(admin, f"/jobs/{command}/input", "i2", **given))["status"]["nextOffset"] == "10"
 
 
-async def test_a_key_that_was_made_is_told_again_and_kept_sealed(served: Served, admin: httpx.AsyncClient) -> None:
+async def test_a_key_that_was_made_is_told_again_and_kept_nowhere(served: Served, admin: httpx.AsyncClient) -> None:
     made = await said(admin, "/auth/keys", "k1", name="ci", role="ROLE_VIEWER")
     assert await said(admin, "/auth/keys", "k1", name="ci", role="ROLE_VIEWER") == made
     connection = sqlite3.connect(served.data_dir / "runner.db")
     assert made["key"].split("_", 2)[2] not in "\n".join(connection.iterdump())
     connection.close()
+    async with served.rest(made["key"]) as client:
+        assert (await client.get("/api/v2/auth/whoami")).json()["name"] == "ci"
+    other = await admin.post("/api/v2/auth/keys", json={"requestId": "k1", "name": "ci", "role": "ROLE_ADMIN"})
+    assert other.json()["details"][0]["reason"] == "REQUEST_ID_REUSED"
 
 
-async def test_a_delete_is_answered_again(admin: httpx.AsyncClient) -> None:
+async def test_a_registration_is_told_again(served: Served, admin: httpx.AsyncClient) -> None:
+    made = await said(admin, "/runners", "g1", name="machine", slots=1)
+    again = await said(admin, "/runners", "g1", name="machine", slots=1)
+    assert (again["credential"], again["runner"]["runnerId"]) == (made["credential"], made["runner"]["runnerId"])
+    assert (await said(admin, "/runners", "g2", name="machine", slots=1))["credential"] != made["credential"]
+
+
+async def test_a_report_is_filed_once(served: Served, admin: httpx.AsyncClient) -> None:
+    report = {"agentId": "a", "topic": "t", "status": "STATUS_RUNNING"}
+    first = await said(admin, "/agent-reports", "p1", **report)
+    for _ in range(2):
+        assert await said(admin, "/agent-reports", "p1", **report) == first
+        forget(served)
+
+
+async def test_a_delete_is_answered_again(served: Served, admin: httpx.AsyncClient) -> None:
     (await admin.put("/api/v2/secrets/s", json={"value": "dmFsdWUtb2YtaXQ="})).raise_for_status()
     for _ in range(2):
         assert (await admin.delete("/api/v2/secrets/s", params={"requestId": "d1"})).status_code == 200
+        forget(served)
+    assert (await admin.delete("/api/v2/secrets/s", params={"requestId": "d1"})).json() == {}
     assert (await admin.delete("/api/v2/secrets/s")).status_code == 404

@@ -80,7 +80,14 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
     )
     reader = LogReader(jobs=store.jobs, store=store.logs, archive=archive, signals=signals, tails=tails)
     runners = RunnerServices.over(
-        store.runners, store.runner_feed, store.samples, signals=signals, clock=clock, jobs=jobs, reader=reader
+        store.runners,
+        store.runner_feed,
+        store.samples,
+        signals=signals,
+        clock=clock,
+        jobs=jobs,
+        reader=reader,
+        sealer=Sealer(bytes(32)),
     )
     house = House(
         store=store,

@@ -8,13 +8,17 @@ import pytest
 from services_house import House
 from store_house import MovingClock
 
-from runner_service.domain.errors import AlreadyExists, InvalidArgument, JobFinished
+from runner_service.domain.errors import AlreadyExists, InvalidArgument, JobFinished, SecretNotFound
 from runner_service.domain.jobs import JobState
-from runner_service.ports.store import AnswerKey
-from runner_service.services.answers import Answers, Asked
+from runner_service.ports.store import AnswerKey, Mark
+from runner_service.services.answers import Answers, Asked, Kind
 from runner_service.services.sealing import Sealer
 
 KEY = AnswerKey("ann", "/runner.v1.RunnerService/RestartRunner", "r-1")
+
+
+class Died(BaseException):
+    """The server dies here."""
 
 
 class Deed:
@@ -26,7 +30,7 @@ class Deed:
         self.let = asyncio.Event()
         self.let.set()
 
-    async def __call__(self) -> bytes:
+    async def __call__(self, mark: Mark) -> bytes:
         self.done += 1
         await self.let.wait()
         if self.error is not None:
@@ -68,15 +72,55 @@ async def test_an_error_is_no_answer(house: House) -> None:
     assert await answers.once(Asked(KEY, b"this"), deed) == b"answer 2"
 
 
-async def test_a_credential_is_kept_sealed(house: House) -> None:
-    deed, asked = Deed(), Asked(KEY, b"this", confidential=True)
-    for _ in range(2):
-        assert await answers_of(house).once(asked, deed) == b"answer 1"
-    kept = await house.store.answers.find(KEY)
-    assert kept is not None and b"answer" not in kept.answer
-    # With another key nothing is known about the content, and so it is another request.
+async def test_an_answer_with_a_credential_is_not_kept(house: House) -> None:
+    deed, asked = Deed(), Asked(KEY, b"this", Kind.SECRET)
+    for number in (1, 2):
+        assert await answers_of(house).once(asked, deed) == b"answer %d" % number
+    assert await house.store.answers.find(KEY) is None
+
+
+async def test_what_is_gone_is_not_shown_again_when_the_first_answer_was_lost(house: House) -> None:
+    await house.secrets.set("s", b"long enough to mask")
+
+    async def leave(mark: Mark) -> bytes:
+        await house.secrets.delete("s", mark=mark)
+        raise Died
+
+    asked = Asked(KEY, b"this", Kind.LEAVING)
+    with pytest.raises(Died):
+        await answers_of(house).once(asked, leave)
+    assert await answers_of(house).once(asked, leave) == b""
     with pytest.raises(AlreadyExists):
-        await answers_of(house, key=b"\x01" * 32).once(asked, deed)
+        await answers_of(house).once(asked._replace(content=b"that"), leave)
+
+
+async def test_of_two_servers_that_are_asked_at_once_both_say_that_it_is_gone(house: House) -> None:
+    await house.secrets.set("s", b"long enough to mask")
+    together = asyncio.Barrier(2)
+
+    async def leave(mark: Mark) -> bytes:
+        await together.wait()  # Both have looked, and neither has found an answer.
+        names = [secret.name for secret in await house.secrets.list()]
+        await together.wait()
+        assert names == ["s"]
+        await house.secrets.delete("s", mark=mark)
+        return b"gone"
+
+    asked = Asked(KEY, b"this", Kind.LEAVING)
+    assert await asyncio.gather(*(answers_of(house).once(asked, leave) for _ in range(2))) == [b"gone"] * 2
+    assert await house.secrets.list() == []
+
+
+async def test_nothing_left_to_do_because_another_server_did_it_is_no_error(house: House) -> None:
+    answers = answers_of(house)
+
+    async def late(mark: Mark) -> bytes:
+        # Meanwhile the other one does it.
+        await house.secrets.set("s", b"long enough to mask")
+        await house.secrets.delete("s", mark=mark)
+        raise SecretNotFound(name="s")
+
+    assert await answers.once(Asked(KEY, b"this", Kind.LEAVING), late) == b""
 
 
 async def test_an_answer_is_forgotten_after_its_time(house: House, clock: MovingClock) -> None:

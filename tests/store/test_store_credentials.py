@@ -35,21 +35,21 @@ def _entry(number: int, **fields: object) -> AuditEntry:
 
 async def test_a_key_comes_back_as_it_went_in_with_its_time(store: SqlStore, clock: MovingClock) -> None:
     asked = _key(created_by="ann", expires_at=START + 1)
-    kept = await store.api_keys.add(asked)
+    kept, _ = await store.api_keys.add(asked)
     assert kept == replace(asked, created_at=clock.now())
     assert await store.api_keys.get(kept.key_id) == kept
     assert await store.api_keys.add(_key(role=Role.WORKER))
 
 
 async def test_keys_come_in_pages_in_order_of_making(store: SqlStore) -> None:
-    made = [await store.api_keys.add(_key(name=name)) for name in "bac"]
+    made = [(await store.api_keys.add(_key(name=name)))[0] for name in "bac"]
     assert list(await store.api_keys.list(limit=0)) == made
     assert list(await store.api_keys.list(limit=2)) == made[:2]
     assert list(await store.api_keys.list(limit=2, after=made[1].key_id)) == made[2:]
 
 
 async def test_a_key_is_revoked_once(store: SqlStore, clock: MovingClock) -> None:
-    key = await store.api_keys.add(_key())
+    key, _ = await store.api_keys.add(_key())
     clock.advance(1)
     revoked = await store.api_keys.revoke(key.key_id)
     clock.advance(1)

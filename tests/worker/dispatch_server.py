@@ -190,6 +190,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         if self.token and dict(context.invocation_metadata() or ()).get("authorization") != f"Bearer {self.token}":
             await fail(context, code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID")
         self.registrations.append(request)
+        await self._fault(context, "RegisterRunner")
         runner_id = new_id()
         self.credentials[runner_id] = f"credential-{runner_id}"
         return runner_service_pb2.RegisterRunnerResponse(

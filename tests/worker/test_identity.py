@@ -14,9 +14,11 @@ from runner_service.worker.identity import (
     Identity,
     WorkerAlive,
     WorkerLock,
+    end_registration,
     load_identity,
     local_worker_is_alive,
     next_session_id,
+    registration_id,
     store_identity,
 )
 
@@ -28,6 +30,17 @@ def test_an_identity_is_kept_and_nobody_else_can_read_it(tmp_path: Path) -> None
     assert load_identity(tmp_path) == stored
     assert (tmp_path / "worker" / "identity").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "worker").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_registration_keeps_its_id_until_it_has_ended(tmp_path: Path) -> None:
+    first = registration_id(tmp_path, "a:1")
+    assert registration_id(tmp_path, "a:1") == first
+    assert registration_id(tmp_path, "b:1") != first
+    second = registration_id(tmp_path, "a:1")
+    assert second != first
+    end_registration(tmp_path)
+    end_registration(tmp_path)
+    assert registration_id(tmp_path, "a:1") not in (first, second)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runner_id": "x"}', "\0"])

@@ -108,6 +108,17 @@ async def test_it_shows_its_join_token_once_and_then_the_credential_it_got(house
     again.stop()
 
 
+async def test_a_registration_whose_answer_is_lost_is_said_again_as_the_same(house: House) -> None:
+    house.server.faults["RegisterRunner"] += [
+        (code_pb2.UNAVAILABLE, "LOST"),
+        (code_pb2.FAILED_PRECONDITION, "CREDENTIAL_UNTOLD"),
+    ]
+    house.worker()
+    await house.server.until(lambda: len(house.server.syncs) > 0)
+    first, second, third = [request.request_id for request in house.server.registrations]
+    assert first == second != third  # What cannot be told again is begun anew.
+
+
 async def test_a_wrong_join_token_ends_it_with_a_clear_message(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.server.token = "join-me"
     worker = house.worker(join_token="wrong")

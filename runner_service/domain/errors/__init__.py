@@ -25,6 +25,7 @@
     ├── FailedPrecondition       the state of things forbids it now
     │   ├── JobFinished
     │   ├── JobNotRetryable
+    │   ├── CredentialUntold
     │   ├── StaleAttempt
     │   ├── StaleWorker
     │   ├── StaleSync
@@ -179,6 +180,12 @@ class JobNotRetryable(FailedPrecondition):
     """The job {job_id} cannot be retried: {problem}."""
 
     reason = "JOB_NOT_RETRYABLE"
+
+
+class CredentialUntold(FailedPrecondition):
+    """The credential of {of} cannot be told again: it was changed, or made under another secrets key. Make another."""
+
+    reason = "CREDENTIAL_UNTOLD"
 
 
 class StaleAttempt(FailedPrecondition):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from runner_service.ports.store.agent_reports import AgentReportStore
 from runner_service.ports.store.agents import AgentStore
-from runner_service.ports.store.answers import AnswerKey, AnswerStore, KeptAnswer
+from runner_service.ports.store.answers import AnswerKey, AnswerStore, KeptAnswer, Mark
 from runner_service.ports.store.api_keys import ApiKeyStore
 from runner_service.ports.store.artifacts import ArtifactStore
 from runner_service.ports.store.audit import AuditStore
@@ -67,6 +67,7 @@ __all__ = [
     "LogArchive",
     "LogChunk",
     "LogStore",
+    "Mark",
     "QueueStore",
     "RefreshTokenStore",
     "RunnerChange",

@@ -7,12 +7,15 @@ from typing import Protocol
 
 from runner_service.domain.agent_reports import AgentReport, NewReport, ReportedAgent, ReportSession
 from runner_service.domain.jobs import Micros
+from runner_service.ports.store.answers import Mark
 
 
 class AgentReportStore(Protocol):
     """What agents report of themselves. Calls that come at one time share a transaction."""
 
-    async def report(self, new: NewReport, *, default_ttl_minutes: int, history: int) -> AgentReport:
+    async def report(
+        self, new: NewReport, *, default_ttl_minutes: int, history: int, mark: Mark | None = None
+    ) -> AgentReport:
         """Stores a report that was checked, with its agent and its session as they are after it; of the session's
         reports the last ``history`` are kept. Sequences rise in the order of commits."""
         ...

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from runner_service.domain.agents import Agent, AgentFinding, AgentView
 from runner_service.domain.jobs import Job, JobState
+from runner_service.ports.store.answers import Mark
 
 
 class AgentStore(Protocol):
@@ -33,7 +34,7 @@ class AgentStore(Protocol):
         """
         ...
 
-    async def remove(self, agent_id: str) -> None:
+    async def remove(self, agent_id: str, *, mark: Mark | None = None) -> None:
         """Takes it out of every list. Raises `AgentNotFound`, also when it was removed before."""
         ...
 

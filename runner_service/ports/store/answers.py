@@ -1,8 +1,12 @@
-"""Answers to requests that bear an id."""
+"""Requests that bear an id: that they were carried out, and what they were answered.
+
+A store function that takes a ``mark`` writes it in the transaction of its effect. Called again with the same mark, by
+whatever server, it changes nothing and returns what there is now; two at one time are one after the other.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from runner_service.domain.jobs import Micros
 
@@ -16,19 +20,31 @@ class AnswerKey(NamedTuple):
     request_id: str
 
 
+class Mark(NamedTuple):
+    """Says of an effect which request had it. Of the same key with another fingerprint: `AlreadyExists`."""
+
+    key: AnswerKey
+    fingerprint: str
+
+    def part(self, name: str) -> Self:
+        """The mark of one effect of a request that has several."""
+        return self._replace(key=self.key._replace(request_id=f"{self.key.request_id}/{name}"))
+
+
 class KeptAnswer(NamedTuple):
     """What a request was answered."""
 
     fingerprint: str
     """Of the request."""
-    answer: bytes
+    answer: bytes | None
+    """None: it was carried out, and its answer is not kept."""
 
 
 class AnswerStore(Protocol):
     """Answers that were given, so that they can be given again."""
 
     async def find(self, key: AnswerKey) -> KeptAnswer | None:
-        """The answer to a request; None: it was not answered."""
+        """What is known of a request; None: it was not carried out, or had nothing to mark, and was not answered."""
         ...
 
     async def keep(self, key: AnswerKey, fingerprint: str, answer: bytes) -> None:
@@ -36,5 +52,5 @@ class AnswerStore(Protocol):
         ...
 
     async def drop(self, *, before: Micros, limit: int) -> int:
-        """Deletes up to ``limit`` answers from before a time, oldest first, and returns how many."""
+        """Forgets up to ``limit`` requests from before a time, oldest first, and returns how many."""
         ...

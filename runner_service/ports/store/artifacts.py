@@ -7,6 +7,7 @@ from typing import Protocol
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart
 from runner_service.domain.jobs import Micros
+from runner_service.ports.store.answers import Mark
 
 
 class ArtifactStore(Protocol):
@@ -49,7 +50,7 @@ class ArtifactStore(Protocol):
         """Those that are READY, by age, behind the one with the id ``after``."""
         ...
 
-    async def delete(self, artifact_id: str) -> Sequence[str]:
+    async def delete(self, artifact_id: str, *, mark: Mark | None = None) -> Sequence[str]:
         """Deletes it and returns the keys of its blobs. Raises `ArtifactNotFound`."""
         ...
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner_service.domain.images import Image, Realm, TaggedImage
+from runner_service.ports.store.answers import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class ImageStore(Protocol):
         """Images by name and tag; ``text``: only those that have it in name or model, in any case. ``limit`` 0: all."""
         ...
 
-    async def untag(self, realm: Realm, name: str, tag: str) -> str:
+    async def untag(self, realm: Realm, name: str, tag: str, *, mark: Mark | None = None) -> str:
         """Takes a name away, and with its last name the image. Returns the key of the blob that no image has any more;
         empty when there is none. Raises `ImageNotFound`."""
         ...

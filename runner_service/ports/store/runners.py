@@ -11,6 +11,7 @@ from runner_service.domain.metrics import Bucket
 from runner_service.domain.runner_feed import Counts, FeedLevel, FeedRun
 from runner_service.domain.runner_health import HealthReport
 from runner_service.domain.runners import Runner, RunnerEvent, RunnerKind, RunnerProfile, RunnerState
+from runner_service.ports.store.answers import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,17 @@ class RunnerStore(Protocol):
         ``profile`` that of a new one is empty."""
         ...
 
+    async def register_once(
+        self, runner: Runner, profile: RunnerProfile, *, mark: Mark | None, note: str
+    ) -> tuple[Runner, str]:
+        """Stores a new runner and returns it with the note; of a mark that is known, the runner as it is and the note
+        of then.
+
+        Raises:
+            RunnerNotFound: The mark is known, and its runner was deleted.
+        """
+        ...
+
     async def get(self, runner_id: str) -> Runner:
         """Raises `RunnerNotFound`."""
         ...
@@ -118,7 +130,9 @@ class RunnerStore(Protocol):
         """The runner that executes the jobs of hosted ones: of the servers' own the one that was heard of last."""
         ...
 
-    async def change(self, runner_id: str, change: RunnerChange) -> tuple[Runner, RunnerProfile]:
+    async def change(
+        self, runner_id: str, change: RunnerChange, *, mark: Mark | None = None
+    ) -> tuple[Runner, RunnerProfile]:
         """Lets ``change`` decide in one transaction what a runner becomes, and records what is different then.
 
         Raises:
@@ -126,7 +140,7 @@ class RunnerStore(Protocol):
         """
         ...
 
-    async def delete(self, runner_id: str, *, force: bool, by: str) -> Sequence[Job]:
+    async def delete(self, runner_id: str, *, force: bool, by: str, mark: Mark | None = None) -> Sequence[Job]:
         """Forgets a runner with its feed, metrics and checks. With ``force`` its jobs are CANCELLED, those that its own
         worker runs at once and for good: nobody is left to report them. Returns the jobs that were cancelled.
 

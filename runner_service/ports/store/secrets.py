@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from runner_service.domain.secrets import Secret
+from runner_service.ports.store.answers import Mark
 
 
 class SecretStore(Protocol):
     """Secrets by name. Their values come sealed and go sealed; the store cannot read them."""
 
-    async def put(self, name: str, sealed: bytes, *, by: str) -> Secret:
+    async def put(self, name: str, sealed: bytes, *, by: str, mark: Mark | None = None) -> Secret:
         """Stores a value, in place of the one before. Stamps the times."""
         ...
 
@@ -23,6 +24,6 @@ class SecretStore(Protocol):
         """All, in order of name."""
         ...
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, mark: Mark | None = None) -> None:
         """Raises `SecretNotFound`."""
         ...

@@ -23,7 +23,7 @@ from runner_service.domain.jobs import JobKind, JobState, Stdin, Step
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.requests import MAX_NAME, MAX_TIMEOUT_SECONDS, NewJob
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic
-from runner_service.ports.store import AgentStore
+from runner_service.ports.store import AgentStore, Mark
 from runner_service.services.agents.links import AgentLinks
 from runner_service.services.images import Images
 from runner_service.services.images.pack import BLOCK_BYTES
@@ -122,7 +122,7 @@ class Agents:
         states = frozenset().union(*(STATES_OF[status] for status in statuses))
         return await self._store.list(states=states, limit=limit, after=after)
 
-    async def delete(self, agent_id: str, *, by: str) -> AgentView:
+    async def delete(self, agent_id: str, *, by: str, mark: Mark | None = None) -> AgentView:
         """Stops an agent, its whole process tree, and takes it out of every list at once. Raises `AgentNotFound`, also
         the second time."""
         view = await self._store.get(agent_id)
@@ -130,7 +130,7 @@ class Agents:
             await self._jobs.cancel(agent_id, by=by, reason="the agent was deleted")
         except (JobFinished, JobNotFound):
             pass  # it has ended by itself
-        await self._store.remove(agent_id)
+        await self._store.remove(agent_id, mark=mark)
         self._signals.publish((job_topic(agent_id), EVENTS))
         return view
 

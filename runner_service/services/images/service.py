@@ -24,6 +24,7 @@ from runner_service.domain.images import (
 )
 from runner_service.ports.blobs import BlobNotFound, Blobs
 from runner_service.ports.registries import RemoteRegistry
+from runner_service.ports.store import Mark
 from runner_service.ports.store.images import ImagePage, ImageStore
 from runner_service.services.images.pack import PackedFile, open_package, with_files
 
@@ -147,10 +148,10 @@ class Images:
                 raise
         return await self.pull(*split_reference(reference))
 
-    async def delete(self, reference: str) -> TaggedImage:
+    async def delete(self, reference: str, *, mark: Mark | None = None) -> TaggedImage:
         """Takes a local name away; by an id, the first of its names. Raises `ImageNotFound`."""
         found = await self.get(reference)
-        freed = await self._store.untag(Realm.LOCAL, found.name, found.tag)
+        freed = await self._store.untag(Realm.LOCAL, found.name, found.tag, mark=mark)
         await self._drop([freed] if freed else [])
         return found
 

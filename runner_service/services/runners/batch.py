@@ -9,7 +9,7 @@ from typing import Any
 
 from runner_service.domain.errors import InvalidArgument, RunnerError
 from runner_service.domain.runner_config import RunnerConfig, merged
-from runner_service.ports.store import RunnerFilter
+from runner_service.ports.store import Mark, RunnerFilter
 from runner_service.services.runners.control import RunnerControl
 from runner_service.services.runners.registry import Runners
 
@@ -52,9 +52,16 @@ class RunnerBatch:
         self._control = control
 
     async def operate(
-        self, operation: Operation, filter: RunnerFilter, options: Options, *, by: str = ""
+        self,
+        operation: Operation,
+        filter: RunnerFilter,
+        options: Options,
+        *,
+        by: str = "",
+        mark: Mark | None = None,
     ) -> Sequence[BatchResult]:
-        """One result per runner, in order of registration; what fails for one leaves the others alone.
+        """One result per runner, in order of registration; what fails for one leaves the others alone. With a
+        ``mark`` each is told once, and one that is gone is not among the results any more.
 
         Raises:
             InvalidArgument: The changes can be those of no runner.
@@ -67,26 +74,26 @@ class RunnerBatch:
         results = []
         for runner in page.runners:
             try:
-                await self._one(operation, runner.runner_id, options, by)
+                await self._one(operation, runner.runner_id, options, by, mark and mark.part(runner.runner_id))
             except RunnerError as error:
                 results.append(BatchResult(runner_id=runner.runner_id, error=error))
             else:
                 results.append(BatchResult(runner_id=runner.runner_id))
         return results
 
-    async def _one(self, operation: Operation, runner_id: str, options: Options, by: str) -> None:
+    async def _one(self, operation: Operation, runner_id: str, options: Options, by: str, mark: Mark | None) -> None:
         match operation:
             case Operation.UPDATE_CONFIG:
-                await self._runners.update_config(runner_id, options.changes)
+                await self._runners.update_config(runner_id, options.changes, mark=mark)
             case Operation.START:
-                await self._control.start(runner_id, reason=options.reason)
+                await self._control.start(runner_id, reason=options.reason, mark=mark)
             case Operation.STOP:
                 # Without waiting: the last would be told when the first have stopped.
                 seconds = (options.timeout or 300.0) if options.graceful else 0.0
-                await self._control.drain(runner_id, timeout=seconds, reason=options.reason)
+                await self._control.drain(runner_id, timeout=seconds, reason=options.reason, mark=mark)
             case Operation.RESTART:
                 await self._control.restart(
-                    runner_id, graceful=options.graceful, timeout=options.timeout, reason=options.reason
+                    runner_id, graceful=options.graceful, timeout=options.timeout, reason=options.reason, mark=mark
                 )
             case Operation.DELETE:
-                await self._runners.delete(runner_id, force=options.force, by=by)
+                await self._runners.delete(runner_id, force=options.force, by=by, mark=mark)

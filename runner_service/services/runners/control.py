@@ -21,7 +21,7 @@ from runner_service.ports.signals import (
     runner_state_topic,
     runner_topic,
 )
-from runner_service.ports.store import Changed, RunnerChange, RunnerStore
+from runner_service.ports.store import Changed, Mark, RunnerChange, RunnerStore
 from runner_service.services.jobs import Jobs
 
 log = logging.getLogger(__name__)
@@ -51,17 +51,27 @@ class RunnerControl:
         self._signals = signals
         self._began = time.monotonic()
 
-    async def start(self, runner_id: str, *, reason: str = "") -> Runner:
+    async def start(self, runner_id: str, *, reason: str = "", mark: Mark | None = None) -> Runner:
         """Lets a runner take work. One that does or will changes nothing.
 
         Raises:
             RunnerNotFound: No such runner.
             RunnerUnavailable: Its worker is away.
         """
-        return await self._tell(runner_id, lambda runner, profile, now, active: _starting(runner, profile, now, reason))
+
+        def change(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
+            return _starting(runner, profile, now, reason)
+
+        return await self._tell(runner_id, change, mark)
 
     async def stop(
-        self, runner_id: str, *, graceful: bool = False, timeout: float | None = None, reason: str = ""
+        self,
+        runner_id: str,
+        *,
+        graceful: bool = False,
+        timeout: float | None = None,
+        reason: str = "",
+        mark: Mark | None = None,
     ) -> Runner:
         """Lets a runner take no work, ends its jobs (at once, or after ``timeout`` seconds unless they end by
         themselves), and returns when it has stopped.
@@ -72,7 +82,7 @@ class RunnerControl:
                 holds when it comes back.
         """
         seconds = (GRACEFUL_SECONDS if timeout is None else timeout) if graceful else 0.0
-        runner = await self.drain(runner_id, timeout=seconds, reason=reason)
+        runner = await self.drain(runner_id, timeout=seconds, reason=reason, mark=mark)
         deadline = time.monotonic() + seconds + KILL_SECONDS
         with self._signals.subscribe(runner_state_topic(runner_id)) as waiter:
             while runner.state is RunnerState.STOPPING and time.monotonic() < deadline:
@@ -85,17 +95,25 @@ class RunnerControl:
             raise RunnerUnavailable(runner_id=runner_id, problem="its jobs have not ended yet")
         return runner
 
-    async def drain(self, runner_id: str, *, timeout: float | None = None, reason: str = "") -> Runner:
+    async def drain(
+        self, runner_id: str, *, timeout: float | None = None, reason: str = "", mark: Mark | None = None
+    ) -> Runner:
         """The same without waiting; ``timeout`` None: its jobs have all the time they need. Raises as `start`."""
 
         def change(runner: Runner, profile: RunnerProfile, now: Micros, active: int) -> Changed:
             cancel_at = 0 if timeout is None else now + round(timeout * 1e6)
             return _stopping(runner, profile, now, active, Told(paused=True, cancel_at=cancel_at, reason=reason))
 
-        return await self._tell(runner_id, change)
+        return await self._tell(runner_id, change, mark)
 
     async def restart(
-        self, runner_id: str, *, graceful: bool = False, timeout: float | None = None, reason: str = ""
+        self,
+        runner_id: str,
+        *,
+        graceful: bool = False,
+        timeout: float | None = None,
+        reason: str = "",
+        mark: Mark | None = None,
     ) -> Runner:
         """Ends the jobs of a runner as `stop` does and lets it begin anew; returns at once. One that is stopped is
         started. Raises as `start`."""
@@ -120,10 +138,10 @@ class RunnerControl:
             moved = runner_transition(runner, RunnerState.RESTARTING, at=now, told=told)
             return Changed(runner=moved, profile=profile, reason=reason)
 
-        return await self._tell(runner_id, change)
+        return await self._tell(runner_id, change, mark)
 
-    async def _tell(self, runner_id: str, change: RunnerChange) -> Runner:
-        runner, _ = await self._store.change(runner_id, change)
+    async def _tell(self, runner_id: str, change: RunnerChange, mark: Mark | None) -> Runner:
+        runner, _ = await self._store.change(runner_id, change, mark=mark)
         self._signals.publish((RUNNERS, QUEUE, *_topics(runner_id)))
         await self.sweep()
         return runner

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner_service.domain.errors import InvalidArgument
+from runner_service.domain.errors import CredentialUntold, InvalidArgument
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, Micros
 from runner_service.domain.json_text import members_of, object_of, parse
@@ -40,7 +40,8 @@ from runner_service.ports.signals import (
     runner_state_topic,
     runner_topic,
 )
-from runner_service.ports.store import Changed, RunnerFilter, RunnerPage, RunnerStore
+from runner_service.ports.store import Changed, Mark, RunnerFilter, RunnerPage, RunnerStore
+from runner_service.services.sealing import Sealer
 
 CREDENTIAL_PREFIX = "rw_"
 REGISTRATION_PREFIX = "reg_token_"
@@ -92,16 +93,19 @@ class RunnerUpdate:
 class Runners:
     """The machines that jobs run on."""
 
-    def __init__(self, *, store: RunnerStore, clock: Clock, signals: Signals) -> None:
+    def __init__(self, *, store: RunnerStore, clock: Clock, signals: Signals, sealer: Sealer) -> None:
         self._store = store
         self._clock = clock
         self._signals = signals
+        self._sealer = sealer
 
-    async def register(self, request: NewRunner) -> tuple[Runner, str]:
-        """Stores a new runner and returns it with the credential of its worker, which is kept nowhere else.
+    async def register(self, request: NewRunner, *, mark: Mark | None = None) -> tuple[Runner, str]:
+        """Stores a new runner and returns it with the credential of its worker, which is kept nowhere else, and told
+        again only for the same ``mark``.
 
         Raises:
             InvalidArgument: Names the field.
+            RunnerNotFound, CredentialUntold: The mark is known; the runner was deleted, or has another credential now.
         """
         _check_name(request.name)
         if len(request.labels) > MAX_TAGS:
@@ -110,9 +114,9 @@ class Runners:
             raise InvalidArgument(field="slots", problem=f"give a number from 1 to {MAX_SLOTS}")
         _check(request.host, request.port, request.capabilities, request.tags, request.resources)
         metadata = {name: value for name, value in _members(request.metadata).items() if name not in _NOT_WRITABLE}
-        runner_id = new_id()
+        runner_id, nonce = new_id(), secrets.token_urlsafe(32)
         config = _first_config(request.kind, hosted=request.hosted, asked=_most_jobs(metadata))
-        credential = f"{CREDENTIAL_PREFIX}{runner_id}_{secrets.token_urlsafe(32)}"
+        credential = self._credential(runner_id, nonce)
         runner = Runner(
             runner_id=runner_id,
             name=request.name,
@@ -136,9 +140,15 @@ class Runners:
             resources=request.resources,
             config=config,
         )
-        registered = await self._store.register(runner, profile)
+        registered, nonce = await self._store.register_once(runner, profile, mark=mark, note=nonce)
+        credential = self._credential(registered.runner_id, nonce)
+        if hashlib.sha256(credential.encode()).digest() != registered.credential_hash:
+            raise CredentialUntold(of=f"runner {registered.runner_id}")
         self._signals.publish((RUNNERS,))
         return registered, credential
+
+    def _credential(self, runner_id: str, nonce: str) -> str:
+        return f"{CREDENTIAL_PREFIX}{runner_id}_{self._sealer.derive(runner_id, nonce)}"
 
     async def get(self, runner_id: str) -> Runner:
         """Returns one runner. Raises `RunnerNotFound`."""
@@ -160,7 +170,9 @@ class Runners:
         """Tells whether the server counts on it: its lease has not run out."""
         return runner.lease_until > self._clock.now()
 
-    async def update(self, runner_id: str, update: RunnerUpdate) -> tuple[Runner, RunnerProfile]:
+    async def update(
+        self, runner_id: str, update: RunnerUpdate, *, mark: Mark | None = None
+    ) -> tuple[Runner, RunnerProfile]:
         """Changes what is said about a runner.
 
         Raises:
@@ -190,9 +202,11 @@ class Runners:
             different = named != runner or after != profile
             return Changed(runner=named, profile=after, events=(("updated", ""),) if different else ())
 
-        return await self._change(runner_id, change)
+        return await self._change(runner_id, change, mark)
 
-    async def update_config(self, runner_id: str, changes: Mapping[str, Any]) -> RunnerConfig:
+    async def update_config(
+        self, runner_id: str, changes: Mapping[str, Any], *, mark: Mark | None = None
+    ) -> RunnerConfig:
         """Lays ``changes`` (`domain.runner_config.merged`) over the configuration, and returns it whole. All of it
         holds at once: the number of jobs for what waits, the rest for jobs that are submitted from now on.
 
@@ -209,18 +223,18 @@ class Runners:
             told = replace(runner, most_jobs=config.max_concurrent_jobs)
             return Changed(runner=told, profile=after, events=(("config", ", ".join(sorted(changes))),))
 
-        _, profile = await self._change(runner_id, change)
+        _, profile = await self._change(runner_id, change, mark)
         return profile.config
 
-    async def _change(self, runner_id: str, change: Any) -> tuple[Runner, RunnerProfile]:
-        changed = await self._store.change(runner_id, change)
+    async def _change(self, runner_id: str, change: Any, mark: Mark | None) -> tuple[Runner, RunnerProfile]:
+        changed = await self._store.change(runner_id, change, mark=mark)
         # More room may have been made: whoever may use it looks again.
         self._signals.publish((RUNNERS, QUEUE, runner_topic(runner_id), feed_topic(runner_id)))
         return changed
 
-    async def delete(self, runner_id: str, *, force: bool, by: str = "") -> Sequence[Job]:
+    async def delete(self, runner_id: str, *, force: bool, by: str = "", mark: Mark | None = None) -> Sequence[Job]:
         """Forgets a runner; with ``force`` its jobs are cancelled. Returns those. Raises as `RunnerStore.delete`."""
-        cancelled = await self._store.delete(runner_id, force=force, by=by or "user")
+        cancelled = await self._store.delete(runner_id, force=force, by=by or "user", mark=mark)
         topics = [RUNNERS, QUEUE, EVENTS, runner_topic(runner_id), runner_state_topic(runner_id), feed_topic(runner_id)]
         for job in cancelled:
             topics += (job_topic(job.job_id), *((runner_topic(job.runner_id),) if job.runner_id else ()))

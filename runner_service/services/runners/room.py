@@ -17,6 +17,7 @@ from runner_service.services.runners.metrics import RunnerMetrics
 from runner_service.services.runners.monitor import Monitor
 from runner_service.services.runners.registry import Runners
 from runner_service.services.runners.status import RunnerStatus
+from runner_service.services.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,10 @@ class RunnerServices:
         clock: Clock,
         jobs: Jobs,
         reader: LogReader,
+        sealer: Sealer,
     ) -> Self:
         """Over the parts of an open store."""
-        registry = Runners(store=runners, clock=clock, signals=signals)
+        registry = Runners(store=runners, clock=clock, signals=signals, sealer=sealer)
         control = RunnerControl(store=runners, jobs=jobs, signals=signals, clock=clock)
         monitor = Monitor(runners=runners, samples=samples, signals=signals, clock=clock)
         return cls(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Table, Text
 
 from runner_service.store.schema.base import metadata, word
 
@@ -15,5 +15,9 @@ answers = Table(
     Column("fingerprint", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    # 0: it was carried out, and nobody was told yet, as far as is known. 1: `answer` was given.
+    Column("told", SmallInteger, nullable=False, server_default="1"),
+    # What must be known to answer it.
+    Column("note", Text, nullable=False, server_default=""),
     Index("answers_by_age", "at"),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from runner_service.domain.agent_reports import AgentReport, NewReport, ReportedAgent, ReportSession
 from runner_service.domain.jobs import Micros
+from runner_service.ports.store import Mark
 from runner_service.store import agent_reports
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
@@ -21,8 +22,10 @@ class SqlAgentReports:
         self._engine = engine
         self._reports = Combiner(engine, agent_reports.report_all, limit=256)
 
-    async def report(self, new: NewReport, *, default_ttl_minutes: int, history: int) -> AgentReport:
-        return await self._reports.submit(agent_reports.Filing(new, default_ttl_minutes, history))
+    async def report(
+        self, new: NewReport, *, default_ttl_minutes: int, history: int, mark: Mark | None = None
+    ) -> AgentReport:
+        return await self._reports.submit(agent_reports.Filing(new, default_ttl_minutes, history, mark))
 
     async def agent(self, agent_id: str) -> ReportedAgent:
         return await self._engine.read(agent_reports.agent, agent_id)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from runner_service.domain.agents import Agent, AgentFinding, AgentView
 from runner_service.domain.jobs import Job, JobState
+from runner_service.ports.store import Mark
 from runner_service.store import agents
 from runner_service.store.engine import Engine
 
@@ -25,8 +26,8 @@ class SqlAgents:
     async def list(self, *, states: Collection[JobState] = (), limit: int = 0, after: str = "") -> Sequence[AgentView]:
         return await self._engine.read(agents.list_agents, states, limit, after)
 
-    async def remove(self, agent_id: str) -> None:
-        await self._engine.write(agents.remove, agent_id)
+    async def remove(self, agent_id: str, *, mark: Mark | None = None) -> None:
+        await self._engine.write(agents.remove, agent_id, mark)
 
     async def record(self, agent_id: str, findings: Sequence[AgentFinding]) -> bool:
         return await self._engine.write(agents.record, agent_id, findings)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart
 from runner_service.domain.jobs import Micros
+from runner_service.ports.store import Mark
 from runner_service.store import artifacts
 from runner_service.store.engine import Engine
 
@@ -40,8 +41,8 @@ class SqlArtifacts:
     async def list(self, *, job_id: str | None, after: str, limit: int) -> Sequence[Artifact]:
         return await self._engine.read(artifacts.page, job_id, after, limit)
 
-    async def delete(self, artifact_id: str) -> Sequence[str]:
-        return await self._engine.write(artifacts.drop, artifact_id)
+    async def delete(self, artifact_id: str, *, mark: Mark | None = None) -> Sequence[str]:
+        return await self._engine.write(artifacts.drop, artifact_id, mark)
 
     async def expire(self, *, created_before: Micros, begun_before: Micros, limit: int) -> tuple[int, Sequence[str]]:
         return await self._engine.write(artifacts.expire, created_before, begun_before, limit)

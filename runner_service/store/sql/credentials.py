@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from runner_service.domain.credentials import Client, IssuedKey, RefreshToken
 from runner_service.domain.jobs import Micros
+from runner_service.ports.store import Mark
 from runner_service.store import credentials
 from runner_service.store.engine import Engine
 
@@ -16,8 +17,8 @@ class SqlApiKeys:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def add(self, key: IssuedKey) -> IssuedKey:
-        return await self._engine.write(credentials.add_key, key)
+    async def add(self, key: IssuedKey, *, mark: Mark | None = None, note: str = "") -> tuple[IssuedKey, str]:
+        return await self._engine.write(credentials.add_key, key, mark, note)
 
     async def get(self, key_id: str) -> IssuedKey:
         return await self._engine.read(credentials.get_key, key_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner_service.domain.images import Image, Realm, TaggedImage
+from runner_service.ports.store import Mark
 from runner_service.ports.store.images import ImagePage
 from runner_service.store import images
 from runner_service.store.engine import Engine
@@ -36,5 +37,5 @@ class SqlImages:
     async def list(self, realm: Realm, *, text: str = "", limit: int = 0, offset: int = 0) -> ImagePage:
         return await self._engine.read(images.list_images, realm, text, limit, offset)
 
-    async def untag(self, realm: Realm, name: str, tag: str) -> str:
-        return await self._engine.write(images.untag, realm, name, tag)
+    async def untag(self, realm: Realm, name: str, tag: str, *, mark: Mark | None = None) -> str:
+        return await self._engine.write(images.untag, realm, name, tag, mark)

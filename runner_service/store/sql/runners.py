@@ -10,6 +10,7 @@ from runner_service.domain.metrics import Bucket
 from runner_service.domain.runner_feed import Counts, FeedLevel, FeedRun
 from runner_service.domain.runner_health import HealthReport
 from runner_service.domain.runners import Runner, RunnerEvent, RunnerProfile
+from runner_service.ports.store import Mark
 from runner_service.ports.store.runners import (
     Advance,
     RunnerChange,
@@ -30,6 +31,11 @@ class SqlRunners:
 
     async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
         return await self._engine.write(runners.register, runner, profile)
+
+    async def register_once(
+        self, runner: Runner, profile: RunnerProfile, *, mark: Mark | None, note: str
+    ) -> tuple[Runner, str]:
+        return await self._engine.write(runners.register_once, runner, profile, mark, note)
 
     async def get(self, runner_id: str) -> Runner:
         return await self._engine.read(runners.get, runner_id)
@@ -53,11 +59,13 @@ class SqlRunners:
         found = await self._engine.read(runners.local_runners)
         return found[0] if found else None
 
-    async def change(self, runner_id: str, change: RunnerChange) -> tuple[Runner, RunnerProfile]:
-        return await self._engine.write(runners.change, runner_id, change)
+    async def change(
+        self, runner_id: str, change: RunnerChange, *, mark: Mark | None = None
+    ) -> tuple[Runner, RunnerProfile]:
+        return await self._engine.write(runners.change, runner_id, change, mark)
 
-    async def delete(self, runner_id: str, *, force: bool, by: str) -> Sequence[Job]:
-        return await self._engine.write(runner_control.drop, runner_id, force, by)
+    async def delete(self, runner_id: str, *, force: bool, by: str, mark: Mark | None = None) -> Sequence[Job]:
+        return await self._engine.write(runner_control.drop, runner_id, force, by, mark)
 
     async def advance(self, *, silence_seconds: float) -> Advance:
         return await self._engine.write(runner_control.advance, silence_seconds)

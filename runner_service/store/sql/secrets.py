@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from runner_service.domain.secrets import Secret
+from runner_service.ports.store import Mark
 from runner_service.store import secrets
 from runner_service.store.engine import Engine
 
@@ -15,8 +16,8 @@ class SqlSecrets:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, name: str, sealed: bytes, *, by: str) -> Secret:
-        return await self._engine.write(secrets.put, name, sealed, by)
+    async def put(self, name: str, sealed: bytes, *, by: str, mark: Mark | None = None) -> Secret:
+        return await self._engine.write(secrets.put, name, sealed, by, mark)
 
     async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
         return await self._engine.read(secrets.get, names)
@@ -24,5 +25,5 @@ class SqlSecrets:
     async def list(self) -> Sequence[Secret]:
         return await self._engine.read(secrets.list_secrets)
 
-    async def delete(self, name: str) -> None:
-        await self._engine.write(secrets.drop, name)
+    async def delete(self, name: str, *, mark: Mark | None = None) -> None:
+        await self._engine.write(secrets.drop, name, mark)
