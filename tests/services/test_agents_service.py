@@ -15,7 +15,7 @@ from services_house import SOON, House
 from runner_service.blobs.directory import DirectoryBlobs
 from runner_service.domain.agents import AgentStatus
 from runner_service.domain.chats import FrameKind
-from runner_service.domain.errors import AgentNotFound, InvalidArgument, ResourceExhausted
+from runner_service.domain.errors import AgentNotFound, InvalidArgument, JobFinished, ResourceExhausted
 from runner_service.domain.images import ImageManifest, Tool
 from runner_service.domain.jobs import JobState
 from runner_service.domain.outcomes import Outcome, OutcomeKind
@@ -150,6 +150,20 @@ async def test_the_end_of_the_process_is_told_to_whoever_waits(place: Place) -> 
         assert "is not running (killed by signal 9)" in (await hear()).error
     view = await replica.agents.get(view.agent.agent_id)
     assert (view.status, view.problem) == (AgentStatus.ERROR, "killed by signal 9")
+
+
+async def test_nobody_waits_to_say_something_to_an_agent_that_is_over(place: Place) -> None:
+    replica = place.replica()
+    view, program = await start(place, replica)
+    link = replica.links.of(view)
+    async with talking(replica, view) as (chat, hear):
+        chat.say("hello", message_id="m")
+        await hear()
+        await program.read()
+        await program.end(KILLED)
+        assert (await hear()).error == "The agent ended before it answered: killed by signal 9"
+        with pytest.raises(JobFinished):  # at once, and so the chat closes at once
+            await asyncio.wait_for(link.send(b"{}"), SOON)
 
 
 async def test_an_agent_that_ended_can_be_visited_and_says_so(place: Place) -> None:

@@ -70,6 +70,8 @@ class AgentLink:
         self._findings: list[AgentFinding] = []
         """Not recorded yet."""
         self._outbox: asyncio.Queue[tuple[bytes, asyncio.Future[None]]] = asyncio.Queue(MAX_WAITING_LINES)
+        self._over = False
+        """Nobody takes anything out of it any more."""
 
     # for chats
 
@@ -94,9 +96,11 @@ class AgentLink:
         when the caller is cancelled: half a line would spoil the next.
 
         Raises:
-            JobFinished, StorageFull: It is not on its way.
+            JobFinished, StorageFull: It is not on its way, or nobody knows: the agent is over.
             ResourceExhausted: The agent does not read, and too many lines wait for it.
         """
+        if self._over:
+            raise self._finished()
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self._outbox.put_nowait((line, sent))
@@ -125,6 +129,14 @@ class AgentLink:
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             sending.cancel()
+            self._over = True
+            while not self._outbox.empty():
+                _, sent = self._outbox.get_nowait()
+                if not sent.done():
+                    sent.set_exception(self._finished())
+
+    def _finished(self) -> JobFinished:
+        return JobFinished(job_id=self.agent_id, state="over")
 
     async def _send_all(self) -> None:
         """One line after the other: each is whole on the input before the next begins."""
@@ -133,6 +145,10 @@ class AgentLink:
             line, sent = await self._outbox.get()
             try:
                 await self._stdin.append(self.agent_id, line)
+            except asyncio.CancelledError:
+                if not sent.done():
+                    sent.set_exception(self._finished())
+                raise
             except Exception as error:
                 if not isinstance(error, RunnerError):
                     log.exception("cannot write to agent %s", self.agent_id, extra={"action": "agent_unwritable"})
