@@ -151,7 +151,8 @@ async def test_a_job_that_is_ended_has_a_cleanup_with_a_code_and_output_of_its_o
     result = await lab.when(fine, "complete")
     assert (result["test_output"], result["cleanup_output"]) == ("it's fine\n", f"off {fine}\n")
     assert (result["test_status"], result["cleanup_status"]) == (0, 4)
-    held = await lab.submit("other", test_data={"test_cmds": f"echo begun; {wait_for(tmp_path / 'gate')}"})
+    waits = f"mkdir artifacts; echo kept > artifacts/file; echo begun; {wait_for(tmp_path / 'gate')}"
+    held = await lab.submit("other", test_data={"test_cmds": waits})
     await lab.wrote(held, "test_output", "begun\n")
     await lab.http.post(f"/v1/job/{held}/action", json={"action": "cancel"})
     result = await lab.wrote(held, "cleanup_status", 4)
@@ -162,6 +163,8 @@ async def test_a_job_that_is_ended_has_a_cleanup_with_a_code_and_output_of_its_o
         "cleanup_status": 4,
         "cleanup_output": f"off {held}\n",
     }
+    with tarfile.open(fileobj=io.BytesIO((await lab.http.get(f"/v1/result/{held}/artifact")).content)) as tar:
+        assert tar.getnames() == ["artifacts/file"]
     late = await lab.submit("other", global_timeout=1, test_data={"test_cmds": "sleep 1000"})
     result = await lab.when(late, "complete")
     assert (result["test_status"], result["cleanup_status"], result["cleanup_output"]) == (124, 4, f"off {late}\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from services_house import House
+from services_house import SOON, House, parked
 from store_house import MovingClock
 
 from runner_service.blobs.directory import DirectoryBlobs
@@ -15,7 +16,7 @@ from runner_service.config import Settings
 from runner_service.domain.errors import JobNotFound, UploadTooLarge
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import JobState
-from runner_service.domain.queues import FileKind, OutputKind, PopRequest
+from runner_service.domain.queues import SERVED, FileKind, OutputKind, PopRequest, label_of
 from runner_service.lab import Lab, make_lab
 from runner_service.ports.blobs import BlobNotFound
 from runner_service.services.artifacts import Artifacts
@@ -141,6 +142,23 @@ async def test_a_job_that_nobody_takes_ends_when_its_time_is_over(lab: Lab, hous
     for job_id in (waiting, attached):
         found = await lab.queues.get(job_id)
         assert (found.job.state, found.word) == (JobState.TIMED_OUT, "complete")
+
+
+async def test_a_runner_of_our_own_shows_whether_it_takes_jobs(lab: Lab, house: House, clock: MovingClock) -> None:
+    worker = await house.worker(**{label_of("ours"): SERVED})
+
+    async def shown() -> str:
+        (one,) = await lab.agents.serving("ours")
+        return one.state
+
+    call = worker.call()
+    assert await parked(call)
+    assert await shown() == "waiting"
+    await house.runners.control.drain(worker.runner.runner_id)
+    assert await shown() == "maintenance"
+    await asyncio.wait_for(call, SOON)
+    clock.advance(3600)
+    assert await shown() == "offline"
 
 
 async def test_a_job_of_another_kind_is_no_job_of_a_queue(lab: Lab, house: House) -> None:

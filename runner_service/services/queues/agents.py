@@ -8,7 +8,7 @@ from typing import Any
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.queues import LabAgent, ProvisionLog, queues_of
 from runner_service.domain.requests import MAX_NAME
-from runner_service.domain.runners import Runner
+from runner_service.domain.runners import Runner, RunnerState
 from runner_service.ports.clock import Clock
 from runner_service.ports.store import LabAgentStore, RunnerStore
 from runner_service.ports.store.lab_agents import NOTHING
@@ -55,10 +55,16 @@ class LabAgents:
         return queue in await self._store.advertised() or bool(await self.serving(queue))
 
     def _as_agent(self, runner: Runner) -> LabAgent:
-        online = runner.lease_until > self._clock.now()
+        # Today's command line submits nothing to a queue whose agents are all offline or under maintenance.
+        if runner.lease_until <= self._clock.now():
+            state = "offline"
+        elif runner.state is not RunnerState.ACTIVE or runner.told.paused or not runner.capacity:
+            state = "maintenance"
+        else:
+            state = "waiting"
         return LabAgent(
             name=runner.name,
-            state="waiting" if online else "offline",
+            state=state,
             queues=tuple(queues_of(runner.labels)),
             provision_type="runner",
             identifier=runner.runner_id,
