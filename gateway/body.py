@@ -80,14 +80,17 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def _inflated(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        # One byte more than allowed tells a bomb from a body of exactly the cap.
-        inflated = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        raise refusal(Reason.BODY_MALFORMED, "the body is not gzip") from None
-    if len(inflated) > limit:
-        raise too_large(limit)
-    if not inflater.eof:
-        raise refusal(Reason.BODY_MALFORMED, "the body is cut gzip")
+    inflated = b""
+    while body:  # gzip may have several members, one behind the other
+        inflater = zlib.decompressobj(wbits=31)
+        try:
+            # One byte more than allowed tells a bomb from a body of exactly the cap.
+            inflated += inflater.decompress(body, limit + 1 - len(inflated))
+        except zlib.error:
+            raise refusal(Reason.BODY_MALFORMED, "the body is not gzip") from None
+        if len(inflated) > limit:
+            raise too_large(limit)
+        if not inflater.eof:
+            raise refusal(Reason.BODY_MALFORMED, "the body is cut gzip")
+        body = inflater.unused_data
     return inflated

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     """No RPC has this path. 404."""
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     """The path is known, the method is not. 405 with ``Allow``."""
+    HEAD_INVALID = "HEAD_INVALID"
+    """No Host, or two, or one that is none (400), too many headers (431), another HTTP (505), a coding (501)."""
     PATH_INVALID = "PATH_INVALID"
     """The path holds an escape that is none, or text that is not UTF-8. 400."""
     QUERY_INVALID = "QUERY_INVALID"

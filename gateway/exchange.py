@@ -14,6 +14,7 @@ from gateway.departure import ClientLeft, Receive, unless_gone
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
+from gateway.heads import check_head
 from gateway.http_reply import HttpReply
 from gateway.intake import bound, subject, take
 from gateway.metadata import query_metadata, request_id
@@ -66,6 +67,7 @@ class Exchange:
 
     async def _answer(self) -> None:
         site, request, responder = self._site, self.request, self._responder
+        check_head(request)
         socket = site.catalog.sockets_only.get(request.raw_path)
         if socket is not None and request.method == "GET":
             responder.endpoint = socket

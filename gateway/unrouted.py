@@ -24,6 +24,8 @@ def unrouted(site: Site, request: HttpRequest, responder: Responder) -> HttpRepl
         # Its envelope is the RPC's.
         responder.endpoint = socket
         raise upgrade_required()
+    if request.method == "OPTIONS" and path == "*":
+        return HttpReply(204, b"", [])  # the server as a whole is asked whether it is there
     methods = site.catalog.routes.methods(path)
     if document is not None:
         methods = sorted({*methods, "GET", "HEAD"})

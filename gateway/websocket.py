@@ -18,6 +18,7 @@ from gateway.departure import ClientLeft
 from gateway.endpoints import Endpoint
 from gateway.errors import Failure, crash
 from gateway.exchange import Exchange
+from gateway.heads import check_head
 from gateway.outbox import Outbox
 from gateway.routes import Entry, Match
 from gateway.unrouted import not_found
@@ -83,6 +84,7 @@ class WebSocketExchange(Exchange):
             self._pump.cancel()
 
     async def _serve(self) -> None:
+        check_head(self.request)
         match = self._find(self._site.catalog.websocket_routes)
         if match is None:
             raise not_found()

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from runner_service.connections import HttpConnection
 from runner_service.rpc.server import ServerTls
 
 READINESS_PATH = "/readyz"
@@ -39,7 +40,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=HttpConnection,
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,

@@ -211,6 +211,10 @@ async def test_gzip_bodies_are_inflated_under_the_cap(library: Library) -> None:
 
         assert (await post(gzip.compress(b'{"int32Value": 1}'))).json()["int32Value"] == 1
         assert (await post(gzip.compress(b" " * 100_000))).status_code == 413
+        members = gzip.compress(b'{"int32Value"') + gzip.compress(b": 2}")
+        assert (await post(members)).json()["int32Value"] == 2
+        assert (await post(gzip.compress(b"{}") + gzip.compress(b" " * 100_000))).status_code == 413
+        assert (await post(gzip.compress(b"{}") + b"x")).status_code == 400
         assert (await post(b"no gzip")).status_code == 400
         assert (await post(gzip.compress(b"{}")[:-4])).status_code == 400
         assert (await post(b"{}", "br")).status_code == 415

@@ -1,0 +1,104 @@
+"""One HTTP connection: uvicorn's, with bounds on the head of a request, and without chunks for clients of HTTP/1.0."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.metadata import request_id
+
+HEAD_BYTES = 64 * 1024
+"""Of a request line with its headers, as far as it comes in pieces; the parser itself bounds the line alone."""
+HEAD_FIELDS = 256
+HEAD_SECONDS = 30.0
+"""From the first byte of a head, or the start of a connection, to its end: a byte a minute holds nothing up."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """A connection that is no WebSocket, or not yet."""
+
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_over()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle, scope = self.cycle, self.scope
+        if cycle is not None and cycle.scope is scope:
+            if self._head_timer is not None:
+                self._head_is_over()
+            if scope["http_version"] == "1.0":
+                _say_it_plainly(cycle)
+        elif scope is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES or len(self.headers) > HEAD_FIELDS:
+                self._refuse(431, "the head of the request is too large")
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._head_is_over()
+        super().handle_websocket_upgrade()
+        self.scope = None  # type: ignore[assignment] # the connection is another protocol's from here on
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "this is no HTTP request")
+
+    def _head_is_over(self) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cut(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(408, "the request did not come in time")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers what no application can be asked about, and closes."""
+        self._head_is_over()
+        phrase = HTTPStatus(status).phrase
+        body = orjson.dumps({"error": phrase, "message": message})
+        head = [
+            f"HTTP/1.1 {status} {phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            f"x-request-id: {request_id(None)}",
+            "x-content-type-options: nosniff",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        self.transport.close()
+
+
+def _say_it_plainly(cycle: RequestResponseCycle) -> None:
+    """HTTP/1.0 knows no chunks, which uvicorn sends all the same: there the end of the connection ends a body."""
+    if cycle.chunked_encoding is False:
+        return
+    # As if a length were known, which is never reached.
+    cycle.chunked_encoding, cycle.expected_content_length = False, sys.maxsize
+    send = cycle.send
+
+    async def plainly(message: Any) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": True})
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.transport.close()
+
+    cycle.send = plainly  # type: ignore[method-assign]
