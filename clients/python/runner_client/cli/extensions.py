@@ -16,6 +16,9 @@ EXTENSIONS = {
     "api": "Start a server with the flags of SentinelStacks' `sentinel api`.",
 }
 """Name and help of each that may be installed."""
+OURS = ("runner", "runner_client", "runner_service", "gateway")
+EXTRAS = {"psycopg": "postgres", "obstore": "s3"}
+"""Which extra brings a module that was not found; any other comes with `server`."""
 
 
 def installed() -> list[str]:
@@ -30,13 +33,14 @@ def run_extension(name: str, argv: list[str]) -> int:
     """Runs the command and returns its exit code; 2 and a sentence when the installation lacks it."""
     from importlib.metadata import entry_points
 
-    why = "not part of this installation"
+    why, extra = "not part of this installation", "server"
     for point in entry_points(group=GROUP, name=name):
         try:
-            command = point.load()
-        except ImportError as error:
-            why = str(error)
-            break
-        return int(command(argv) or 0)
-    complain(f"`runner {name}` is not installed ({why})", "pip install 'runner-service[server]'")
+            return int(point.load()(argv) or 0)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing in OURS:
+                raise
+            why, extra = str(error), EXTRAS.get(missing, extra)
+    complain(f"`runner {name}` is not installed ({why})", f"pip install 'runner-service[{extra}]'")
     return USAGE
