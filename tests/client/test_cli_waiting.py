@@ -81,6 +81,12 @@ def test_there_is_advice_for_all_that_does_not_pass_by_itself(number: Job.Waitin
     assert bool(advice_for(waits(number))) is (number not in passing)
 
 
+def test_a_container_wants_an_engine_more_than_a_label() -> None:
+    job = waits(LABELS)
+    job.spec.container.image = "debian:12"
+    assert "Docker engine" in advice_for(job)
+
+
 @pytest.mark.parametrize(
     "arguments", [("exec", "--", "any"), ("logs", "-f"), ("wait",), ("retry", "-f"), ("retry", "-w")]
 )

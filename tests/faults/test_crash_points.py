@@ -17,6 +17,9 @@ from faults_zygote import Crash, Zygote
 from sqlalchemy import create_engine, select, text
 from store_postgres import NoPostgres, postgres
 
+from runner.v1.agent_report_pb2 import AgentReport
+from runner.v1.api_key_pb2 import ApiKey
+from runner_client import AsyncClient
 from runner_service.domain import crashpoints
 from runner_service.domain.crashpoints import AFTER, BEFORE
 from runner_service.store.schema import metadata
@@ -155,6 +158,36 @@ async def test_a_server_that_crashes_anywhere_loses_nothing(house: House) -> Non
         before = house.starts
         await Schedule(house, seed, Tally()).run(*KINDS, faults=False)
         assert house.starts >= before + 2, f"{name} was not passed"
+
+
+@pytest.mark.slow
+async def test_a_call_whose_server_dies_behind_its_commit_has_its_effect_once_and_is_answered(house: House) -> None:
+    """The client says it again by itself, with the same request id, to the next server."""
+    async with house.client() as client:
+
+        async def report() -> None:
+            made = await client.agent_reports.report("agent", "topic", AgentReport.STATUS_RUNNING)
+            assert [one.sequence for one in await client.agent_reports.history("agent")] == [made.sequence]
+
+        async def key() -> None:
+            made = await client.auth.create_key("ci", ApiKey.ROLE_VIEWER)
+            assert made.api_key.key_id in {one.key_id for one in await client.auth.list_keys()}
+            async with AsyncClient(house.front.address, token=made.key) as other:
+                assert (await other.auth.who_am_i()).name == "ci"
+
+        async def delete() -> None:
+            await client.secrets.delete("s")
+
+        await client.secrets.set("s", b"long enough to mask")
+        calls = {"agent_reports.report_all": report, "credentials.add_key": key, "secrets.drop": delete}
+        for path, call in calls.items():
+            house.arm(f"{path}.{AFTER}")
+            await house.kill_server()
+            before = house.starts
+            await call()
+            assert house.starts >= before + 2, f"{path} was not passed"
+        assert len(await client.agent_reports.history("agent")) == len(await client.auth.list_keys()) == 1
+        assert await client.secrets.list() == []
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ def advice_for(job: Job) -> str:
     match job.waiting_reason:
         case reasons.WAITING_REASON_NO_RUNNER:
             return "start one with `runner join`, or the server without --no-local-runner"
+        case reasons.WAITING_REASON_LABELS if job.spec.HasField("container"):
+            return "start a Docker engine on a runner with the labels, or leave the image out"
         case reasons.WAITING_REASON_LABELS:
             return "`runner runners` shows their labels; start one with `runner join --label NAME=VALUE`"
         case reasons.WAITING_REASON_RUNNERS_AWAY:
