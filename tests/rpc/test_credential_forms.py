@@ -20,6 +20,7 @@ from runner_service.domain.principals import Principal, Role
 from runner_service.rpc import forms
 from runner_service.rpc.access import ANYBODY, Caller, Gatekeeper, Rule
 from runner_service.services.auth import CredentialKind
+from runner_service.services.sealing import Sealer
 from runner_service.store import open_store
 
 HERE, THERE = "ipv4:127.0.0.1:40000", "ipv4:198.18.0.2:40000"
@@ -65,7 +66,10 @@ async def door(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
     given = {name: {**BASE.get(name, {}), **section} for name, section in given.items()}
     settings = config.load(None, given)
     async with open_store(f"sqlite:///{tmp_path}/runner.db") as store:
-        yield Door(await open_access(settings, store=store, clock=SystemClock(), secrets=tmp_path), settings)
+        yield Door(
+            await open_access(settings, store=store, clock=SystemClock(), secrets=tmp_path, sealer=Sealer(bytes(32))),
+            settings,
+        )
 
 
 def with_settings(**sections: Any) -> Any:
@@ -251,4 +255,4 @@ async def test_two_apis_never_sign_with_one_key(tmp_path: Path, pair: tuple[str,
     settings = config.load(None, {name: {names[name]: SECRET} for name in pair})
     async with open_store(f"sqlite:///{tmp_path}/runner.db") as store:
         with pytest.raises(config.ConfigError, match="must differ"):
-            await open_access(settings, store=store, clock=SystemClock(), secrets=tmp_path)
+            await open_access(settings, store=store, clock=SystemClock(), secrets=tmp_path, sealer=Sealer(bytes(32)))
