@@ -108,7 +108,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         signals, clock, times = store.signals, SystemClock(), _times(settings)
         tails, endings = LogTails(), Endings()
 
-        sealer = Sealer(load_key(_secrets_key(settings, data_dir)))
+        sealer = Sealer(_secrets_key(settings, data_dir))
         secrets = Secrets(store=store.secrets, sealer=sealer)
         lab_secrets = LabSecrets(store=store.lab_secrets, sealer=sealer, clock=clock)
         artifacts = Artifacts(
@@ -349,9 +349,9 @@ def _defaults(settings: Settings) -> JobDefaults:
     )
 
 
-def _secrets_key(settings: Settings, data_dir: Path) -> Path:
+def _secrets_key(settings: Settings, data_dir: Path) -> bytes:
     given = settings.security.secrets_key_file
-    return Path(given) if given else data_dir / "secrets" / "key"
+    return load_key(Path(given), make=False) if given else load_key(data_dir / "secrets" / "key")
 
 
 def _tls(settings: Settings) -> ServerTls | None:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from runner_client import __version__
+from runner_service.domain.own_log import write_own_log
 
 log = logging.getLogger(__name__)
 
 EXIT_CONFIG = 2
 EXIT_CANNOT_SERVE = 1
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "warning": logging.WARNING}
 _M_ARENA_MAX = -8
 """Of glibc's mallopt; other C libraries have neither."""
 
@@ -184,7 +184,8 @@ async def _serve(settings: Any, *, keep_jobs: bool) -> int:
         )
     try:
         async with open_app(settings) as app:
-            http = " ".join(f"http://{address}" for address in app.http_addresses)
+            scheme = "https" if settings.security.tls.enabled else "http"
+            http = " ".join(f"{scheme}://{address}" for address in app.http_addresses)
             _spare_what_stays()
             print(f"runner is ready: {http} grpc://{app.grpc_address}", flush=True)  # noqa: T201
             await stop.wait()
@@ -197,28 +198,7 @@ async def _serve(settings: Any, *, keep_jobs: bool) -> int:
 
 def join(argv: Sequence[str]) -> int:
     """``runner join``: makes this machine a runner of a server elsewhere. Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="runner join",
-        description="Makes this machine a runner. Off loopback the server wants a key of role worker: RUNNER_TOKEN.",
-    )
-    add = parser.add_argument
-    add("--server", metavar="HOST:PORT", default=os.environ.get("RUNNER_SERVER", "127.0.0.1:50051"))
-    add(
-        "--data-dir", type=Path, metavar="DIR", help="identity, spool and work (default: $XDG_STATE_HOME/runner-joined)"
-    )
-    add("--tls", action="store_true", help="speak TLS, checked with well-known roots")
-    add("--tls-ca", type=Path, metavar="FILE", help="speak TLS, checked with the certificates in this file")
-    add("--tls-cert", type=Path, metavar="FILE", help="certificate to show to a server that demands one")
-    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
-    add("--name", default="", help="for people (default: the host name)")
-    add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
-    add("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
-    add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
-    for name, words in (("cpus", "processors"), ("memory", "bytes of memory"), ("processes", "processes")):
-        add(f"--job-{name}", metavar="N", help=f"the most {words} that one job may use")
-    add("--no-containers", action="store_true", help="do not use the Docker engine of this machine (DOCKER_HOST)")
-    add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
-    options = parser.parse_args(argv)
+    options = _join_parser().parse_args(argv)
     from runner_service.config import default_data_dir
     from runner_service.worker.main import main
 
@@ -238,12 +218,42 @@ def join(argv: Sequence[str]) -> int:
     return main(arguments)
 
 
-def _log(level: str, file: Path | None) -> None:
-    logging.basicConfig(
-        level=_LEVELS.get(level, logging.ERROR if level == "error" else logging.INFO),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        filename=file,
-        force=True,
+def _join_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="runner join",
+        description="Makes this machine a runner. Off loopback the server wants a key of role worker: RUNNER_TOKEN.",
     )
+    add = parser.add_argument
+    add(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("RUNNER_SERVER", "127.0.0.1:50051"),
+        help="the server, or unix:PATH (default: $RUNNER_SERVER, or this machine)",
+    )
+    add(
+        "--data-dir", type=Path, metavar="DIR", help="identity, spool and work (default: $XDG_STATE_HOME/runner-joined)"
+    )
+    add("--tls", action="store_true", help="speak TLS, checked with well-known roots")
+    add("--tls-ca", type=Path, metavar="FILE", help="speak TLS, checked with the certificates in this file")
+    add("--tls-cert", type=Path, metavar="FILE", help="certificate to show to a server that demands one")
+    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
+    add("--name", default="", help="for people (default: the host name)")
+    add("--slots", type=int, default=0, help="jobs at one time (default: one per processor)")
+    add("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
+    add("--label", action="append", default=[], metavar="NAME=VALUE", help="what jobs may require; repeatable")
+    for name, words in (("cpus", "processors"), ("memory", "bytes of memory"), ("processes", "processes")):
+        add(f"--job-{name}", metavar="N", help=f"the most {words} that one job may use")
+    add("--no-containers", action="store_true", help="do not use the Docker engine of this machine (DOCKER_HOST)")
+    add(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warn", "error"],
+        help="of the worker's own log (default: info)",
+    )
+    return parser
+
+
+def _log(level: str, file: Path | None) -> None:
+    write_own_log(level, file)
     # Each migration is logged by the store; alembic tells about its plugins.
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +15,7 @@ from grpc import aio
 
 from gateway import DEFAULT_ALLOWED, Channel, Gateway, GatewayOptions, ReflectionError, pool_of, reflected
 from runner_client import __version__
+from runner_service.domain.own_log import write_own_log
 from runner_service.http import READINESS_PATH, HttpBindError, HttpServer
 
 EXIT_CANNOT_SERVE = 1
@@ -25,9 +25,7 @@ DRAIN_SECONDS = 5.0
 def gateway(argv: Sequence[str]) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit code."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    write_own_log(options.log_level)
     import uvloop
 
     return uvloop.run(_serve(options))
@@ -56,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-timeout", type=float, metavar="SECONDS", help="of a call that streams nothing; 504 beyond it")
     add("--header", action="append", default=[], metavar="NAME", help="of requests that becomes metadata; repeatable")
     add("--reply-header", action="append", default=[], metavar="NAME", help="metadata that becomes one; repeatable")
-    add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    add("--log-level", default="info", choices=["debug", "info", "warn", "error"], help="(default: info)")
     return parser
 
 

@@ -59,7 +59,7 @@ class LocalRunner:
             "--slots",
             str(slots),
             "--log-level",
-            {"warn": "warning", "debug": "debug", "error": "error"}.get(log_level, "info"),
+            log_level if log_level in ("debug", "warn", "error") else "info",
             "--local",
             *(() if containers else ("--no-containers",)),
             *(part for queue in queues for part in ("--queue", queue)),

@@ -12,17 +12,24 @@ class SecretsKeyUnusable(Exception):
     """The file does not hold the key."""
 
 
-def load_key(path: Path) -> bytes:
-    """Reads the key; makes one when there is no file.
+def load_key(path: Path, *, make: bool = True) -> bytes:
+    """Reads the key. With ``make``, one is made when there is no file; a file that somebody named must be there, else
+    a mistyped name would make a second key, and the secrets under the first one would be lost.
 
     Raises:
         SecretsKeyUnusable: The file cannot be read, holds no key, or others may read it.
     """
     try:
-        _make(path)
+        if make:
+            _make(path)
         if path.stat().st_mode & 0o077:
             raise SecretsKeyUnusable(f"others may read the key of the secrets in {path}: chmod 600 it")
         key = path.read_bytes()
+    except FileNotFoundError:
+        raise SecretsKeyUnusable(
+            f"there is no key of the secrets in {path}: copy it from the other server, or make one, of {KEY_BYTES} "
+            f"random bytes, with mode 600"
+        ) from None
     except OSError as error:
         raise SecretsKeyUnusable(f"cannot read the key of the secrets in {path}: {error.strerror}") from None
     if len(key) != KEY_BYTES:

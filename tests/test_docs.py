@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from importlib.metadata import entry_points
 from pathlib import Path
 
+import click
 import pytest
 
 from gateway.errors import Reason
+from runner_client.cli.app import app
+from runner_client.cli.extensions import EXTENSIONS, GROUP
 from runner_service import config
 from runner_service.domain.errors import RunnerError
 
@@ -41,6 +47,30 @@ def test_the_settings_page_names_every_setting() -> None:
             keys = [f"{name}.{key}" for key in section.model_fields]
         missing += [key for key in keys if f"`{key}`" not in page]
     assert missing == []
+
+
+def options_of_the_command_line() -> Iterator[tuple[str, str]]:
+    """The name of each command with each of its long options."""
+    commands = [((), app)]
+    while commands:
+        path, command = commands.pop()
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            below = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
+            commands += [((*path, name), each) for name, each in below if each is not None]
+        for parameter in command.params:
+            yield from ((" ".join(path), option) for option in parameter.opts if option.startswith("--"))
+    for name in EXTENSIONS:
+        [point] = entry_points(group=GROUP, name=name)
+        with pytest.raises(SystemExit), redirect_stdout(io.StringIO()) as text:
+            point.load()(["--help"])
+        yield from ((name, option) for option in set(re.findall(r"--[a-z-]+", text.getvalue())))
+
+
+def test_the_page_of_the_command_line_names_every_option() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    missing = [(name, option) for name, option in options_of_the_command_line() if not re.search(rf"{option}\b", page)]
+    assert [each for each in missing if each[1] not in ("--help", "--version")] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from runner_client.channel import Tls, parse_target
 from runner_client.errors import InvalidTarget
+from runner_service.domain.own_log import write_own_log
 from runner_service.domain.queues import labels_for
 from runner_service.worker.executors.base import Executor
 from runner_service.worker.executors.docker import DockerExecutor
@@ -34,9 +35,7 @@ TOKEN_VARIABLE = "RUNNER_TOKEN"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, works, and returns the exit code (`ExitCode`)."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    write_own_log(options.log_level)
     return work(
         data_directory=options.data_dir,
         target=options.server,
@@ -157,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--label", type=_label, action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--queue", action="append", default=[], metavar="NAME", help="serve this lab queue; repeatable")
     parser.add_argument("--local", action="store_true", help="end when idle and the server stays away")
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error"))
     return parser
 
 

@@ -19,6 +19,8 @@ from runner.v1.job_pb2 import Argv, Attempt, Job, JobEvent, JobSpec, Limits, Ste
 from runner.v1.job_service_pb2 import CancelJobRequest, CreateJobRequest, RetryJobRequest
 from runner.v1.outcome_pb2 import Outcome
 from runner.v1.runner_pb2 import Runner
+from runner_client.cli.cp import place_below
+from runner_client.cli.report import CommandLineError
 
 COMMAND = Job(spec=JobSpec(steps=[Step(argv=Argv(args=["echo", "a b"]))]))
 
@@ -54,6 +56,21 @@ async def test_ps_without_jobs_prints_the_heads_alone(runner: CommandLine) -> No
 async def test_ps_shows_nothing_that_a_terminal_obeys(server: ScriptedServer, runner: CommandLine) -> None:
     server.add_job(Job(spec=JobSpec(steps=[Step(script="\x1b[2Jx\nmore"), Step(script="b")])))
     assert (await runner("ps")).out.splitlines()[1].endswith("?[2Jx … (+1 steps)")
+
+
+async def test_no_table_or_sentence_shows_what_a_terminal_obeys(server: ScriptedServer, runner: CommandLine) -> None:
+    server.runners = [Runner(runner_id=job_id(1), name="\x1b[31mred\nsecond")]
+    assert [line.split()[1] for line in (await runner("runners")).out.splitlines()[1:]] == ["?[31mred?second"]
+    wanted = server.add_job(Job(spec=COMMAND.spec, tags={"a": "\x1b]0;title\x07"}))
+    assert "?]0;title?" in (await runner("show", wanted)).out
+    assert (await runner("wait", "\x1b[2J-no-job")).err.count("\x1b") == 0
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x"])
+def test_no_name_of_a_file_leads_out_of_the_directory_it_is_copied_to(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CommandLineError, match="leads out of"):
+        place_below(tmp_path, name)
+    assert place_below(tmp_path, "a..b/c") == tmp_path / "a..b" / "c"
 
 
 async def test_ps_watch_prints_moves(server: ScriptedServer, runner: CommandLine) -> None:

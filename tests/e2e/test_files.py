@@ -48,6 +48,8 @@ async def test_a_file_goes_there_and_back(server: ServerProcess, command_line: C
     assert "damaged" in err
     assert not part.exists()
     assert (await runner("cp", "nowhere", "nothing"))[0] == 2
+    code, _, err = await runner("cp", "no-job:", str(tmp_path))
+    assert (code, "no-job" in err) == (1, True)
 
 
 async def test_by_http(http: httpx.AsyncClient) -> None:

@@ -83,6 +83,9 @@ def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:
     assert (len(key), load_key(path)) == (32, key)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["key"]
+    with pytest.raises(SecretsKeyUnusable, match="there is no key of the secrets in"):
+        load_key(tmp_path / "mistyped", make=False)
+    assert not (tmp_path / "mistyped").exists()
     path.chmod(0o640)
     with pytest.raises(SecretsKeyUnusable, match="others may read"):
         load_key(path)

@@ -31,7 +31,7 @@ class Programs:
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "runner_service.worker", "--data-dir", str(self.house.directory)),
-            *("--server", self.house.target, "--slots", "4", "--log-level", "warning", *arguments),
+            *("--server", self.house.target, "--slots", "4", "--log-level", "warn", *arguments),
             start_new_session=True,
         )
         self.started.append(process)

@@ -20,9 +20,8 @@ def command_line(session: Session, shell: str) -> int:
     from click.shell_completion import get_completion_class
 
     from runner_client.cli.app import app
-    from runner_client.cli.output import print_line
 
     completion = get_completion_class(shell)
     assert completion is not None
-    print_line(completion(app, {}, "runner", "_RUNNER_COMPLETE").source())
+    click.echo(completion(app, {}, "runner", "_RUNNER_COMPLETE").source())
     return 0

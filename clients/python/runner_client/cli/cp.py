@@ -78,11 +78,20 @@ async def _download_of_job(client: AsyncClient, text: str, name: str, target: st
             raise CommandLineError(f"the job {job_id} left no {name}", left)
         await _download(client, found[name], _place(target, name))
         return 0
+    if not found:
+        await client.get_job(job_id)  # Or is there no such job?
     for each in found.values():
-        path = Path(target) / each.name
+        path = place_below(Path(target), each.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         await _download(client, each, path)
     return 0
+
+
+def place_below(directory: Path, name: str) -> Path:
+    """Where a file of this name goes; no name leads out of the directory, whatever the server says."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise CommandLineError(f"the name {name} leads out of {directory}", "copy it alone, to a file that you name")
+    return directory / name
 
 
 def _place(target: str, name: str) -> Path | None:

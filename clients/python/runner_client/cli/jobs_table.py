@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from runner_client.cli.outcomes import state_word, summary
+from runner_client.cli.printable import printable
 from runner_client.cli.values import format_duration
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def command_text(step: Step) -> str:
     else:
         lines = step.script.strip().splitlines() or [""]
         text = lines[0] + (" …" if len(lines) > 1 else "")
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(text)
 
 
 def local_time(moment: Timestamp) -> str:

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from runner.v1.log_pb2 import LogRecord
 from runner.v1.log_stream_service_pb2 import StreamLogsResponse
+from runner_client.cli.printable import printable
 from runner_client.cli.report import complain
 
 STDOUT, STDERR = 1, 2
@@ -82,5 +83,5 @@ def print_json(value: object) -> None:
 
 
 def print_line(text: str) -> None:
-    """Prints one line at once."""
-    _write_all(STDOUT, (text + "\n").encode(errors="replace"))
+    """Prints one line at once, with nothing in it that a terminal would obey."""
+    _write_all(STDOUT, (printable(text) + "\n").encode(errors="replace"))

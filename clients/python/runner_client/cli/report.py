@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runner_client.cli.printable import printable
+
 if TYPE_CHECKING:
     from runner_client.errors import ClientError
 
@@ -44,7 +46,7 @@ def complain(what: str, advice: str = "", *, line_end: str = "\n") -> None:
     sentence = what.rstrip()
     if advice:
         sentence = f"{sentence.removesuffix('.')} — {advice}"
-    write_stderr(f"runner: {sentence}{line_end}")
+    write_stderr(f"runner: {printable(sentence)}{line_end}")
 
 
 def write_stderr(text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runner_client.cli.output import STDOUT, print_line
+from runner_client.cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,5 +55,5 @@ def rich_table(heads: Sequence[str], rows: Rows) -> Table:
     for number, head in enumerate(heads, 1):
         table.add_column(head, no_wrap=True, overflow="ellipsis" if number == len(heads) else "ignore")
     for row in rows:
-        table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=STATE_STYLES.get(cell, "")) for cell in row))
     return table
