@@ -126,6 +126,14 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
         # Written by hand, as grpc.aio allows, instead of yielded.
         if request.name == "empty":
             return
+        if request.name == "held":
+            await context.write(httpbody_pb2.HttpBody(data=b"one"))
+            self.waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         if request.name in ("measured", "short", "long"):
             said = {"measured": 1000, "short": 2000, "long": 300}[request.name]
             await context.send_initial_metadata(
@@ -182,10 +190,20 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
 
     async def UploadBook(self, requests: Any, context: Any) -> Any:
         reply = library_pb2.PutCoverResponse()
-        async for request in requests:
+        async for request in self._watched(requests):
             reply.name, reply.content_type = request.name, request.cover.content_type
             reply.size += len(request.cover.data)
         return reply
+
+    async def _watched(self, requests: Any) -> AsyncIterator[Any]:
+        """Notes when a client stream has begun, and when it is over: grpc.aio shows the servicers of a cancelled call
+        no more than that."""
+        try:
+            async for request in requests:
+                self.waiting.set()
+                yield request
+        finally:
+            self.cancelled.set()
 
     async def GetCover(self, request: Any, context: Any) -> Any:
         if request.name == "etag":

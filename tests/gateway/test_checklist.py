@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from checklist import COVERED, ROWS, options
 
 HERE = Path(__file__).resolve().parent
+PAGE: dict[str, Any] = yaml.safe_load((HERE / "sentences.yaml").read_text())
 CONTRACT = HERE.parent.parent.parent / "shared" / "contract" / "transcoder.md"
 
 
@@ -27,3 +30,20 @@ def test_the_copy_is_the_page() -> None:
     lines = [line for line in CONTRACT.read_text().splitlines() if line.startswith("| ")][1:]
     page = [tuple(cell.strip() for cell in line.strip("|").split(" | "))[:2] for line in lines]
     assert [(row["concern"], row["ours"]) for row in ROWS] == [(one.strip(), two.strip()) for one, two in page]
+
+
+def test_every_sentence_names_tests_that_there_are() -> None:
+    texts = {path.name: path.read_text() for path in HERE.glob("test_*.py")}
+    named = [each.split("::") for sentence in PAGE["sentences"] for each in sentence["tests"]]
+    assert [name for module, name in named if f"def {name}(" not in texts.get(module, "")] == []
+
+
+def test_a_module_takes_every_backend_or_says_why_it_need_not() -> None:
+    """By the fixtures of conftest.py (``gateway``, ``client``), or its own from ``backend``."""
+    one = {
+        path.name
+        for path in HERE.glob("test_*.py")
+        if "backend" not in (text := path.read_text()) and ("client: httpx" not in text or "Gateway(" in text)
+    }
+    assert one - PAGE["one_backend"].keys() == set()
+    assert PAGE["one_backend"].keys() <= {path.name for path in HERE.glob("test_*.py")}

@@ -85,6 +85,8 @@ async def test_the_document_has_the_operation(client: httpx.AsyncClient, path: s
         ("/v1/books/hang", "a unary call that is not answered yet"),
         ("/v1/books:watch?hold=true", "a stream before its first message"),
         ("/v1/books:watch?hold=true&count=1", "a stream under way"),
+        ("/v1/books/held/content", "a download"),
+        ("PUT /v1/books/x/content", "an upload"),
         ("ws:/v1/rooms/lobby/events?hold=true&count=1", "a WebSocket"),
     ],
 )
@@ -101,7 +103,9 @@ async def test_the_servicer_is_cancelled_when_its_client_leaves(
                 await socket.close()
         else:
             connection = await Raw.dial(port)
-            await connection.send(f"GET {path} HTTP/1.1")
+            ask = path if " " in path else f"GET {path}"
+            body = b"" if ask.startswith("GET") else b"x" * 100_000
+            await connection.send(f"{ask} HTTP/1.1" + ("\nContent-Length: 9000000" if body else ""), body)
             await asyncio.wait_for(library.waiting.wait(), timeout=10)
             await connection.close()
         await asyncio.wait_for(library.cancelled.wait(), timeout=10)
