@@ -40,7 +40,7 @@ def always_printed(field: FieldDescriptor, encoder: Encoder, empty: int) -> str 
     """Code for the value of a single field that is printed whatever it is; None for all other fields."""
     if field.is_repeated or field.has_presence or empty in (options.EMPTY_VALUE_OMIT, options.EMPTY_VALUE_NULL):
         return None
-    return encoder.expression(field, _read(field.name))
+    return encoder.single(field, _read(field.name))
 
 
 def _read(name: str) -> str:
@@ -51,9 +51,10 @@ def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> list[str]
     """The lines of code that write one field of ``message`` into the object ``members``."""
     member, name = f"members[{encoder.name_of(field)!r}]", field.name
     value = _read(name)
-    lines = [f"value = {value}", f"{member} = {encoder.expression(field, 'value')}"]
-    if not field.is_repeated:
-        lines = [f"{member} = {encoder.expression(field, value)}"]
+    if field.is_repeated:
+        lines = [f"value = {value}", *encoder.printed(field, "value", member)]
+    else:
+        lines = encoder.printed(field, value, member)
     if field.has_presence:
         unset = _unset(field, encoder, empty)
         otherwise = [] if unset is None else ["else:", f"    {member} = {unset}"]
@@ -63,8 +64,7 @@ def put_field(field: FieldDescriptor, encoder: Encoder, empty: int) -> list[str]
     if empty not in (options.EMPTY_VALUE_OMIT, options.EMPTY_VALUE_NULL):
         return lines
     otherwise = ["else:", f"    {member} = None"] if empty == options.EMPTY_VALUE_NULL else []
-    set_one = f"{member} = {encoder.expression(field, 'value')}"
-    return [f"value = {value}", "if value:", f"    {set_one}", *otherwise]
+    return [f"value = {value}", "if value:", *_indented(encoder.printed(field, "value", member)), *otherwise]
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -31,15 +31,13 @@ FIELD_MASK = 'field paths separated by commas, like "title,author.name"'
 
 def timestamp_text(seconds: int, nanos: int, digits: int) -> str:
     """RFC 3339 in UTC with ``digits`` fractional digits (cut, not rounded); 0: as many as needed, in threes."""
-    text = _second_text(seconds)
-    if not nanos and not digits:
-        return text + "Z"
+    if not digits and not nanos % 1_000 and nanos % 1_000_000 and 0 < nanos < 1_000_000_000:
+        return f"{_second_text(seconds)}.{str(1_000_000 + nanos // 1_000)[1:]}Z"  # what most clocks give
     if not 0 <= nanos < 1_000_000_000:
         raise ValueError("a Timestamp's nanos are out of range")
+    text = _second_text(seconds)
     if digits:
         return f"{text}.{nanos:09d}"[: 20 + digits] + "Z"
-    if nanos % 1_000 == 0 and nanos % 1_000_000:  # what most clocks give: at once, without a call
-        return f"{text}.{str(1_000_000 + nanos // 1_000)[1:]}Z"
     return f"{text}{_fraction(nanos)}Z"
 
 
@@ -126,13 +124,14 @@ def _second_of(moment: str) -> int:
 
 def parse_duration(text: str) -> tuple[int, int]:
     """(seconds, nanos), both with the sign of the duration."""
+    # Short and not negative, as nearly all are.
     if len(text) < 20 and text[-1:] == "s" and text.isascii():
-        whole, point, fraction = text[:-1].partition(".")
-        if whole.isdecimal() and len(whole) < 10:
-            if not point:
-                return int(whole), 0
-            if fraction.isdecimal() and len(fraction) < 10:
-                return int(whole), int(fraction.ljust(9, "0"))
+        amount = text[:-1]
+        if amount.isdecimal() and len(amount) < 10:
+            return int(amount), 0
+        whole, _, fraction = amount.partition(".")
+        if whole.isdecimal() and len(whole) < 10 and fraction.isdecimal() and len(fraction) < 10:
+            return int(whole), int(fraction.ljust(9, "0"))
     match = _DURATION.fullmatch(text)
     if match is None or int(match[2]) > _MAX_DURATION:
         raise Refused(DURATION, text)
