@@ -23,11 +23,11 @@ async def measure(quick: bool) -> list[Row]:
     job, descriptor = sample_job(), Job.DESCRIPTOR
     encoder, decoder = Encoder(Style()), Decoder(Style())
     text = encoder.dumps(job)
-    into = decoder.into(descriptor)
+    into, parse = decoder.into(descriptor), decoder.parser(descriptor)
 
     def read() -> Job:
         message = Job()
-        into(message, decoder.parse(text, descriptor))
+        into(message, parse(text))
         return message
 
     def print_theirs() -> str:

@@ -45,10 +45,8 @@ class Binder:
         """``also_known`` are query parameters that need not be fields."""
         self.descriptor = descriptor
         self._new = schema.message_class(descriptor)
-        self._decoder = decoder
         self._rules = service_rules
         self._method_rules = method_rules
-        self._max_depth = max_depth
         self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
         supplied = frozenset(each.name for each in self._supplied)
         paths = [(variable.path, _path_field(descriptor, variable.path, decoder)) for variable in template.variables]
@@ -63,7 +61,14 @@ class Binder:
             raise ValueError("multipart needs a body that is a google.api.HttpBody or a field with raw_body")
         self._into = decoder.into(descriptor, supplied)
         # The body's field is set like a member of that name.
-        self._member = decoder.member(self.body_fields[-1]) if self.body_fields else None
+        body_field = self.body_fields[-1] if self.body_fields else None
+        self._member = decoder.member(body_field) if body_field is not None else None
+        self._parse = decoder.parser(
+            descriptor if body_field is None else cast(Descriptor, body_field.containing_type),
+            field=body_field,
+            ignore_trailing_text=service_rules.ignore_trailing_text,
+            max_depth=max_depth,
+        )
         self._mask = mask_field(descriptor) if http_method in ("PATCH", "PUT") else None
         self._not_in_mask = supplied | {path[0] for path, _ in paths if len(path) == 1}
         self._strict_paths = (
@@ -153,7 +158,6 @@ class Binder:
                 body = b"{}"
         else:
             self.check_media_type(request, body)
-        root = ".".join(field.name for field in self.body_fields)
         try:
             try:
                 return self._decode_body(message, body)
@@ -162,6 +166,7 @@ class Binder:
                     raise
                 return self._decode_body(message, b"{}")
         except Refused as refused:
+            root = ".".join(field.name for field in self.body_fields)
             raise from_refused(refused, root="" if refused.bare and not refused.path else root) from None
 
     def _decode_body(self, message: Any, body: bytes) -> Any:
@@ -180,23 +185,12 @@ class Binder:
             put(self._body_owner(message), value)
         return value
 
-    def _parse(self, body: bytes) -> Any:
-        assert self.body_fields is not None
-        field = self.body_fields[-1] if self.body_fields else None
-        return self._decoder.parse(
-            body,
-            self.descriptor if field is None else cast(Descriptor, field.containing_type),
-            field=field,
-            ignore_trailing_text=self._rules.ignore_trailing_text,
-            max_depth=self._max_depth,
-        )
-
     def check_media_type(self, request: HttpRequest, body: bytes) -> None:
         """415 unless the body is JSON, says nothing of its type, or the service takes any."""
-        given = request.header("content-type")
-        if not given or not body or self._rules.any_content_type:
+        if request.first.get(b"content-type") == b"application/json":
             return
-        if given == "application/json" or _is_json(given):
+        given = request.header("content-type")
+        if not given or not body or self._rules.any_content_type or _is_json(given):
             return
         raise refusal(
             Reason.MEDIA_TYPE_UNSUPPORTED,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
 
 from google.rpc import code_pb2
 
@@ -24,22 +23,24 @@ def too_large(limit: int) -> Failure:
 
 
 async def read_body(request: HttpRequest, receive: Receive, limit: int) -> bytes:
-    """The whole body, inflated when it came as gzip.
+    """The whole body of a request that has one, inflated when it came as gzip.
 
     Raises ``Failure`` (413, before anything is read when Content-Length says so; 415 for other encodings) and
     ``ClientLeft``.
     """
-    if not has_body(request):
-        return b""
-    if b"content-encoding" not in request.first:
-        return await _read(request, receive, limit)
-    encoding = (request.header("content-encoding") or "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise refusal(
-            Reason.MEDIA_TYPE_UNSUPPORTED, f"Content-Encoding {encoding[:32]} is not supported", http_status=415
-        )
-    body = await _read(request, receive, limit)
-    return _inflated(body, limit) if encoding == "gzip" and body else body
+    is_gzip = b"content-encoding" in request.first and _is_gzip(request)
+    length = request.first.get(b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        body = await _whole(body, receive, limit)
+    if len(body) > limit:
+        raise too_large(limit)
+    return _inflated(body, limit) if is_gzip and body else body
 
 
 def has_body(request: HttpRequest) -> bool:
@@ -48,35 +49,26 @@ def has_body(request: HttpRequest) -> bool:
     return first.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in first
 
 
-async def _read(request: HttpRequest, receive: Receive, limit: int) -> bytes:
-    length = request.header("content-length")
-    if length is not None and length.isdecimal() and int(length) > limit:
-        raise too_large(limit)
-    first = await receive()
-    if first["type"] == "http.disconnect":
-        raise ClientLeft
-    body: bytes = first.get("body", b"")
-    if not first.get("more_body", False):
-        if len(body) > limit:
-            raise too_large(limit)
-        return body
-    chunks, size = [body], len(body)
-    async for chunk in _chunks(receive):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-    return b"".join(chunks)
+def _is_gzip(request: HttpRequest) -> bool:
+    encoding = (request.header("content-encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise refusal(
+            Reason.MEDIA_TYPE_UNSUPPORTED, f"Content-Encoding {encoding[:32]} is not supported", http_status=415
+        )
+    return encoding == "gzip"
 
 
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
+async def _whole(first: bytes, receive: Receive, limit: int) -> bytes:
+    """The rest of a body after its first piece, too; ends when it is over the limit."""
+    chunks, size, more = [first], len(first), True
+    while more and size <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        yield message.get("body", b"")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
         more = message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _inflated(body: bytes, limit: int) -> bytes:

@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 from gateway.admission import Admission, Admit
-from gateway.body import has_body
 from gateway.call import Call
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
@@ -16,7 +15,7 @@ from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.heads import check_head
 from gateway.http_reply import HttpReply
-from gateway.intake import bound, subject, take
+from gateway.intake import read, subject, take
 from gateway.metadata import query_metadata, request_id
 from gateway.readiness import readiness
 from gateway.replies import part_of, unary_reply
@@ -82,8 +81,8 @@ class Exchange:
         admit = site.settings.admission
         if admit is not None and not endpoint.subject:
             await self._admit(admit, endpoint, match.variables(entry), call)
-        if endpoint.simple and not has_body(request):
-            message = bound(request, entry, match, call, b"")
+        if endpoint.simple:
+            message = await read(request, self._receive, entry, match, call)
         else:
             message, self._receive = await take(request, self._receive, entry, match, call)
         if admit is not None and endpoint.subject:

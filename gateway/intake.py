@@ -23,7 +23,7 @@ async def take(
 ) -> tuple[Any, Receive]:
     """The request message (an iterator of them for client streams), and the receive that tells when the client leaves.
 
-    Raises ``ClientLeft``.
+    For what is no single body that is read at once. Raises ``ClientLeft``.
     """
     endpoint = entry.target
     try:
@@ -34,11 +34,24 @@ async def take(
         if endpoint.takes_forms and not (endpoint.rules.multipart.or_raw and not is_form(request)):
             check_upload(endpoint, request)
             return await read_form(endpoint, _head(request, entry, match), request, receive), receive
-        body = await read_body(request, receive, endpoint.max_body_bytes) if has_body(request) else b""
-        return bound(request, entry, match, call, body), receive
+        return await read(request, receive, entry, match, call), receive
     except Failure as failure:
         call.refusal = call.refusal or failure
         return _nothing(endpoint), receive
+
+
+async def read(
+    request: HttpRequest, receive: Receive, entry: Entry[Endpoint], match: Match[Endpoint], call: Call
+) -> Any:
+    """The request message of a unary RPC, or server stream. Raises ``ClientLeft``."""
+    body = b""
+    if has_body(request):
+        try:
+            body = await read_body(request, receive, entry.target.max_body_bytes)
+        except Failure as failure:
+            call.refusal = call.refusal or failure
+            return entry.target.binder.new()
+    return bound(request, entry, match, call, body)
 
 
 def bound(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import descriptor_pool
@@ -48,30 +50,32 @@ class Decoder:
         self._shapes: dict[str, RawShape] = {}
         self._raw: dict[str, RawShape | None] = {}
 
-    def parse(
+    def parser(
         self,
-        body: bytes,
         descriptor: Descriptor,
         *,
         field: FieldDescriptor | None = None,
         ignore_trailing_text: bool = False,
         max_depth: int = MAX_DEPTH,
-    ) -> Any:
-        """The value of a JSON text that is meant for a message type, or for one field of it.
+    ) -> Callable[[bytes], Any]:
+        """JSON text → value, for texts that are meant for a message type, or for one field of it.
 
         Members that travel as raw JSON keep their text.
         """
-        # Of a type that has a bottom, deeper text is refused for not being of the type: its depth need not be counted.
-        counted = None if self._depth(descriptor) <= max_depth else max_depth
-        value, text = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=counted)
-        shape = self.raw_shape(descriptor)
-        if shape is None:
-            return value
-        if field is not None:
-            shape = shape.members.get(field.name)
-            if shape is None:
-                return value
-        return with_raw_text(text, shape)
+
+        @functools.cache  # asked at the first text: most of the types that could be read never are
+        def known() -> tuple[int | None, RawShape | None]:
+            # Of a type that has a bottom, deeper text is refused for not being of it: its depth need not be counted.
+            counted = None if self._depth(descriptor) <= max_depth else max_depth
+            shape = self.raw_shape(descriptor)
+            return counted, shape if shape is None or field is None else shape.members.get(field.name)
+
+        def parse(body: bytes) -> Any:
+            counted, shape = known()
+            value, text = parse_exactly(body, ignore_trailing_text=ignore_trailing_text, max_depth=counted)
+            return value if shape is None else with_raw_text(text, shape)
+
+        return parse
 
     def into(self, descriptor: Descriptor, omit: frozenset[str] = frozenset()) -> Into:
         """The closure that merges a JSON value into a message; ``omit`` names top-level fields it may not have."""

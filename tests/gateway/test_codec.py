@@ -16,7 +16,7 @@ from gateway.codec.text import parse
 def read(protos: SimpleNamespace, body: str | bytes, style: Style | None = None, **options: Any) -> Any:
     decoder = Decoder(style or Style())
     message = protos.everything.Everything()
-    value = decoder.parse(body if isinstance(body, bytes) else body.encode(), message.DESCRIPTOR, **options)
+    value = decoder.parser(message.DESCRIPTOR, **options)(body if isinstance(body, bytes) else body.encode())
     decoder.into(message.DESCRIPTOR)(message, value)
     return message
 

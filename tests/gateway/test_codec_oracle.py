@@ -66,16 +66,16 @@ def test_each_reads_what_the_other_prints(message: Any) -> None:
     ours = message_type()
     decoder = Decoder(Style())
     text = json_format.MessageToJson(message).encode()
-    decoder.into(message.DESCRIPTOR)(ours, decoder.parse(text, message.DESCRIPTOR))
+    decoder.into(message.DESCRIPTOR)(ours, decoder.parser(message.DESCRIPTOR)(text))
     assert _bytes(ours) == _bytes(message)
     # By the names of the proto file, which take the general way instead of the generated one.
     general, spelled = message_type(), json_format.MessageToJson(message, preserving_proto_field_name=True).encode()
-    decoder.into(message.DESCRIPTOR)(general, decoder.parse(spelled, message.DESCRIPTOR))
+    decoder.into(message.DESCRIPTOR)(general, decoder.parser(message.DESCRIPTOR)(spelled))
     assert _bytes(general) == _bytes(message)
     compact = Encoder(Style(empty=1)).dumps(message)
     assert _bytes(json_format.Parse(compact, message_type())) == _bytes(message)
     again = message_type()
-    decoder.into(message.DESCRIPTOR)(again, decoder.parse(compact, message.DESCRIPTOR))
+    decoder.into(message.DESCRIPTOR)(again, decoder.parser(message.DESCRIPTOR)(compact))
     assert _bytes(again) == _bytes(message)
 
 
@@ -103,7 +103,7 @@ def test_both_take_and_refuse_the_same_values(name: str, value: Any) -> None:
     decoder = Decoder(Style())
     ours, theirs = everything_pb2.Everything(), everything_pb2.Everything()
     try:
-        decoder.into(ours.DESCRIPTOR)(ours, decoder.parse(text, ours.DESCRIPTOR))
+        decoder.into(ours.DESCRIPTOR)(ours, decoder.parser(ours.DESCRIPTOR)(text))
         refused = False
     except Refused:
         refused = True
@@ -142,5 +142,5 @@ def test_the_oracle_differs_where_documented(protos: SimpleNamespace) -> None:
     with pytest.raises(json_format.ParseError):
         json_format.Parse(text, protos.everything.Everything())
     decoder, again = Decoder(Style()), protos.everything.Everything()
-    decoder.into(again.DESCRIPTOR)(again, decoder.parse(text, again.DESCRIPTOR))
+    decoder.into(again.DESCRIPTOR)(again, decoder.parser(again.DESCRIPTOR)(text))
     assert again == maximum
