@@ -84,7 +84,9 @@ async def test_the_servicer_knows_how_long_it_has(
         assert (await client.get("/v1/books/x", headers=headers)).status_code == 200
     (remaining,) = library.remaining
     assert remaining is not None
-    assert 0 < remaining <= most, why
+    # On the wire gRPC rounds what is left of ten seconds and more up to the next tenth.
+    rounded = 0.0 if backend == "in process" else 0.1
+    assert 0 < remaining <= most + rounded, why
 
 
 async def test_without_a_cap_any_deadline_will_do(library: Library, backend: str) -> None:
