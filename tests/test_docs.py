@@ -73,6 +73,11 @@ def test_the_page_of_the_command_line_names_every_option() -> None:
     assert [each for each in missing if each[1] not in ("--help", "--version")] == []
 
 
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [page.name[:4] for page in (ROOT / "docs" / "adr").glob("[0-9]*.md")]
+    assert len(numbers) == len(set(numbers)) > 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
