@@ -65,7 +65,7 @@ async def test_the_limit_holds_and_the_order_is_priority_then_age(own_server: Se
 async def test_no_more_than_the_limit_run_at_one_time(own_server: ServerProcess, tmp_path: Path) -> None:
     own_server.settings["executor"]["max_concurrent_jobs"] = 3
     own_server.start()
-    text = f"mkdir {tmp_path}/on-$$; ls -d {tmp_path}/on-* | wc -l; sleep 0.1; rmdir {tmp_path}/on-$$"
+    text = f"mkdir {tmp_path}/on-$$; set -- {tmp_path}/on-*; echo $#; sleep 0.1; rmdir {tmp_path}/on-$$"
     async with own_server.client() as client:
         jobs = [await client.create_job(script(text)) for _ in range(12)]
         counts = []
