@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.errors import Reason, refusal
+from gateway.errors import Reason, deadline_exceeded, refusal
 from gateway.request import HttpRequest
 
 _HEADERS = frozenset({b"grpc-timeout", b"x-request-timeout"})
@@ -16,12 +16,17 @@ _SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?", re.ASCII)
 
 
 def timeout_of(request: HttpRequest, *, cap: float | None) -> float | None:
-    """Seconds that a request may take; None without a limit. ``Failure`` (400) for a header that is none."""
+    """Seconds that a request may take; None without a limit.
+
+    ``Failure``: 400 for a header that is none, 504 for a deadline that has passed before anything began.
+    """
     if _HEADERS.isdisjoint(request.first):
         return None
     asked = _asked(request)
     if asked is None:
         return None
+    if asked == 0:
+        raise deadline_exceeded()
     return min(asked, _LONGEST if cap is None else cap)
 
 

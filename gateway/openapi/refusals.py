@@ -11,7 +11,7 @@ from google.rpc import code_pb2
 
 from gateway.body import too_large
 from gateway.endpoints import Endpoint
-from gateway.errors import HTTP_STATUS, Failure, Reason, refusal
+from gateway.errors import HTTP_STATUS, Failure, Reason, deadline_exceeded, refusal
 from runner.gateway.v1 import options_pb2 as options
 
 _ROLES = {
@@ -69,6 +69,7 @@ def _failures(endpoint: Endpoint) -> Iterator[tuple[Failure, str]]:
     """With a description of its own, where there is more to say than the status does."""
     rules, role = endpoint.rules, role_of(endpoint)
     yield refusal(Reason.FIELD_INVALID, ""), ""
+    yield deadline_exceeded(), "The deadline that the request has set, or the server's cap on it, has passed."
     if asks(endpoint):
         yield Failure(code_pb2.UNAUTHENTICATED, ""), "No credential where one is needed, or a bad one."
     if role:

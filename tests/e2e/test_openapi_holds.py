@@ -29,7 +29,7 @@ TOKENS = "/v1/oauth2/token"
 OWN = {"/v1/secrets/{client_id}/{path}"}
 """What belongs to the client that the path names, whatever the role of who asks."""
 SOON = {"x-request-timeout": "1"}
-"""What waits is let go."""
+"""What waits is let go: with its head if it has one by then, else with the 504 that every operation documents."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ def test_who_is_let_in_is_who_the_document_says(
 KEY = {"authorization": "Bearer admin-key"}
 REFUSED: dict[str, dict[str, str]] = {
     "no time": {"grpc-timeout": "soon"},
+    "too late": {"grpc-timeout": "0S"},
     "no framing": {"accept": "*/*;q=0"},
     "beyond the end": {"range": "bytes=999999999-"},
     "too large": {"content-length": "999999999999"},

@@ -39,7 +39,7 @@ def test_operations_carry_comments_parameters_and_errors(document: dict[str, Any
     assert set(names) == {"pageSize", "subjects", "labels", "author.fullName", "author.born"}
     assert names["labels"]["style"] == "deepObject"
     assert names["pageSize"]["description"] == "At most so many."
-    assert set(listed["responses"]) == {"200", "400", "default"}
+    assert set(listed["responses"]) == {"200", "400", "504", "default"}
     assert document["paths"]["/v1/books/{name}"]["delete"]["responses"]["204"] == {"description": "Success."}
     assert "201" in document["paths"]["/v1/shelves/{shelf}/books"]["post"]["responses"]
 

@@ -46,6 +46,7 @@ def test_texts_and_bytes_have_their_types(document: dict[str, Any]) -> None:
         "304",
         "400",
         "416",
+        "504",
         "default",
     }
 
@@ -54,7 +55,7 @@ def test_websockets_tell_their_frames(document: dict[str, Any]) -> None:
     talk = document["paths"]["/h/talk/{room}"]["get"]
     frame = {"$ref": "#/components/schemas/test.habits.v1.Frame"}
     assert talk["x-websocket"] == {"receive": frame, "send": frame}
-    assert set(talk["responses"]) == {"101", "400", "426", "default"}
+    assert set(talk["responses"]) == {"101", "400", "426", "504", "default"}
     assert "requestBody" not in talk
     assert {(each["in"], each["name"]) for each in talk["parameters"]} >= {("path", "room"), ("query", "token")}
 

@@ -182,6 +182,16 @@ async def test_deadlines_end_calls(
         await asyncio.wait_for(library.cancelled.wait(), timeout=10)
 
 
+@covers("deadline")
+@pytest.mark.parametrize(("header", "value"), [("grpc-timeout", "0S"), ("x-request-timeout", "0")])
+async def test_what_is_too_late_already_does_not_begin(
+    client: httpx.AsyncClient, library: Library, header: str, value: str
+) -> None:
+    reply = await client.get("/v1/books/x", headers={header: value})
+    assert (reply.status_code, reply.json()["code"]) == (504, 4)
+    assert library.requests == []
+
+
 @pytest.mark.parametrize(("header", "value"), [("grpc-timeout", "5"), ("x-request-timeout", "-1")])
 async def test_bad_deadlines_are_400(client: httpx.AsyncClient, header: str, value: str) -> None:
     reply = await client.get("/v1/books/x", headers={header: value})
