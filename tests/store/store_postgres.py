@@ -14,6 +14,30 @@ from pathlib import Path
 import psycopg
 
 OPTIONS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 -c listen_addresses=''"
+_REMEMBER = """
+DO $$ DECLARE one record; filled bool; BEGIN
+    CREATE SCHEMA first_rows;
+    FOR one IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.name) INTO filled;
+        IF filled THEN EXECUTE format('CREATE TABLE first_rows.%I AS TABLE public.%I', one.name, one.name); END IF;
+    END LOOP;
+END $$"""
+"""Keeps the rows that a database was made with beside their tables."""
+_EMPTY = """
+DO $$ DECLARE one record; BEGIN
+    PERFORM pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format('DELETE FROM public.%I', one.name);
+    END LOOP;
+    FOR one IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'first_rows' LOOP
+        EXECUTE format('INSERT INTO public.%I TABLE first_rows.%I', one.name, one.name);
+    END LOOP;
+    PERFORM setval(format('%I.%I', schemaname, sequencename), 1, false)
+        FROM pg_sequences WHERE last_value IS NOT NULL;
+END $$"""
+"""Makes it as it was made, and ends whoever is connected."""
 
 
 class NoPostgres(Exception):
@@ -21,18 +45,21 @@ class NoPostgres(Exception):
 
 
 class Server:
-    """A running server; makes databases by copying a template."""
+    """A running server; makes databases by copying a template, and lends out copies of one, emptied in between: to
+    empty one takes a tenth of the time of a copy."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._number = 0
+        self._template = ""
+        self._free: list[str] = []
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self._directory}"
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, database: str = "postgres") -> None:
         with psycopg.connect(
-            host=str(self._directory), user="postgres", dbname="postgres", autocommit=True
+            host=str(self._directory), user="postgres", dbname=database, autocommit=True
         ) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
@@ -42,8 +69,18 @@ class Server:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def drop(self, name: str) -> None:
-        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    def keep_for_lending(self, template: str) -> None:
+        """This database is what is lent from now on."""
+        self._template = template
+        self.execute(_REMEMBER, template)
+
+    def lend(self) -> str:
+        return self._free.pop() if self._free else self.create(self._template)
+
+    def take_back(self, name: str) -> None:
+        """Whatever the borrower has left open is closed."""
+        self.execute(_EMPTY, name)
+        self._free.append(name)
 
 
 def _binaries() -> Path:

@@ -127,7 +127,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(reopen: Opener) -> None:
                 pass
 
 
-async def test_without_migrating_an_old_schema_is_refused(sqlite_url: str) -> None:
+async def test_without_migrating_an_old_schema_is_refused(tmp_path: Path) -> None:
+    sqlite_url = f"sqlite:///{tmp_path}/none.db"
     with pytest.raises(SchemaOutdated, match="--no-migrate"):
         async with open_store(sqlite_url, migrate=False):
             pass
