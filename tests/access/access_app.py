@@ -37,7 +37,7 @@ class Served:
 
     def rest(self, token: str | None = None, **options: Any) -> httpx.AsyncClient:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        return httpx.AsyncClient(base_url=self.http, headers=headers, timeout=20, trust_env=False, **options)
+        return httpx.AsyncClient(base_url=self.http, headers=headers, timeout=60, trust_env=False, **options)
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ class Authority:
         return self._directory / f"{name}.crt", self._directory / f"{name}.key"
 
     def _run(self, *arguments: str | Path) -> None:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=20)
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
 
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

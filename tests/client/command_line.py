@@ -58,7 +58,7 @@ class CommandLine:
         return await self.end(process, stdin)
 
     async def end(self, process: asyncio.subprocess.Process, stdin: bytes | None = None) -> Ended:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             stdout, stderr = await process.communicate(stdin)
         assert process.returncode is not None
         return Ended(process.returncode, stdout or b"", stderr or b"")

@@ -172,7 +172,7 @@ async def test_interrupt_is_heard_while_nobody_reads(server: ScriptedServer, run
     os.close(writing)
     await server.following.wait()
     server.logs[job_id(1)].append(stdout=bytes(1 << 20))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.to_thread(os.read, reading, 1)
     process.send_signal(signal.SIGINT)
     await server.cancelled.wait()

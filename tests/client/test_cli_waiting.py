@@ -101,7 +101,7 @@ async def test_every_command_that_waits_says_it(
     server.on_run = lambda log: server.jobs[job].MergeFrom(waiting)
     line = arguments if arguments[0] == "exec" else (*arguments, job_id(1))
     process = await runner.start("--notice-after", "1ms", *line)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert process.stderr is not None
         said = b""
         while b"waits" not in said:
@@ -121,7 +121,7 @@ async def test_every_command_that_waits_says_it(
 async def test_with_json_it_is_json_and_with_zero_nothing(server: ScriptedServer, runner: CommandLine) -> None:
     job = server.add_job(waits(NO_ROOM, "all 2 slots are taken"))
     process = await runner.start("logs", "-f", "--json", "--notice-after", "1ms", job)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert process.stderr is not None
         told = json.loads(await process.stderr.readline())
     assert told == {"jobId": job, "waiting": "all 2 slots are taken", "waitingReason": "WAITING_REASON_NO_ROOM"}

@@ -24,7 +24,7 @@ CONTRACT: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("sct_contract
 COMMANDS = "/api/v1/commands"
 KEY = "sct-runner-key-1"
 JSON = "application/json; charset=utf-8"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that something which is sure to happen may take on a busy machine."""
 
 Job = dict[str, Any]
@@ -218,7 +218,7 @@ def refused(*arguments: str, config: str | None = None, directory: Path) -> str:
     path = directory / "agent.yaml"
     path.write_text(config or "")
     command = [str(RUNNER), "serve", "--config", str(path), "--data-dir", str(directory / "data"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=clean_environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, env=clean_environment(), check=False)
     assert done.returncode not in (0, -signal.SIGTERM), done.stdout
     assert "Traceback" not in done.stderr
     return done.stderr

@@ -27,7 +27,7 @@ class AgentClient:
     """As SCT's Python client reads answers: `.json()` of everything, members by name, times by `fromisoformat`."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20, trust_env=False)
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
 
     def close(self) -> None:
         self._http.close()

@@ -17,7 +17,7 @@ from runner_service.app import open_app
 from runner_service.config import Settings
 from runner_service.domain.ids import new_id
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NIL = "00000000-0000-0000-0000-000000000000"
 CLIENTS = [
     {"client_id": "boss", "secret": "boss-secret-123456", "role": "admin", "max_priority": {"*": 100}},

@@ -18,7 +18,7 @@ HERE = "198.18.80.1"
 
 
 def ip(*words: str, check: bool = True) -> None:
-    subprocess.run(["ip", *words], check=check, capture_output=True, timeout=20)
+    subprocess.run(["ip", *words], check=check, capture_output=True, timeout=60)
 
 
 class Machine:

@@ -25,7 +25,7 @@ def processes_of(mark: str) -> dict[int, str]:
     return found
 
 
-def end_processes_of(mark: str, *, seconds: float = 5.0) -> dict[int, str]:
+def end_processes_of(mark: str, *, seconds: float = 20.0) -> dict[int, str]:
     """Waits for the last of them, kills what is left after that, and returns what it had to kill."""
     deadline = time.monotonic() + seconds
     while (left := processes_of(mark)) and time.monotonic() < deadline:

@@ -13,7 +13,7 @@ from typing import Any
 
 from e2e_server import RUNNER, ServerProcess, environment_of
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Terminal:

@@ -49,7 +49,7 @@ async def test_a_cancel_leaves_no_double_forked_grandchild(
     job_id = await _up(client, [sys.executable, "-I", "-S", "-c", GRANDCHILDREN, mark, "stay"])
     await until(lambda: len(processes_of(mark)) == 4, what="one process and its three grandchildren")
     await client.cancel(job_id)
-    job = await asyncio.wait_for(client.wait(job_id), 30)
+    job = await asyncio.wait_for(client.wait(job_id), 60)
     assert not processes_of(mark), "none is left once the job says that it has ended"
     assert job.state == Job.STATE_CANCELLED
     assert job.outcome.survivors == 0
@@ -58,8 +58,8 @@ async def test_a_cancel_leaves_no_double_forked_grandchild(
 @pytest.mark.slow
 async def test_a_timeout_leaves_none_either(server: ServerProcess, client: AsyncClient, tmp_path: Path) -> None:
     mark = f"mark-{tmp_path.name}"
-    job_id = await _up(client, [sys.executable, "-I", "-S", "-c", GRANDCHILDREN, mark, "stay"], timeout=1.0)
-    job = await asyncio.wait_for(client.wait(job_id), 30)
+    job_id = await _up(client, [sys.executable, "-I", "-S", "-c", GRANDCHILDREN, mark, "stay"], timeout=4.0)
+    job = await asyncio.wait_for(client.wait(job_id), 60)
     assert not processes_of(mark)
     assert job.state == Job.STATE_TIMED_OUT
     assert job.outcome.survivors == 0
@@ -70,7 +70,7 @@ async def test_a_normal_exit_leaves_none_and_is_not_held_up(
 ) -> None:
     mark = f"mark-{tmp_path.name}"
     job_id = await _up(client, [sys.executable, "-I", "-S", "-c", GRANDCHILDREN, mark])
-    job = await asyncio.wait_for(client.wait(job_id), 30)
+    job = await asyncio.wait_for(client.wait(job_id), 60)
     assert job.state == Job.STATE_SUCCEEDED
     assert not processes_of(mark)
 
@@ -80,7 +80,7 @@ async def test_term_is_tried_first(server: ServerProcess, client: AsyncClient, t
     text = f"trap 'echo bye; touch {wrote}; exit 0' TERM; echo up; while true; do sleep 0.02; done"
     job_id = await _up(client, ["sh", "-c", text])
     await client.cancel(job_id, reason="that will do")
-    job = await asyncio.wait_for(client.wait(job_id), 30)
+    job = await asyncio.wait_for(client.wait(job_id), 60)
     assert wrote.exists()
     # The exit code 0 that followed changes nothing.
     assert job.state == Job.STATE_CANCELLED

@@ -35,7 +35,7 @@ async def test_the_environment_of_a_job_holds_no_secret(own_server: ServerProces
     own_server.start(env=SECRETS)
     async with own_server.client(token="secret-of-sct") as client:
         command = await client.run([sys.executable, "-I", "-S", "-c", LOOK], environment={"MINE": "declared"})
-        job = await asyncio.wait_for(client.wait(command.job_id), 30)
+        job = await asyncio.wait_for(client.wait(command.job_id), 60)
         out = (await by_grpc(client, command.job_id, Followed())).bytes_of(STDOUT).decode()
     assert job.outcome.exit_code == 0, out
     own, _, rest = out.partition("PARENT")

@@ -30,7 +30,7 @@ async def test_followers_by_every_door_get_the_same_while_it_runs(
         group.create_task(by_sse(http, job.job_id, early[2]))
         group.create_task(by_ndjson(http, job.job_id, early[3]))
         for followed in early:
-            await asyncio.wait_for(followed.arrived.wait(), 20)
+            await asyncio.wait_for(followed.arrived.wait(), 60)
         gate.touch()
         # Late ones join when there is history already, and more to come.
         late = [Followed() for _ in range(3)]
@@ -38,7 +38,7 @@ async def test_followers_by_every_door_get_the_same_while_it_runs(
         group.create_task(by_sse(http, job.job_id, late[1]))
         group.create_task(by_ndjson(http, job.job_id, late[2]))
         for followed in late:
-            await asyncio.wait_for(followed.arrived.wait(), 20)
+            await asyncio.wait_for(followed.arrived.wait(), 60)
         middle.touch()
         last.touch()
     lines = "".join(f"line {number}\n" for number in range(1, 301)).encode()

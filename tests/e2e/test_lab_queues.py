@@ -40,6 +40,7 @@ CLIENT = {"client_id": "maker", "secret": "secret-of-maker-1", "role": "contribu
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     process = ServerProcess(tmp_path_factory.mktemp("lab"))
     process.settings["executor"]["queues"] = ["lab", "other", "console"]
+    process.settings["executor"]["kill_grace_seconds"] = 10  # A cleanup has no more.
     process.settings["testflinger"] = {"commands": COMMANDS, "clients": [CLIENT]}
     process.start()
     yield process

@@ -53,7 +53,7 @@ def machine() -> Iterator[Machine]:
     cable = f"rse{os.getpid()}"
 
     def ip(*words: str, check: bool = True) -> None:
-        subprocess.run(["ip", *words], check=check, capture_output=True, timeout=20)
+        subprocess.run(["ip", *words], check=check, capture_output=True, timeout=60)
 
     try:
         ip("netns", "add", name)
@@ -97,7 +97,7 @@ async def test_off_loopback_credentials_are_needed_and_enough(
     code, _, err = await machine.runner("exec", "--server", server.grpc, "--", "true", RUNNER_TOKEN="viewer-key")
     assert code == 125
     assert "operator" in err
-    look = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).status)"
+    look = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=60).status)"
     for path, allowed in (("/api/v2/jobs", False), ("/health", True)):
         done = await asyncio.to_thread(
             subprocess.run,
@@ -118,7 +118,7 @@ async def test_off_loopback_credentials_are_needed_and_enough(
             job = await client.create_job(
                 script("cat /proc/net/fib_trie; env; cat /proc/$PPID/environ", labels={"where": "there"})
             )
-            ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+            ended = await asyncio.wait_for(client.wait(job.job_id), 60)
             parts = [part async for part in client.follow(job.job_id)]
             output = b"".join(record.data for part in parts for record in part.records).decode()
             assert ended.outcome.exit_code == 0
@@ -127,7 +127,7 @@ async def test_off_loopback_credentials_are_needed_and_enough(
         # What a worker got by registering is its own, and lets it do nothing else.
         assert "worker-key" not in (home / "worker" / "identity").read_text()
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         await until(lambda: not processes_of(str(home)), what="the end of the joined worker")
     finally:
         if process.returncode is None:

@@ -55,7 +55,7 @@ async def test_the_limit_holds_and_the_order_is_priority_then_age(own_server: Se
         assert "stand before it" not in whys[5]
         assert whys[4].endswith("; 5 jobs stand before it")
         gate.touch()
-        ended = [await asyncio.wait_for(client.wait(job.job_id), 30) for job in waiting]
+        ended = [await asyncio.wait_for(client.wait(job.job_id), 60) for job in waiting]
         # Times are stamped by the store: both that were confirmed in one beat have the same.
         started = sorted(ended, key=lambda job: (job.start_time.ToNanoseconds(), -job.priority, job.job_id))
         assert [job.job_id for job in started] == [waiting[index].job_id for index in (5, 1, 3, 0, 2, 4)]
@@ -87,7 +87,7 @@ async def test_a_joined_worker_takes_the_jobs_that_need_its_label(server: Server
             process = joined.start(
                 "join", "--server", server.grpc, "--data-dir", str(home), "--name", "second", "--label", "gpu=big"
             )
-            ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+            ended = await asyncio.wait_for(client.wait(job.job_id), 60)
             assert ended.state == Job.STATE_SUCCEEDED
             runners = {runner.runner_id: runner for runner in await client.list_runners()}
             assert len(runners) == 2
@@ -103,14 +103,14 @@ async def test_a_joined_worker_takes_the_jobs_that_need_its_label(server: Server
             process.terminate()
             assert await asyncio.to_thread(process.wait, 30) == 0
             assert not processes_of(str(home))
-            ended = await asyncio.wait_for(client.wait(stuck.job_id), 30)
+            ended = await asyncio.wait_for(client.wait(stuck.job_id), 60)
             assert ended.state in (Job.STATE_CANCELLED, Job.STATE_LOST)
             # The identity is kept: joined again, it is the same runner.
             again = await client.create_job(script("echo again", labels=needs))
             process = joined.start(
                 "join", "--server", server.grpc, "--data-dir", str(home), "--name", "second", "--label", "gpu=big"
             )
-            await asyncio.wait_for(client.wait(again.job_id), 30)
+            await asyncio.wait_for(client.wait(again.job_id), 60)
             assert len(await client.list_runners()) == 2
             process.terminate()
             assert await asyncio.to_thread(process.wait, 30) == 0
@@ -135,7 +135,7 @@ async def test_a_joined_worker_that_is_killed_is_adopted_by_the_next(server: Ser
             await asyncio.to_thread(process.wait, 10)
             gate.touch()
             process = joined.start(*arguments)
-            ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+            ended = await asyncio.wait_for(client.wait(job.job_id), 60)
             assert (ended.outcome.exit_code, ended.attempts) == (4, 1)
             process.terminate()
             assert await asyncio.to_thread(process.wait, 30) == 0

@@ -31,7 +31,7 @@ async def _buf(server: ServerProcess, *arguments: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     return out.decode()
@@ -74,10 +74,10 @@ async def test_health_says_serving_for_the_whole_and_each_service(server: Server
     async with grpc.aio.insecure_channel(server.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for service in ("", *NATIVE):
-            reply = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            reply = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
-            await health.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=10)
+            await health.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=60)
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
 
@@ -90,7 +90,7 @@ async def test_reflection_gives_whole_files(server: ServerProcess, version: str)
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
         symbols = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in sorted(NATIVE)]
-        replies = [reply async for reply in call(iter(symbols), timeout=20)]
+        replies = [reply async for reply in call(iter(symbols), timeout=60)]
     assert len(replies) == len(symbols)
     assert all(reply.file_descriptor_response.file_descriptor_proto for reply in replies)
 
@@ -98,5 +98,5 @@ async def test_reflection_gives_whole_files(server: ServerProcess, version: str)
 async def test_an_unknown_method_is_unimplemented(server: ServerProcess) -> None:
     async with grpc.aio.insecure_channel(server.grpc) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
-            await channel.unary_unary("/runner.v1.JobService/NoSuch")(b"", timeout=10)
+            await channel.unary_unary("/runner.v1.JobService/NoSuch")(b"", timeout=60)
     assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED

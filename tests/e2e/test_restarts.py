@@ -54,7 +54,7 @@ async def test_a_job_outlives_a_killed_server_and_its_follower_goes_on(
     job = await client.create_job(script(_counted(starts, gate)))
     followed = Followed()
     following = asyncio.create_task(by_grpc(client, job.job_id, followed))
-    await asyncio.wait_for(followed.arrived.wait(), 20)
+    await asyncio.wait_for(followed.arrived.wait(), 60)
     worker = server.worker_pid
     await _kill_server(server)
     # It writes while there is no server at all.
@@ -83,7 +83,7 @@ async def test_a_job_outlives_a_killed_worker_with_its_true_exit_code(
     job = await client.create_job(script(_counted(starts, gate)))
     followed = Followed()
     following = asyncio.create_task(by_grpc(client, job.job_id, followed))
-    await asyncio.wait_for(followed.arrived.wait(), 20)
+    await asyncio.wait_for(followed.arrived.wait(), 60)
     worker = server.worker_pid
     os.kill(worker, signal.SIGKILL)
     gate.touch()
@@ -105,7 +105,7 @@ async def test_server_and_worker_killed_together(restarting: tuple[ServerProcess
     job = await client.create_job(script(_counted(starts, gate)))
     followed = Followed()
     following = asyncio.create_task(by_grpc(client, job.job_id, followed))
-    await asyncio.wait_for(followed.arrived.wait(), 20)
+    await asyncio.wait_for(followed.arrived.wait(), 60)
     os.kill(server.worker_pid, signal.SIGKILL)
     await _kill_server(server)
     gate.touch()
@@ -129,7 +129,7 @@ async def test_a_cancel_is_kept_through_a_killed_server(
     await client.cancel(job.job_id, reason="enough")
     await _kill_server(server)
     await _restart(server)
-    ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+    ended = await asyncio.wait_for(client.wait(job.job_id), 60)
     assert ended.state == Job.STATE_CANCELLED
     assert ended.cancel.reason == "enough"
     assert not processes_of(str(mark))
@@ -140,7 +140,7 @@ async def test_a_restart_keeps_every_job_result_and_log(restarting: tuple[Server
     jobs = [await client.create_job(script(f"echo {number}; exit {number}"), tags={"n": "x"}) for number in range(5)]
     refused = await client.run(["no-such-program"])
     ids = [job.job_id for job in jobs] + [refused.job_id]
-    before = [await asyncio.wait_for(client.wait(job_id), 30) for job_id in ids]
+    before = [await asyncio.wait_for(client.wait(job_id), 60) for job_id in ids]
     logs = [await by_grpc(client, job_id, Followed()) for job_id in ids]
     assert [log.bytes_of(STDOUT) for log in logs[:5]] == [f"{number}\n".encode() for number in range(5)]
     events = [[event async for event in client.watch(job_id)] for job_id in ids]

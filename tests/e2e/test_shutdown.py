@@ -52,7 +52,7 @@ async def test_term_cancels_what_outlasts_the_grace_and_keeps_the_queue(
         assert log.bytes_of(STDOUT) == b"up\n"
         assert log.end["complete"] is True
         for number, job in enumerate(queued):
-            assert (await asyncio.wait_for(client.wait(job.job_id), 30)).state == Job.STATE_SUCCEEDED
+            assert (await asyncio.wait_for(client.wait(job.job_id), 60)).state == Job.STATE_SUCCEEDED
             assert (await by_grpc(client, job.job_id, Followed())).bytes_of(STDOUT) == f"{number}\n".encode()
 
 
@@ -69,7 +69,7 @@ async def test_term_lets_a_job_end_within_the_grace(own_server: ServerProcess, t
         await until(lambda: _refuses(server), what="the refusal of new jobs")
         gate.touch()
         # Whoever follows gets the end before the server goes.
-        await asyncio.wait_for(following, 20)
+        await asyncio.wait_for(following, 60)
         assert followed.bytes_of(STDOUT) == b"up\ndone\n"
         assert followed.end["state"] == "STATE_SUCCEEDED"
         assert await asyncio.to_thread(server.wait) == 0
@@ -121,7 +121,7 @@ async def test_keep_jobs_leaves_them_to_the_next_server(own_server: ServerProces
     gate.touch()
     server.start()
     async with server.client() as client:
-        ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+        ended = await asyncio.wait_for(client.wait(job.job_id), 60)
         assert (ended.outcome.exit_code, ended.attempts) == (5, 1)
         assert (await by_grpc(client, job.job_id, Followed())).bytes_of(STDOUT) == b"up\ndone\n"
     assert starts.read_text() == "x\n"
@@ -143,7 +143,7 @@ async def test_jobs_without_a_worker_are_ended_too(own_server: ServerProcess, tm
     assert not processes_of(str(server.data_dir))
     server.start()
     async with server.client() as client:
-        ended = await asyncio.wait_for(client.wait(job.job_id), 30)
+        ended = await asyncio.wait_for(client.wait(job.job_id), 60)
         assert ended.state == Job.STATE_CANCELLED
         assert ended.attempts == 1
 

@@ -65,7 +65,7 @@ class Schedule:
             if one.job is None:
                 said.append(f"{one.number} is not made")
             elif not one.complete:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     job = await client.get_job(one.job.job_id)
                     attempts = await client.list_attempts(one.job.job_id)
                 said.append(f"{one.number}: {job} {attempts}, followed up to {one.sequences}")

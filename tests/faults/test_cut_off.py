@@ -28,7 +28,7 @@ class Cable:
     name: str
 
     def ip(self, *words: str) -> None:
-        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=60)
 
     def pull(self) -> None:
         self.ip("link", "set", self.name, "down")
@@ -58,8 +58,8 @@ def cable() -> Iterator[Cable]:
         made.plug()
         yield made
     finally:
-        subprocess.run(["ip", "link", "del", made.name], check=False, capture_output=True, timeout=20)
-        subprocess.run(["ip", "netns", "del", made.name], check=False, capture_output=True, timeout=20)
+        subprocess.run(["ip", "link", "del", made.name], check=False, capture_output=True, timeout=60)
+        subprocess.run(["ip", "netns", "del", made.name], check=False, capture_output=True, timeout=60)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ async def _states(client: AsyncClient) -> dict[str, Runner.State.ValueType]:
 
 
 async def _two_machines(client: AsyncClient) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while list((await _states(client)).values()) != [Runner.STATE_ACTIVE] * 2:
             await asyncio.sleep(0.05)
 
@@ -66,7 +66,7 @@ async def test_a_drained_machine_ends_what_it_has_and_takes_no_more(house: House
     async with house.client() as client:
         await _two_machines(client)
         running = await client.create_job(script(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo done", labels=here))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await client.get_job(running.job_id)).state != Job.STATE_RUNNING:
                 await asyncio.sleep(0.02)
         code, out, err = await runner(house, "drain", "machine0", "--reason", "new disk")

@@ -82,7 +82,7 @@ async def test_a_full_disk_of_the_server_refuses_new_jobs_and_loses_none(
     gate = tmp_path / "gate"
     async with opened(House(tmp_path / "house", zygote, machines=1)) as house, house.client() as client:
         running = await client.create_job(script(f"while [ ! -e {gate} ]; do sleep 0.02; done; seq 20000; exit 3"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await client.get_job(running.job_id)).state != Job.STATE_RUNNING:
                 await asyncio.sleep(0.02)
         filler = _fill(small_disk)
@@ -120,7 +120,7 @@ async def test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing(
         filler = _fill(small_disk)
         gate.touch()
         beside = await client.create_job(script("echo beside"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await client.get_job(beside.job_id)).state != Job.STATE_RUNNING:
                 await asyncio.sleep(0.02)
         assert (await client.get_job(before.job_id)).state == Job.STATE_RUNNING

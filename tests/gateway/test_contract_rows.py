@@ -97,7 +97,7 @@ async def test_the_servicer_is_cancelled_when_its_client_leaves(
         if path.startswith("ws:"):
             socket = await connect(f"ws://127.0.0.1:{port}{path[3:]}")
             await socket.recv()
-            await asyncio.wait_for(library.waiting.wait(), timeout=10)
+            await asyncio.wait_for(library.waiting.wait(), timeout=60)
             socket.transport.abort()
             with contextlib.suppress(Exception):
                 await socket.close()
@@ -106,6 +106,6 @@ async def test_the_servicer_is_cancelled_when_its_client_leaves(
             ask = path if " " in path else f"GET {path}"
             body = b"" if ask.startswith("GET") else b"x" * 100_000
             await connection.send(f"{ask} HTTP/1.1" + ("\nContent-Length: 9000000" if body else ""), body)
-            await asyncio.wait_for(library.waiting.wait(), timeout=10)
+            await asyncio.wait_for(library.waiting.wait(), timeout=60)
             await connection.close()
-        await asyncio.wait_for(library.cancelled.wait(), timeout=10)
+        await asyncio.wait_for(library.cancelled.wait(), timeout=60)

@@ -129,7 +129,7 @@ async def test_silence_is_kept_alive_and_leaving_cancels_the_servicer(port: int,
     await connection.until(b": keep-alive\n\n")
     assert library.waiting.is_set()
     await connection.close()
-    await asyncio.wait_for(library.cancelled.wait(), timeout=5)
+    await asyncio.wait_for(library.cancelled.wait(), timeout=60)
 
 
 async def test_a_silent_stream_gets_its_headers_all_the_same(port: int) -> None:
@@ -143,9 +143,9 @@ async def test_a_silent_stream_gets_its_headers_all_the_same(port: int) -> None:
 async def test_leaving_cancels_a_unary_call(port: int, library: Library) -> None:
     connection = await Raw.dial(port)
     await connection.send("GET /v1/books/hang HTTP/1.1")
-    await asyncio.wait_for(library.waiting.wait(), timeout=5)
+    await asyncio.wait_for(library.waiting.wait(), timeout=60)
     await connection.close()
-    await asyncio.wait_for(library.cancelled.wait(), timeout=5)
+    await asyncio.wait_for(library.cancelled.wait(), timeout=60)
 
 
 async def test_a_slow_client_loses_nothing_and_holds_the_servicer_back(library: Library, backend: str) -> None:
@@ -172,7 +172,7 @@ async def test_draining_ends_streams_with_an_error_that_clients_see(gateway: Any
     assert b"retry: 1000\nevent: error\ndata: " in rest
     assert b"shutting down" in rest
     assert rest.endswith(b"0\r\n\r\n")
-    await asyncio.wait_for(library.cancelled.wait(), timeout=5)
+    await asyncio.wait_for(library.cancelled.wait(), timeout=60)
 
 
 async def test_an_oversized_body_is_refused_before_it_is_read(port: int) -> None:

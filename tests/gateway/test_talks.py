@@ -135,7 +135,7 @@ async def test_an_empty_frame_ends_the_clients_side(url: str) -> None:
 )
 async def test_a_slow_reader_is_closed(url: str, habits: Habits, path: str, told: tuple[int, str], why: str) -> None:
     async with connect(f"{url}/{path}", max_queue=1, compression=None) as flood:
-        await asyncio.wait_for(habits.flood_ended.wait(), timeout=20)
+        await asyncio.wait_for(habits.flood_ended.wait(), timeout=60)
         assert await closed(flood) == told, why
 
 
@@ -150,7 +150,7 @@ async def test_a_client_that_leaves_is_no_error(url: str, habits: Habits, caplog
     talk = await connect(f"{url}/flood")
     await talk.recv()
     talk.transport.abort()
-    await asyncio.wait_for(habits.flood_ended.wait(), timeout=20)
+    await asyncio.wait_for(habits.flood_ended.wait(), timeout=60)
     with contextlib.suppress(Exception):
         await talk.close()
     assert not [record for record in caplog.records if record.name.startswith("gateway")]

@@ -76,8 +76,8 @@ async def test_what_is_refused_at_once_is_refused_in_http(url: str, path: str, s
 async def test_leaving_cancels_the_servicer(url: str, library: Library) -> None:
     async with connect(f"{url}/lobby/events?count=1&hold=true") as socket:
         await socket.recv()
-        await asyncio.wait_for(library.waiting.wait(), timeout=5)
-    await asyncio.wait_for(library.cancelled.wait(), timeout=5)
+        await asyncio.wait_for(library.waiting.wait(), timeout=60)
+    await asyncio.wait_for(library.cancelled.wait(), timeout=60)
 
 
 async def test_a_plain_get_of_a_websocket_is_426(client: httpx.AsyncClient) -> None:

@@ -25,7 +25,7 @@ from runner.v1.agent_report_pb2 import AgentReport
 from runner_client.errors import ClientError, NotFound
 
 REPORTS, AGENTS = "/api/v2/agent-reports", "/api/v2/reported-agents"
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ async def _call(channel: grpc.aio.Channel, shape: str, what: bytes, token: str |
     parts = [what[:3], what[3:]] if token == "key" else [what]
     request: Any = iter(parts) if shape.startswith("stream") else what
     if shape.endswith("unary"):
-        return [await call(request, metadata=metadata, timeout=10)]
-    return [part async for part in call(request, metadata=metadata, timeout=10)]
+        return [await call(request, metadata=metadata, timeout=60)]
+    return [part async for part in call(request, metadata=metadata, timeout=60)]
 
 
 async def _fails(channel: grpc.aio.Channel, shape: str, what: bytes, token: str | None = "key") -> tuple[Any, Any, str]:

@@ -32,7 +32,7 @@ from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 from runner_service.store import SqlStore
 
-SOON = 10.0
+SOON = 60.0
 """Seconds within which something must happen that happens at once."""
 DONE = Outcome(kind=OutcomeKind.EXITED, exit_code=0)
 FAILED = Outcome(kind=OutcomeKind.EXITED, exit_code=1)

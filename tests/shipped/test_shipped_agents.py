@@ -61,7 +61,7 @@ class Agent:
         return lines
 
     def close(self) -> int:
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=60)
         assert "Traceback" not in errors
         return self.process.returncode
 
@@ -159,5 +159,5 @@ def test_a_server_that_is_away_is_an_error() -> None:
 
 def test_without_a_server_it_says_what_to_set() -> None:
     agent = Agent("openai-compatible")
-    _, errors = agent.process.communicate(timeout=20)
+    _, errors = agent.process.communicate(timeout=60)
     assert agent.process.returncode == 1 and "OPENAI_BASE_URL" in errors

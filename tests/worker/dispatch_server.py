@@ -162,7 +162,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.wake()
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not reached():
                 await self.changed.wait()
 

@@ -39,8 +39,8 @@ async def test_the_lease_is_counted_from_the_time_of_sending_plus_the_time_parke
     house.server.park = 0.3
     house.server.submit("fake", "hold", self_stop=600.0)
     house.worker(executor=Slow(machine=house.machine), monotonic=monotonic, times={"deadline_step": 0.0})
-    first = await asyncio.wait_for(told.get(), 20)
-    second = await asyncio.wait_for(told.get(), 20)
+    first = await asyncio.wait_for(told.get(), 60)
+    second = await asyncio.wait_for(told.get(), 60)
     assert first is not None
     assert second is not None
     # One look per Sync, before it was sent; the first deadline comes with the reply that orders RUN (the second Sync),

@@ -114,7 +114,7 @@ async def test_a_stopping_worker_takes_no_offer(house: House) -> None:
     worker = house.worker(executor=Stubborn(machine=house.machine))
     await house.listed(running, HeldAttempt.PHASE_STARTED)
     worker.stop()
-    await asyncio.wait_for(killed.wait(), 20)
+    await asyncio.wait_for(killed.wait(), 60)
     house.server.park = 0.1
     late = house.server.submit("fake")
     await house.server.until(lambda: house.server.syncs[-1].slots == 0)
@@ -134,7 +134,7 @@ async def test_a_second_stop_does_not_wait_for_the_jobs(house: House) -> None:
     worker = house.worker(executor=Immortal(machine=house.machine))
     await house.listed(attempt, HeldAttempt.PHASE_STARTED)
     worker.stop()
-    await asyncio.wait_for(killed.wait(), 20)
+    await asyncio.wait_for(killed.wait(), 60)
     worker.stop()
     assert await house.ended(worker) is ExitCode.OK
 

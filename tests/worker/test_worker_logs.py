@@ -27,7 +27,7 @@ def wrote(attempt: Attempt, data: bytes) -> bool:
 async def test_output_of_a_job_that_goes_on_arrives_before_its_end(house: House) -> None:
     attempt = house.server.submit("fake", "stdout=begun", "hold", "stdout=,ended")
     house.worker()
-    await asyncio.wait_for(attempt.logged.wait(), 20)
+    await asyncio.wait_for(attempt.logged.wait(), 60)
     assert attempt.data == b"begun"
     await house.listed(attempt, STARTED)
     house.machine.release(attempt.attempt_id)
@@ -53,7 +53,7 @@ async def test_no_more_than_a_window_is_under_way(house: House) -> None:
     executor = CountingExecutor(machine=house.machine)
     attempt = house.server.submit("fake", f"stdout*={100 * RECORD}")
     house.worker(executor=executor)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in range(WINDOW):
             await executor.reads.acquire()
     other = house.server.submit("fake")

@@ -39,7 +39,7 @@ class Programs:
 
     async def end(self, process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> int:
         process.send_signal(number)
-        return await asyncio.wait_for(process.wait(), 20)
+        return await asyncio.wait_for(process.wait(), 60)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_job_loses_nothing(hous
 async def test_an_upgrade_keeps_the_jobs_and_a_stop_ends_them(house: House, programs: Programs) -> None:
     attempt = house.server.submit(script="echo begun; sleep 1000")
     first = await programs.start()
-    await asyncio.wait_for(attempt.logged.wait(), 20)
+    await asyncio.wait_for(attempt.logged.wait(), 60)
     assert await programs.end(first, signal.SIGUSR1) == 0
     assert attempt.outcome is None
     second = await programs.start()
@@ -128,7 +128,7 @@ async def test_a_second_worker_says_who_is_there_and_ends(house: House, programs
     await house.server.until(lambda: bool(house.server.syncs))
     assert local_worker_is_alive(house.directory) == first.pid
     second = await programs.start()
-    assert await asyncio.wait_for(second.wait(), 20) == 5
+    assert await asyncio.wait_for(second.wait(), 60) == 5
     assert await programs.end(first) == 0
 
 

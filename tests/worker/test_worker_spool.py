@@ -56,7 +56,7 @@ async def spool(house: House) -> AsyncIterator[Spool]:
     try:
         supervisor, _ = await Client.meet(str(spool.directory), lambda _: None, OPTIONS)
         await supervisor.shutdown()
-        await asyncio.wait((supervisor.lost,), timeout=20)
+        await asyncio.wait((supervisor.lost,), timeout=60)
     except (LaunchFailed, ConnectionError):
         pass
 
@@ -77,7 +77,7 @@ async def test_a_log_of_eight_spools_passes_through_one(house: House, spool: Spo
     house.server.append_gate = asyncio.Event()
     attempt = house.server.submit(sys.executable, "-c", WRITE)
     house.worker(executor=executor(spool))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while spool.look() < SPOOL_BYTES:
             await asyncio.sleep(0.01)
     other = house.server.submit("true")

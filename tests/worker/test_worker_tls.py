@@ -53,7 +53,7 @@ def make_certificate(directory: Path, name: str, *addresses: str) -> Certificate
         ],
         check=True,
         capture_output=True,
-        timeout=20,
+        timeout=60,
     )
     return made
 
@@ -95,7 +95,7 @@ async def test_the_command_joins_over_tls(safe: House, certificate: Certificate)
         assert attempt.data == b"safe\n"
     finally:
         program.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(program.wait(), 20) == 0
+        assert await asyncio.wait_for(program.wait(), 60) == 0
 
 
 async def test_a_worker_without_tls_is_told_to_speak_it(safe: House, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,6 +141,6 @@ async def test_certificates_that_cannot_be_read_are_an_error(tmp_path: Path) -> 
         *("--data-dir", str(tmp_path / "data")),
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await asyncio.wait_for(program.communicate(), 20)
+    _, said = await asyncio.wait_for(program.communicate(), 60)
     assert program.returncode == ExitCode.USAGE
     assert b"cannot read the certificates in" in said

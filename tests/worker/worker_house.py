@@ -42,7 +42,7 @@ class House:
 
     async def ended(self, worker: Worker) -> ExitCode:
         """The worker's exit code, once it has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await next(task for one, task in self.workers if one is worker)
 
     async def crash(self, worker: Worker) -> None:
@@ -52,7 +52,7 @@ class House:
         await asyncio.wait((task,))
 
     async def finished(self, *attempts: Attempt) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for attempt in attempts:
                 await attempt.finished.wait()
 

@@ -32,7 +32,7 @@ from runner_service.worker.executors.base import (
 )
 from runner_service.worker.executors.environment import job_environment
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Rig(ABC):

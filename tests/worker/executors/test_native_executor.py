@@ -39,7 +39,7 @@ async def test_what_is_started_while_another_supervisor_comes_keeps_its_log(tmp_
         while executor._client is not None:
             await asyncio.sleep(0)
         await asyncio.gather(*(start(f"after{number}", "echo here") for number in range(5)))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert (await ends["before"]).outcome.kind is OutcomeKind.LOST
             for number in range(5):
                 assert (await ends[f"after{number}"]).outcome.succeeded

@@ -17,7 +17,7 @@ from runner_service.worker.supervisor.client import Client
 from runner_service.worker.supervisor.launch import Options
 from runner_service.worker.supervisor.wire import Known, Message, Plan
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/"}
 
 
