@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, case, literal_column, select, update
+from sqlalchemy import bindparam, case, exists, literal_column, or_, select, update
 
 from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Moved, Order, Phase, want_of
 from runner_service.domain.errors import StaleSync, StaleWorker
@@ -59,10 +59,18 @@ OVERDUE = Query(
     )
     .with_for_update(skip_locked=True)
 )
+# Who was never heard has no lease; who was missed while the server was there has none either, but for what it holds.
 RENEW = Query(
     update(runners_table)
     .values(lease_until=integer("lease_until"))
-    .where(runners_table.c.lease_until < bindparam("floor", type_=runners_table.c.lease_until.type))
+    .where(
+        runners_table.c.lease_until > number(0),
+        runners_table.c.lease_until < bindparam("floor", type_=runners_table.c.lease_until.type),
+        or_(
+            runners_table.c.state != word("ERROR"),
+            exists().where(_ACTIVE, attempts.c.runner_id == runners_table.c.runner_id),
+        ),
+    )
 )
 FORGOTTEN = Outcome(kind=OutcomeKind.LOST, detail="runner_forgot")
 OUTWAITED = Outcome(kind=OutcomeKind.TIMED_OUT, detail=TimeBudget.QUEUE)

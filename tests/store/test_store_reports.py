@@ -13,6 +13,7 @@ from store_house import (
     chunk,
     create,
     kinds,
+    make_runner,
     make_worker,
     running,
     seal_of,
@@ -269,3 +270,16 @@ async def test_renewed_leases_blame_nobody(store: SqlStore, clock: MovingClock) 
     assert list(await store.dispatch.expire_leases(kill_budget_seconds=10)) == []
     clock.advance(40)
     assert len(await store.dispatch.expire_leases(kill_budget_seconds=10)) == 1
+
+
+async def test_renewed_are_only_leases_that_there_were(store: SqlStore, clock: MovingClock) -> None:
+    never_heard = await store.runners.register(make_runner())
+    holder, _, _ = await running(store)
+    idle = await make_worker(store)
+    clock.advance(10_000)
+    moved = (await store.runners.advance(silence_seconds=60)).moved
+    assert set(moved) == {holder.runner_id, idle.runner_id}  # missed, while the server was there
+    await store.dispatch.renew_leases(lease_seconds=30)
+    renewed = clock.now() + 30_000_000
+    leases = [(await store.runners.get(one.runner_id)).lease_until for one in (never_heard, idle, holder)]
+    assert leases[0] == 0 and leases[1] < clock.now() and leases[2] == renewed

@@ -80,5 +80,6 @@ class DispatchStore(Protocol):
         ...
 
     async def renew_leases(self, *, lease_seconds: float) -> None:
-        """Gives every runner a full lease from now: a server that was away itself blames nobody."""
+        """Gives every runner that has had a lease a full one from now: a server that was away itself blames nobody. Not
+        to one that was missed before (ERROR), unless it still holds an attempt."""
         ...
