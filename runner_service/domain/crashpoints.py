@@ -84,7 +84,6 @@ OTHER_COMMITS = (
     "queues.set_attachments",
     "queues.expire",
     "queue_results.post_result",
-    "runners.register",
     "runners.register_once",
     "runners.change",
     "runner_control.advance",

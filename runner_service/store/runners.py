@@ -217,12 +217,11 @@ def register_once(
         runner_id, _, note = known.partition(" ")
         return get(conn, runner_id), note
     answers.note(conn, mark, f"{runner.runner_id} {note}")
-    return register(conn, runner, profile), note
+    return _register(conn, runner, profile), note
 
 
-def register(conn: Connection, runner: Runner, profile: RunnerProfile | None) -> Runner:
+def _register(conn: Connection, runner: Runner, profile: RunnerProfile) -> Runner:
     now = conn.now()
-    profile = profile or RunnerProfile(runner_id=runner.runner_id)
     try:
         old = get(conn, runner.runner_id, lock=True)
     except RunnerNotFound:

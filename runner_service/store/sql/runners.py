@@ -30,7 +30,9 @@ class SqlRunners:
         self._engine = engine
 
     async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
-        return await self._engine.write(runners.register, runner, profile)
+        profile = profile or RunnerProfile(runner_id=runner.runner_id)
+        registered, _ = await self.register_once(runner, profile, mark=None, note="")
+        return registered
 
     async def register_once(
         self, runner: Runner, profile: RunnerProfile, *, mark: Mark | None, note: str
