@@ -49,6 +49,8 @@ class Binder:
         self._method_rules = method_rules
         self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
         supplied = frozenset(each.name for each in self._supplied)
+        self.end = next((each.name for each in self._supplied if each.is_end), "")
+        """The field that says that a streamed body has come whole."""
         paths = [(variable.path, _path_field(descriptor, variable.path, decoder)) for variable in template.variables]
         self.body_fields: tuple[FieldDescriptor, ...] | None = None
         if body:
@@ -121,6 +123,13 @@ class Binder:
         message: Any = self._new()
         self._raw(message, piece, content_type)
         message.MergeFrom(head)
+        return message
+
+    def bind_end(self, head: Any) -> Any:
+        """The message behind the last, of a client stream with a field for its end."""
+        message: Any = self._new()
+        message.MergeFrom(head)
+        setattr(message, self.end, True)
         return message
 
     def bind_form_field(self, head: Any, name: str, text: str) -> None:

@@ -5,6 +5,7 @@ What is wrong with the request is noted in the call, see ``Call.refusal``: it st
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from gateway.body import has_body, read_body
@@ -29,7 +30,9 @@ async def take(
     try:
         if endpoint.client_streaming:
             check_upload(endpoint, request)
-            upload = Upload(pieces_of(endpoint, _head(request, entry, match), request), receive)
+            head = _head(request, entry, match)
+            end = functools.partial(endpoint.binder.bind_end, head) if endpoint.binder.end else None
+            upload = Upload(pieces_of(endpoint, head, request), receive, end)
             return upload, upload.receive_after
         if endpoint.takes_forms and not (endpoint.rules.multipart.or_raw and not is_form(request)):
             check_upload(endpoint, request)

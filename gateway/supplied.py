@@ -23,6 +23,9 @@ class Supplied:
         self._cookie = rules.from_cookie
         self._part = rules.from_request
         self._shown = rules.from_header or rules.from_cookie or self.name
+        self.is_end = self._part == options.REQUEST_PART_END
+        if self.is_end and (field.type != schema.F.TYPE_BOOL or field.is_repeated):
+            raise ValueError(f"{field.full_name} can't say that the body has ended: it is no bool")
         try:
             self._target = as_text_field((field,), decoder)
         except Refused as refused:
@@ -30,7 +33,7 @@ class Supplied:
 
     def bind(self, message: Any, request: HttpRequest) -> None:
         """Sets the field when its part is there; ``Failure`` (400) when it does not fit."""
-        texts = self._texts(request)
+        texts = [] if self.is_end else self._texts(request)
         if not texts:
             return
         try:

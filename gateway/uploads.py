@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gateway.body import too_large
@@ -46,12 +47,13 @@ class Upload:
     """An async iterator of request messages.
 
     Raises ``Failure`` (400, 413) where the body is at fault. When the client leaves it just waits: whoever watches the
-    connection (see ``receive_after``) then cancels the call.
+    connection (see ``receive_after``) then cancels the call. ``end`` makes one more message, of a body that came whole.
     """
 
-    def __init__(self, pieces: Pieces, receive: Receive) -> None:
+    def __init__(self, pieces: Pieces, receive: Receive, end: Callable[[], Any] | None = None) -> None:
         self._pieces = pieces
         self._receive = receive
+        self._end = end
         self._messages: list[Any] = []
         self._more = True
         self._done = asyncio.Event()
@@ -64,9 +66,12 @@ class Upload:
             if not self._more:
                 self._done.set()
                 raise StopAsyncIteration
-            data = await self._next()
+            data, last = await self._next()
+            messages = [*self._pieces.push(data, last=last)]
+            if last and self._end is not None:
+                messages.append(self._end())
             # Reversed, to be taken from the end.
-            self._messages = [*self._pieces.push(data, last=not self._more)][::-1]
+            self._messages = messages[::-1]
         return self._messages.pop()
 
     async def receive_after(self) -> dict[str, Any]:
@@ -74,13 +79,14 @@ class Upload:
         await self._done.wait()
         return await self._receive()
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> tuple[bytes, bool]:
+        """Some of the body, and whether that is all of it."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._done.set()
             await asyncio.Event().wait()
         self._more = message.get("more_body", False)
-        return message.get("body", b"")  # type: ignore[no-any-return]
+        return message.get("body", b""), not self._more
 
 
 async def read_form(endpoint: Endpoint, head: Any, request: HttpRequest, receive: Receive) -> Any:

@@ -19,6 +19,7 @@ from runner_service.domain.errors import (
     InvalidArgument,
     RangeOutside,
     StaleAttempt,
+    UploadCut,
     UploadLate,
     UploadTooLarge,
 )
@@ -73,6 +74,7 @@ class Artifacts:
             InvalidArgument: The name is no relative path, or the offset lies behind what is kept.
             UploadTooLarge: It is more than the service takes; what came is deleted.
             ArtifactCorrupt: It is not what was announced; what came is deleted.
+            UploadCut: Raised by ``data`` at its end, and what came is not what was announced; it is kept.
             StorageFull: There is no room; what came is kept for when there is.
         """
         artifact_id = upload.artifact_id or new_id()
@@ -136,21 +138,29 @@ class Artifacts:
             raise InvalidArgument(field="offset", problem=problem)
         digest = hashlib.sha256() if artifact.size == 0 else None
         place, waiting = upload.offset, bytearray()
-        async for piece in data:
-            behind = place + len(piece)
-            if behind > artifact.size + len(waiting):
-                waiting += piece[max(0, artifact.size + len(waiting) - place) :]
-            place = behind
-            if behind > self._max_bytes:
-                await self.delete(artifact.artifact_id)
-                raise UploadTooLarge(limit=self._max_bytes)
-            while len(waiting) >= PART_BYTES:
-                artifact = await self._add(artifact, bytes(waiting[:PART_BYTES]), digest)
-                del waiting[:PART_BYTES]
+        cut: UploadCut | None = None
+        try:
+            async for piece in data:
+                behind = place + len(piece)
+                if behind > artifact.size + len(waiting):
+                    waiting += piece[max(0, artifact.size + len(waiting) - place) :]
+                place = behind
+                if behind > self._max_bytes:
+                    await self.delete(artifact.artifact_id)
+                    raise UploadTooLarge(limit=self._max_bytes)
+                while len(waiting) >= PART_BYTES:
+                    artifact = await self._add(artifact, bytes(waiting[:PART_BYTES]), digest)
+                    del waiting[:PART_BYTES]
+        except UploadCut as error:
+            cut = error
         if waiting:
             artifact = await self._add(artifact, bytes(waiting), digest)
+        if cut is not None and not upload.sha256:
+            raise cut
         sha256 = digest.hexdigest() if digest is not None else await self._digest(artifact)
         if upload.sha256 and upload.sha256.lower() != sha256:
+            if cut is not None:
+                raise cut
             await self.delete(artifact.artifact_id)
             raise ArtifactCorrupt(name=upload.name, actual=sha256, announced=upload.sha256)
         return await self._store.finish(artifact.artifact_id, sha256)

@@ -184,6 +184,7 @@ async def _pieces(
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             digest.update(piece)
             yield dispatch.UploadOutputRequest(data=piece)
+    yield dispatch.UploadOutputRequest(end=True)
 
 
 def _sha256(path: Path) -> str:

@@ -76,7 +76,7 @@ CALLS: dict[str, Callable[[Machine, dict[str, Any]], Any]] = {
         pb.FetchInputRequest(**of, artifact_id=new_id()), metadata=me.metadata
     ).read(),
     "UploadOutput": lambda me, of: me.stub.UploadOutput(
-        said_once(pb.UploadOutputRequest(**of, name="out", data=b"x")), metadata=me.metadata
+        said_once(pb.UploadOutputRequest(**of, name="out", data=b"x", end=True)), metadata=me.metadata
     ),
 }
 

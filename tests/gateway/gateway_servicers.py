@@ -15,6 +15,7 @@ import library_pb2_grpc
 from google.api import httpbody_pb2
 from google.protobuf import any_pb2, duration_pb2, empty_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import aio
 from grpc_status import rpc_status
 
 from gateway import HandlerCapture
@@ -30,6 +31,8 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
         self.requests: list[Any] = []
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.uploads = 0
+        """That came whole."""
 
     async def GetBook(self, request: Any, context: Any) -> Any:
         # Read now: a context of grpc.aio is no more once its call is over.
@@ -189,21 +192,21 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
             yield request.book
 
     async def UploadBook(self, requests: Any, context: Any) -> Any:
-        reply = library_pb2.PutCoverResponse()
-        async for request in self._watched(requests):
-            reply.name, reply.content_type = request.name, request.cover.content_type
-            reply.size += len(request.cover.data)
-        return reply
-
-    async def _watched(self, requests: Any) -> AsyncIterator[Any]:
-        """Notes when a client stream has begun, and when it is over: grpc.aio shows the servicers of a cancelled call
-        no more than that."""
+        report = library_pb2.BookReport()
         try:
             async for request in requests:
                 self.waiting.set()
-                yield request
-        finally:
+                report.name, report.whole = request.name, request.whole
+                report.content_type = report.content_type or request.piece.content_type
+                report.size += len(request.piece.data)
+            if not report.whole:
+                # To a servicer of grpc.aio a call that is cancelled looks at first as if its requests had ended.
+                await asyncio.Event().wait()
+        except (asyncio.CancelledError, aio.AbortError):
             self.cancelled.set()
+            raise
+        self.uploads += 1
+        return report
 
     async def GetCover(self, request: Any, context: Any) -> Any:
         if request.name == "etag":

@@ -161,6 +161,7 @@ ROWS = [
     Row(option="REQUEST_PART_TARGET", ask="GET /c/look?other=%31", has='"target":"/c/look?other=%31"', why="as sent"),
     Row(option="REQUEST_PART_QUERY", ask="GET /h/look?odd=a%20b", has='"query":"odd=a%20b"', why="as sent"),
     Row(option="REQUEST_PART_METHOD", ask="GET /h/look", has='"method":"GET"', why="the method"),
+    Row(option="REQUEST_PART_END", ask="PUT /v1/books/b/content", body=b"x", has='"whole":true', why="the body came whole"),
 ]
 # fmt: on
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from checklist import covers
+from gateway_servicers import Library
 from harness import Raw, served
 
 
@@ -53,13 +54,43 @@ async def test_raw_bodies_stream_in_pieces(client: httpx.AsyncClient) -> None:
     reply = await client.put(
         "/v1/books/b/content", content=pieces(b"\x00" * 70_000, b"", b"\xff" * 70_000), headers={"content-type": "x/y"}
     )
-    assert reply.json() == {"name": "b", "contentType": "x/y", "size": "140000"}
+    assert reply.json() == {"name": "b", "contentType": "x/y", "size": "140000", "whole": True}
 
 
 async def test_raw_bodies_have_a_cap(client: httpx.AsyncClient) -> None:
     announced = await client.put("/v1/books/b/content", content=b"x" * 10_000_001)
     found = await client.put("/v1/books/b/content", content=pieces(*[b"x" * 1_000_000] * 11))
     assert [announced.status_code, found.status_code] == [413, 413]
+
+
+@pytest.mark.parametrize(
+    ("framing", "begun", "then", "why"),
+    [
+        ("Content-Length: 9000000", b"x" * 100_000, b"", "less than was announced"),
+        ("Transfer-Encoding: chunked", b"6\r\nabcdef\r\n", b"", "no last chunk"),
+        ("Transfer-Encoding: chunked", b"6\r\nabcdef\r\n", b"ffff\r\nabc", "in the middle of a chunk"),
+        ("Transfer-Encoding: chunked", b"6\r\nabcdef\r\n", b"no chunk\r\n", "what is no chunk"),
+        (
+            "Transfer-Encoding: chunked",
+            b"6\r\nabcdef\r\n",
+            b"989680\r\n" + b"x" * 10_000_000 + b"\r\n0\r\n\r\n",
+            "over the cap",
+        ),
+    ],
+)
+async def test_a_body_that_breaks_off_cancels_the_call_and_never_looks_whole(
+    gateway: Any, library: Library, framing: str, begun: bytes, then: bytes, why: str
+) -> None:
+    async with served(gateway) as port:
+        connection = await Raw.dial(port)
+        await connection.send(f"PUT /v1/books/b/content HTTP/1.1\n{framing}", begun)
+        await asyncio.wait_for(library.waiting.wait(), timeout=10)
+        connection.writer.write(then)
+        if len(then) < 1000:
+            await connection.close()
+        await asyncio.wait_for(library.cancelled.wait(), timeout=10)
+        await connection.close()
+    assert library.uploads == 0, why
 
 
 async def test_both_ways_at_once(gateway: Any) -> None:

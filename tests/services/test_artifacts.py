@@ -17,6 +17,7 @@ from runner_service.domain.errors import (
     RangeOutside,
     RequestNotFound,
     StaleAttempt,
+    UploadCut,
     UploadTooLarge,
 )
 from runner_service.domain.jobs import JobInput
@@ -30,11 +31,13 @@ class Cut(Exception):
     """The connection went away."""
 
 
-async def pieces(data: bytes, *, size: int = 100, cut: bool = False) -> AsyncIterator[bytes]:
+async def pieces(data: bytes, *, size: int = 100, cut: bool = False, ended: bool = True) -> AsyncIterator[bytes]:
     for at in range(0, len(data), size):
         yield data[at : at + size]
     if cut:
         raise Cut
+    if not ended:
+        raise UploadCut()
 
 
 async def read(house: House, artifact: Artifact, **where: int) -> bytes:
@@ -85,6 +88,20 @@ async def test_an_upload_that_was_cut_goes_on_behind_what_is_kept(house: House) 
     artifact = await house.artifacts.upload(resumed, pieces(DATA[1400:]))
     assert artifact.sha256 == hashlib.sha256(DATA).hexdigest()
     assert await read(house, artifact) == DATA
+
+
+async def test_what_ends_without_its_last_message_is_no_file_unless_it_is_what_was_announced(house: House) -> None:
+    with pytest.raises(UploadCut):
+        await house.artifacts.upload(NewUpload(name="a", request_id="one", by="me"), pieces(DATA[:1500], ended=False))
+    kept = await house.artifacts.uploaded("one", by="me")
+    assert (kept.state, kept.size) == (ArtifactState.UPLOADING, 1500)
+    sha256 = hashlib.sha256(DATA).hexdigest()
+    upload = NewUpload(name="a", request_id="two", by="me", sha256=sha256)
+    with pytest.raises(UploadCut):  # not ArtifactCorrupt, which would have let go of what came
+        await house.artifacts.upload(upload, pieces(DATA[:1500], ended=False))
+    assert (await house.artifacts.uploaded("two", by="me")).size == 1500
+    resumed = NewUpload(name="a", request_id="two", by="me", sha256=sha256, offset=1500)
+    assert (await house.artifacts.upload(resumed, pieces(DATA[1500:], ended=False))).state is ArtifactState.READY
 
 
 async def test_an_upload_that_is_repeated_whole_is_kept_once(house: House, tmp_path: Path) -> None:

@@ -126,3 +126,4 @@ async def _pieces(source: Source, head: UploadArtifactRequest) -> AsyncIterator[
     yield head
     while piece := await asyncio.to_thread(source.read, PIECE_BYTES):
         yield UploadArtifactRequest(data=piece)
+    yield UploadArtifactRequest(end=True)

@@ -9,6 +9,7 @@ from google.api import httpbody_pb2
 
 from runner.dialects.testflinger.v1 import shared_pb2
 from runner_service.dialects.testflinger.errors import Nothing
+from runner_service.domain.errors import UploadCut
 
 
 class Archive:
@@ -18,19 +19,24 @@ class Archive:
         self._pieces = pieces
         self.job_id = self.caller = self.media_type = ""
         self._first = b""
+        self._ended = False
 
     async def begin(self) -> None:
         """Waits for the first piece."""
         async for piece in self._pieces:
             self.job_id, self.caller = piece.job_id, piece.caller
             self.media_type, self._first = piece.content.content_type, piece.content.data
+            self._ended = piece.end
             return
 
     async def content(self) -> AsyncIterator[bytes]:
-        """The bytes, in pieces."""
+        """The bytes, in pieces. Raises `UploadCut` when they end before the upload does."""
         yield self._first
         async for piece in self._pieces:
             yield piece.content.data
+            self._ended = piece.end
+        if not self._ended:
+            raise UploadCut()
 
 
 async def send(

@@ -33,6 +33,7 @@
     │   ├── InputNotTaken
     │   ├── ArtifactCorrupt
     │   ├── UploadLate
+    │   ├── UploadCut
     │   ├── InputEnded
     │   ├── RunnerBusy
     │   ├── AgentNotRunning
@@ -99,6 +100,7 @@ from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCo
 from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound
 from runner_service.domain.errors.artifacts import BlobsUnavailable as BlobsUnavailable
 from runner_service.domain.errors.artifacts import RangeOutside as RangeOutside
+from runner_service.domain.errors.artifacts import UploadCut as UploadCut
 from runner_service.domain.errors.artifacts import UploadLate as UploadLate
 from runner_service.domain.errors.kinds import AlreadyExists as AlreadyExists
 from runner_service.domain.errors.kinds import DeadlineExceeded as DeadlineExceeded

@@ -17,6 +17,12 @@ class ArtifactCorrupt(FailedPrecondition):
     reason = "ARTIFACT_CORRUPT"
 
 
+class UploadCut(FailedPrecondition):
+    """The upload ended before its last message, the one with `end`: what came is kept for who goes on."""
+
+    reason = "UPLOAD_CUT"
+
+
 class RangeOutside(InvalidArgument):
     """The artifact has {size} bytes, and the range begins behind them."""
 

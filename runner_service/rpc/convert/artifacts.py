@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from runner.v1 import artifact_pb2
 from runner_service.domain.artifacts import Artifact, ArtifactState
+from runner_service.domain.errors import UploadCut
 from runner_service.rpc.convert import times
 
 _STATES = {state: artifact_pb2.Artifact.State.Value(f"STATE_{state.name}") for state in ArtifactState}
@@ -14,6 +15,7 @@ _STATES = {state: artifact_pb2.Artifact.State.Value(f"STATE_{state.name}") for s
 
 class _HasData(Protocol):
     data: bytes
+    end: bool
 
 
 Piece = TypeVar("Piece", bound=_HasData)
@@ -35,7 +37,12 @@ def artifact(value: Artifact) -> artifact_pb2.Artifact:
 
 
 async def data_of(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
-    """The data of all messages of an upload."""
+    """The data of all messages of an upload. Raises `UploadCut` when none of them is the last: a call that is cancelled
+    looks to its servicer, for a moment, as if its requests had ended."""
     yield first.data
+    ended = first.end
     async for message in rest:
         yield message.data
+        ended = ended or message.end
+    if not ended:
+        raise UploadCut()
