@@ -78,7 +78,7 @@ class S3Server:
     def stop(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(60)
         for port in self.ports.values():  # It listens on these too, and they have no other place.
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()

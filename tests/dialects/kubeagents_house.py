@@ -95,5 +95,5 @@ async def open_kubeagents(
             options=GatewayOptions(cors_origins=origins, allowed_headers=DEFAULT_ALLOWED | READ_HEADERS),
         )
         transport = httpx.ASGITransport(gateway, client=(peer, 5555))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=60) as http:
             yield KubeAgents(http, clock, store, reports, gateway)

@@ -182,7 +182,7 @@ class SctServer:
 
     def wait(self) -> int:
         assert self._process is not None and self._process.stdout is not None
-        code = self._process.wait(timeout=40)
+        code = self._process.wait(timeout=90)
         self._process.stdout.close()
         self._process = None
         while self._clients:
@@ -209,7 +209,7 @@ class SctServer:
 
 def bash(script: str) -> str:
     """What a line of a README prints to standard output when bash runs it."""
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=90)
     return done.stdout
 
 

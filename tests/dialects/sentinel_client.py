@@ -79,10 +79,10 @@ class Sentinel:
         assert reply.status_code == 200, reply.text
 
     def chat(self, agent_id: str, **options: Any) -> connect:
-        return connect(f"{self.sockets}/v1/agents/{agent_id}/chat", proxy=None, **options)
+        return connect(f"{self.sockets}/v1/agents/{agent_id}/chat", proxy=None, open_timeout=60, **options)
 
     def events(self, agent_id: str, **options: Any) -> connect:
-        return connect(f"{self.sockets}/v1/agents/{agent_id}/events", proxy=None, **options)
+        return connect(f"{self.sockets}/v1/agents/{agent_id}/events", proxy=None, open_timeout=60, **options)
 
 
 async def say(socket: ClientConnection, **members: Any) -> None:

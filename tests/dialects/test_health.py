@@ -34,16 +34,19 @@ def test_the_health_page_is_the_documented_union(server: SctServer) -> None:
 
 @pytest.mark.parametrize("header", ["Bearer nobody", "Bearer", "Basic eDp5", "nonsense"])
 def test_a_wrong_credential_is_not_looked_at(server: SctServer, header: str) -> None:
-    assert httpx.get(f"{server.url}/health", headers={"Authorization": header}, trust_env=False).status_code == 200
+    assert (
+        httpx.get(f"{server.url}/health", headers={"Authorization": header}, timeout=60, trust_env=False).status_code
+        == 200
+    )
 
 
 def test_head_works_without_a_body(server: SctServer) -> None:
-    reply = httpx.head(f"{server.url}/health", trust_env=False)
+    reply = httpx.head(f"{server.url}/health", timeout=60, trust_env=False)
     assert (reply.status_code, reply.content, reply.headers["content-type"]) == (200, b"", JSON)
 
 
 def test_queries_are_ignored(server: SctServer) -> None:
-    assert httpx.get(f"{server.url}/health?probe=1&probe=2", trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}/health?probe=1&probe=2", timeout=60, trust_env=False).status_code == 200
 
 
 def test_running_and_completed_jobs_are_counted_and_others_are_not(sct: Sct) -> None:

@@ -170,7 +170,7 @@ def run_line(server: SctServer, line: str) -> subprocess.CompletedProcess[str]:
     line = line.replace(ORIGIN, server.url).replace("curl ", "curl -sS -m 15 -w '\\n%{http_code}' ", 1)
     if "follow=true" in line:
         line = line.replace("-m 15", "-N -m 1")
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=40, check=False)
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=90, check=False)
 
 
 @drives("*/curl", "auth", "decisions/R6")
@@ -259,7 +259,7 @@ def page_of_another_site(rustci: RustCi, tmp_path: Path) -> Iterator[str]:
 
 
 @drives("sdk_javascript")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_javascript_sdk_runs_unmodified_in_a_page(rustci: RustCi, page_of_another_site: str) -> None:
     with chromium() as browser:
         page = browser.new_page()

@@ -145,7 +145,7 @@ def test_with_auth_on_roles_are_asked_for_everywhere_but_on_the_websocket(strict
         user = {"X-API-Key": "operator-key"}
         client.ask("POST", f"/{runner}/jobs", json=JOB, headers=user, status=201)
         client.ask("POST", f"/{runner}/stop", headers=user, status=403)
-        with connect(client.server.url.replace("http", "ws") + f"{RUNNERS}/ws", proxy=None):
+        with connect(client.server.url.replace("http", "ws") + f"{RUNNERS}/ws", proxy=None, open_timeout=60):
             pass
         assert client.http.get("/health").status_code == 200
     finally:

@@ -78,7 +78,7 @@ def test_an_immediate_stop_ends_what_runs_and_keeps_what_waits(rustci: RustCi) -
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
     running, queued = rustci.submit(runner, "sleep 60"), rustci.submit(runner, "echo later")
     rustci.running(runner, running)
-    with connect(rustci.server.url.replace("http", "ws") + f"{RUNNERS}/ws", proxy=None) as updates:
+    with connect(rustci.server.url.replace("http", "ws") + f"{RUNNERS}/ws", proxy=None, open_timeout=60) as updates:
         updates.send("this is ignored")
         assert rustci.ask("POST", f"/{runner}/stop")["status"] == "stopped"
         assert rustci.status(runner) == "inactive"

@@ -17,7 +17,7 @@ from runner_service.config import ConfigError, load
 @pytest.mark.parametrize("arguments", [["--version"], ["serve", "--version"]])
 def test_the_version_is_told(arguments: list[str]) -> None:
     done = subprocess.run(
-        [RUNNER, *arguments], capture_output=True, text=True, timeout=30, env=clean_environment(), check=True
+        [RUNNER, *arguments], capture_output=True, text=True, timeout=90, env=clean_environment(), check=True
     )
     assert __version__ in done.stdout
 
@@ -70,7 +70,7 @@ def test_tls_as_scts_installer_writes_it(make_server: Callable[..., SctServer], 
         [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=90,
     )
     tls = {"enabled": True, "cert_file": str(certificate), "key_file": str(key)}
     server = make_server({"security": {"api_keys": [KEY], "tls": tls}})

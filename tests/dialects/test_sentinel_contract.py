@@ -258,7 +258,7 @@ async def test_sockets_answer_before_the_upgrade(sentinel: Sentinel, agent_id: s
 def _with_token(sentinel: Sentinel, agent_id: str, name: str, token: str) -> Any:
     from websockets.asyncio.client import connect
 
-    return connect(f"{sentinel.sockets}/v1/agents/{agent_id}/{name}?token={token}", proxy=None)
+    return connect(f"{sentinel.sockets}/v1/agents/{agent_id}/{name}?token={token}", proxy=None, open_timeout=60)
 
 
 def frames_of(name: str) -> dict[str, dict[str, Any]]:

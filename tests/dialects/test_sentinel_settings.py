@@ -65,7 +65,7 @@ async def test_under_tls_endpoints_are_wss_and_can_be_talked_with(tmp_path: Path
         with httpx.Client(base_url=f"https://localhost:{port}", verify=trusting, trust_env=False, timeout=60) as http:
             agent = http.post("/v1/agents", json={"image": "echo"}).json()
             assert agent["endpoints"]["chat"] == f"wss://localhost:{port}/v1/agents/{agent['id']}/chat"
-            async with connect(agent["endpoints"]["chat"], ssl=trusting, proxy=None) as chat:
+            async with connect(agent["endpoints"]["chat"], ssl=trusting, proxy=None, open_timeout=60) as chat:
                 await hear(chat)
                 await say(chat, type="message", content="hello", stream=False)
                 assert (await hear_until(chat, ends))[-1]["content"] == "hello"

@@ -47,7 +47,7 @@ def http(lab: LabServer) -> Iterator[httpx.Client]:
 @pytest.fixture
 def stranger(lab: LabServer) -> Iterator[httpx.Client]:
     """Calls from another address of this machine."""
-    with httpx.Client(base_url=lab.url, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
+    with httpx.Client(base_url=lab.url, transport=httpx.HTTPTransport(local_address="127.0.0.2"), timeout=60) as client:
         yield client
 
 

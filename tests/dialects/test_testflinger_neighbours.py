@@ -57,7 +57,7 @@ def test_agents_and_images_of_one_api_show_in_no_other(plain: httpx.Client) -> N
 def test_a_websocket_to_images_chat_gets_testflinger_s_answer(lab: LabServer) -> None:
     with (
         pytest.raises(InvalidStatus) as refused,
-        connect(f"ws://127.0.0.1:{lab.port}/v1/agents/images/chat", proxy=None),
+        connect(f"ws://127.0.0.1:{lab.port}/v1/agents/images/chat", proxy=None, open_timeout=60),
     ):
         pass
     assert refused.value.response.status_code in (200, 404, 426)

@@ -43,7 +43,7 @@ async def client(server: ServerProcess) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 async def http(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.http, timeout=30.0, trust_env=False) as made:
+    async with httpx.AsyncClient(base_url=server.http, timeout=90, trust_env=False) as made:
         yield made
 
 

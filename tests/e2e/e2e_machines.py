@@ -69,7 +69,7 @@ class Machine:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(30)
+                self._process.wait(90)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(10)

@@ -12,7 +12,7 @@ Found = TypeVar("Found")
 
 
 async def until(
-    look: Callable[[], Found | Awaitable[Found]], *, seconds: float = 20.0, what: str = "what the test waits for"
+    look: Callable[[], Found | Awaitable[Found]], *, seconds: float = 60.0, what: str = "what the test waits for"
 ) -> Found:
     """Looks until the answer is true, and returns it; fails with ``what`` at the deadline."""
     deadline = time.monotonic() + seconds

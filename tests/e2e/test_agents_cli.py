@@ -155,7 +155,7 @@ async def test_api_serves_pages_of_no_origin_and_logs_no_request_where_its_flags
     try:
         assert process.stdout is not None and process.stderr is not None
         assert f"127.0.0.1:{port} grpc" in process.stdout.readline()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
             for path in ("/v1/images", "/api/agents", "/health", "/api/v2/jobs"):
                 page = await client.get(path, headers={"Origin": "http://a.example"})
                 assert "access-control-allow-origin" not in page.headers
@@ -181,7 +181,7 @@ async def test_api_serves_with_its_flags(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None and process.stderr is not None
         assert f":{port} grpc" in process.stdout.readline()
-        async with httpx.AsyncClient(base_url=f"http://localhost:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://localhost:{port}", timeout=60, trust_env=False) as client:
             reply = await client.post("/v1/auth/login", json={"username": "x", "password": "y"})
             claims = jwt.decode(reply.json()["token"], secret, algorithms=["HS256"])
             assert (claims["username"], claims["admin"], claims["iss"]) == ("x", False, "sentinelstacks-api")

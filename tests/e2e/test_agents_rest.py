@@ -111,14 +111,14 @@ async def test_a_chat_over_grpc_ends_when_all_is_answered(client: AsyncClient, a
 
 async def test_a_chat_over_the_native_websocket(server: ServerProcess, agent: Agent) -> None:
     url = f"{server.http.replace('http', 'ws', 1)}/api/v2/agents/{agent.agent_id}/chat"
-    async with connect(url, proxy=None) as chat:
+    async with connect(url, proxy=None, open_timeout=60) as chat:
         welcome = json.loads(await chat.recv())
         assert (welcome["kind"], welcome["data"]["status"]) == ("KIND_EVENT", "running")
         await chat.send(json.dumps({"message": {"content": "hello there", "whole": True}}))
         assert json.loads(await chat.recv())["eventType"] == "thinking"
         assert json.loads(await chat.recv())["content"] == "hello there"
     with pytest.raises(InvalidStatus) as unknown:
-        async with connect(url.replace(agent.agent_id, "nobody"), proxy=None):
+        async with connect(url.replace(agent.agent_id, "nobody"), proxy=None, open_timeout=60):
             pass
     assert unknown.value.response.status_code == 404
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from e2e_following import STDOUT, Followed, by_grpc
+from e2e_jobs import script
 from e2e_processes import processes_of
 from e2e_server import ServerProcess
 from e2e_until import until
@@ -78,7 +79,12 @@ async def test_a_normal_exit_leaves_none_and_is_not_held_up(
 async def test_term_is_tried_first(server: ServerProcess, client: AsyncClient, tmp_path: Path) -> None:
     wrote = tmp_path / "wrote"
     text = f"trap 'echo bye; touch {wrote}; exit 0' TERM; echo up; while true; do sleep 0.02; done"
-    job_id = await _up(client, ["sh", "-c", text])
+    spec = script(text)
+    spec.kill_grace.seconds = 60
+    job_id = (await client.create_job(spec)).job_id
+    async for message in client.follow(job_id):
+        if message.records:
+            break
     await client.cancel(job_id, reason="that will do")
     job = await asyncio.wait_for(client.wait(job_id), 60)
     assert wrote.exists()

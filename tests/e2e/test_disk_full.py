@@ -58,7 +58,7 @@ async def test_new_jobs_are_refused_and_running_ones_go_on(
     own_server.start()
     gate = tmp_path / "gate"
     text = f"echo before; {wait_for(gate)}; seq 1 20000; echo after"
-    async with own_server.client() as client, httpx.AsyncClient(base_url=own_server.http, timeout=30.0) as http:
+    async with own_server.client() as client, httpx.AsyncClient(base_url=own_server.http, timeout=90) as http:
         job = await client.create_job(script(text))
         await until(lambda: _runs(client, job.job_id), what="the start of the job")
         ballast = _fill(small_disk)
@@ -83,5 +83,5 @@ async def test_new_jobs_are_refused_and_running_ones_go_on(
         assert followed.end["complete"] is True
         ended = await client.wait(job.job_id)
         assert (ended.state, ended.outcome.exit_code) == (Job.STATE_SUCCEEDED, 0)
-        assert (await client.run(["true"], wait=20)).state == Job.STATE_SUCCEEDED
+        assert (await client.run(["true"], wait=60)).state == Job.STATE_SUCCEEDED
     await until(lambda: own_server.running, what="a server that goes on")

@@ -29,7 +29,7 @@ async def test_exec_prints_as_it_happens_and_exits_with_the_code(
     gates[0].touch()
     assert await asyncio.to_thread(process.stdout.readline) == b"2\n"
     gates[1].touch()
-    out, err = await asyncio.to_thread(process.communicate, None, 30)
+    out, err = await asyncio.to_thread(process.communicate, None, 90)
     assert (out, err, process.returncode) == (b"3\n", b"", 7)
 
 
@@ -49,13 +49,13 @@ async def test_streams_stay_apart_and_arguments_arrive_untouched(
 
 async def test_ctrl_c_cancels_the_command(server: ServerProcess, command_line: CommandLines, tmp_path: Path) -> None:
     mark = f"mark-{tmp_path.name}"
-    process = command_line(server).start("exec", "--", "sh", "-c", f"echo up; sleep 60; echo {mark}")
+    process = command_line(server).start("exec", "--", "sh", "-c", f"echo up; sleep 1000; echo {mark}")
     assert process.stdout is not None
     assert await asyncio.to_thread(process.stdout.readline) == b"up\n"
     process.send_signal(signal.SIGINT)
-    out, _ = await asyncio.to_thread(process.communicate, None, 30)
+    out, _ = await asyncio.to_thread(process.communicate, None, 90)
     assert (process.returncode, out) == (130, b"")
-    assert not processes_of(f"sleep 60; echo {mark}")
+    await until(lambda: not processes_of(f"sleep 1000; echo {mark}"), what="the end of the cancelled command")
 
 
 async def test_a_command_that_does_not_exist_is_refused(server: ServerProcess, command_line: CommandLines) -> None:
@@ -71,7 +71,7 @@ async def test_a_directory_that_does_not_exist_is_refused(server: ServerProcess,
 
 
 async def test_a_timeout_ends_the_command(server: ServerProcess, command_line: CommandLines) -> None:
-    code, out, err = await command_line(server)("exec", "--timeout", "300ms", "--", "sh", "-c", "echo up; sleep 60")
+    code, out, err = await command_line(server)("exec", "--timeout", "4s", "--", "sh", "-c", "echo up; sleep 1000")
     assert (code, out) == (124, "up\n")
     assert err
 
@@ -96,8 +96,9 @@ async def test_submit_wait_logs_ps_cancel(server: ServerProcess, command_line: C
     code, _, err = await runner("cancel", job_id)
     assert code != 0
     assert "ended already" in err
-    code, out, _ = await runner("exec", "--json", "-d", "--", "sleep", "60")
+    code, out, _ = await runner("exec", "--json", "-d", "--", "sh", "-c", wait_for(tmp_path / "gate"))
     detached = json.loads(out)["jobId"]
+    await until(lambda: processes_of(f"{tmp_path}/gate"), what="the process of the command")
     assert (await runner("cancel", detached))[0] == 0
-    await until(lambda: not processes_of("sleep\0" + "60"), what="the end of the cancelled command")
     assert (await runner("wait", detached))[0] != 0
+    assert not processes_of(f"{tmp_path}/gate")

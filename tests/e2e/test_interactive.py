@@ -59,9 +59,9 @@ async def test_a_pipe_goes_there_and_back(server: ServerProcess, command_line: C
 async def test_a_terminal_is_shown_in_ours_and_ours_is_put_back(
     server: ServerProcess, terminal: Callable[..., Terminal]
 ) -> None:
-    shell = terminal(server, "exec", "-it", "--", "sh", "-c", "stty size; trap 'stty size' WINCH; read line; exit 7")
+    shell = terminal(server, "exec", "-it", "--", "sh", "-c", "trap 'stty size' WINCH; stty size; read line; exit 7")
     await shell.until(b"40 100\r\n")
-    assert shell.modes() != shell.before
+    await until(lambda: shell.modes() != shell.before, what="raw mode")
     shell.resize(33, 99)
     shell.process.send_signal(signal.SIGWINCH)
     await shell.until(b"33 99\r\n")
@@ -150,7 +150,7 @@ async def test_it_needs_a_terminal_for_one(server: ServerProcess, command_line: 
 async def test_by_websocket(server: ServerProcess) -> None:
     url = f"{server.http.replace('http', 'ws')}/api/v2/commands:exec"
     text = b""
-    async with connect(url, proxy=None) as socket:
+    async with connect(url, proxy=None, open_timeout=60) as socket:
         await socket.send(json.dumps({"start": {"argv": ["cat"]}}))
         started = json.loads(await socket.recv())["started"]
         assert started["input"]["limitOffset"]
@@ -165,7 +165,7 @@ async def test_by_websocket(server: ServerProcess) -> None:
                 break
         assert message["end"]["state"] == "STATE_SUCCEEDED"
     assert text == b"hello world"
-    async with connect(url, proxy=None) as socket:
+    async with connect(url, proxy=None, open_timeout=60) as socket:
         await socket.send(json.dumps({"attach": {"jobId": started["jobId"]}}))
         kinds = [next(iter(json.loads(frame))) async for frame in socket]
     assert kinds[0] == "started"
@@ -199,9 +199,9 @@ async def test_top_shows_runners_live_until_it_is_interrupted(
     runner_id = (await http.post("/api/runners/register", json=body)).json()["runner_id"].removeprefix("runner_")
     top = terminal(server, "runners", "top", size=(40, 160))
     await top.until(b"watched")
-    assert b"active" in top.seen and b"CPU %" in top.seen
-    assert top.row("watched")[2:4] == ["0/5", "0"]
-    job = await client.create_job(script("sleep 30", labels={"runner_id": runner_id}))
+    await until(lambda: top.row("watched")[1:4] == ["active", "0/5", "0"], what="all of its row")
+    assert b"CPU %" in top.seen
+    job = await client.create_job(script("sleep 1000", labels={"runner_id": runner_id}))
     await until(lambda: top.row("watched")[2:4] == ["1/5", "0"], what="its job in the table")
     await client.cancel(job.job_id)
     await until(lambda: top.row("watched")[2:4] == ["0/5", "0"], what="no job in the table")
@@ -242,7 +242,7 @@ async def test_a_server_that_is_killed_loses_and_repeats_nothing(own_server: Ser
             restarting.append(asyncio.create_task(asyncio.to_thread(own_server.start)))
 
     async with own_server.client() as client:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert await copied(client, noise(900_000), disturb) == noise(900_000)
         await asyncio.gather(*restarting)
 
@@ -256,6 +256,6 @@ async def test_a_worker_that_is_killed_loses_and_repeats_nothing(own_server: Ser
             killed.append(own_server.worker_pid)
             os.kill(own_server.worker_pid, signal.SIGKILL)
 
-    async with own_server.client() as client, asyncio.timeout(60):
+    async with own_server.client() as client, asyncio.timeout(120):
         assert await copied(client, noise(900_000), disturb) == noise(900_000)
     assert killed

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 RAW_CAT = ("sh", "-c", "stty raw -echo; echo ready; exec cat")
 READY = b"ready\n"
-PATIENCE = 90.0
+PATIENCE = 150.0
 Faults = Callable[[int], Awaitable[None]]
 
 
@@ -151,7 +151,7 @@ class Frames:
         """Until the end is told."""
         while True:
             try:
-                async with connect(self._url, proxy=None) as self.socket:
+                async with connect(self._url, proxy=None, open_timeout=60) as self.socket:
                     self.connections += 1
                     if await self._talk(self.socket):
                         return

@@ -323,7 +323,7 @@ async def test_jobs_of_foreign_agents_are_seen_followed_and_cancelled(
     assert code == 0, err
     assert (await lab.result(job_id))["job_state"] == "cancelled"
     await lab.http.post(f"/v1/result/{job_id}", json={"job_state": "complete"})
-    await asyncio.to_thread(follower.wait, 30)
+    await asyncio.to_thread(follower.wait, 90)
     assert (await client.get_job(job_id)).state == Job.STATE_CANCELLED
 
 

@@ -16,10 +16,10 @@ from e2e_server import ServerProcess, environment_of
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 KEY = "operator-key"
-BUILD_SECONDS = 280
+BUILD_SECONDS = 400
 DEBIAN_GO = Path("/usr/share/gocode")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @dataclass

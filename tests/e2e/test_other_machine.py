@@ -104,7 +104,7 @@ async def test_off_loopback_credentials_are_needed_and_enough(
             machine.command("python3", "-c", look, server.http + path),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             env=environment_of(no_proxy="*"),
         )
         assert ("401" not in done.stderr and "200" in done.stdout) is allowed, done.stderr

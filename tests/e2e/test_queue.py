@@ -20,7 +20,10 @@ from runner_client import ResourceExhausted
 async def test_beyond_the_bound_jobs_are_refused_and_nothing_is_stored(own_server: ServerProcess) -> None:
     own_server.settings["executor"]["max_queued_jobs"] = 3
     own_server.start("--no-local-runner")
-    async with own_server.client() as client, httpx.AsyncClient(base_url=own_server.http, trust_env=False) as http:
+    async with (
+        own_server.client() as client,
+        httpx.AsyncClient(base_url=own_server.http, timeout=60, trust_env=False) as http,
+    ):
         kept = [await client.create_job(script("true")) for _ in range(3)]
         with pytest.raises(ResourceExhausted) as refused:
             await client.create_job(script("true"))
@@ -96,12 +99,12 @@ async def test_a_joined_worker_takes_the_jobs_that_need_its_label(server: Server
             assert not runners[ended.runner_id].local
             assert runners[ended.runner_id].online
             # SIGTERM ends it and its jobs, and it leaves nothing.
-            stuck = await client.create_job(script("echo up; sleep 60", labels=needs))
+            stuck = await client.create_job(script("echo up; sleep 1000", labels=needs))
             async for message in client.follow(stuck.job_id):
                 if message.records:
                     break
             process.terminate()
-            assert await asyncio.to_thread(process.wait, 30) == 0
+            assert await asyncio.to_thread(process.wait, 90) == 0
             assert not processes_of(str(home))
             ended = await asyncio.wait_for(client.wait(stuck.job_id), 60)
             assert ended.state in (Job.STATE_CANCELLED, Job.STATE_LOST)
@@ -113,7 +116,7 @@ async def test_a_joined_worker_takes_the_jobs_that_need_its_label(server: Server
             await asyncio.wait_for(client.wait(again.job_id), 60)
             assert len(await client.list_runners()) == 2
             process.terminate()
-            assert await asyncio.to_thread(process.wait, 30) == 0
+            assert await asyncio.to_thread(process.wait, 90) == 0
     finally:
         joined.close()
         assert not end_processes_of(str(home))
@@ -132,13 +135,13 @@ async def test_a_joined_worker_that_is_killed_is_adopted_by_the_next(server: Ser
                 if message.records:
                     break
             process.kill()
-            await asyncio.to_thread(process.wait, 10)
+            await asyncio.to_thread(process.wait, 90)
             gate.touch()
             process = joined.start(*arguments)
             ended = await asyncio.wait_for(client.wait(job.job_id), 60)
             assert (ended.outcome.exit_code, ended.attempts) == (4, 1)
             process.terminate()
-            assert await asyncio.to_thread(process.wait, 30) == 0
+            assert await asyncio.to_thread(process.wait, 90) == 0
     finally:
         joined.close()
         assert not end_processes_of(str(home))

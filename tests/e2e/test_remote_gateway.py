@@ -29,15 +29,15 @@ def remote_gateway(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]
 def test_it_answers_as_the_server_does_and_stops_when_told(server: ServerProcess) -> None:
     with (
         remote_gateway("--upstream", server.grpc) as (address, process),
-        httpx.Client(base_url=address, trust_env=False) as far,
-        httpx.Client(base_url=server.http, trust_env=False) as near,
+        httpx.Client(base_url=address, timeout=60, trust_env=False) as far,
+        httpx.Client(base_url=server.http, timeout=60, trust_env=False) as near,
     ):
         for path in ("/readyz", "/api/v2/jobs", "/api/v2/jobs/nobody", "/api/v2/nothing", "/api/v1/commands/nobody"):
             there, here = far.get(path, headers={"x-request-id": "r"}), near.get(path, headers={"x-request-id": "r"})
             assert (there.status_code, there.content) == (here.status_code, here.content), path
         assert far.get("/readyz").json() == {"status": "SERVING"}
         job = far.post("/api/v2/jobs", json={"spec": {"steps": [{"script": "echo far"}]}}).json()["job"]
-        with far.stream("GET", f"/api/v2/jobs/{job['jobId']}:wait", timeout=30) as reply:
+        with far.stream("GET", f"/api/v2/jobs/{job['jobId']}:wait", timeout=90) as reply:
             reply.read()
         foreign = far.get("/api/v2/jobs", headers={"host": "evil.example"})
         assert foreign.status_code == 401, "another site's name is not let in by way of the gateway either"

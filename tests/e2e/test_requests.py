@@ -60,7 +60,7 @@ async def test_wait_returns_the_end_or_the_job_as_it_stands(http: httpx.AsyncCli
     url = f"/api/v2/jobs/{job['jobId']}:wait"
     reply = (await http.get(url, params={"timeout": "0.05s"})).raise_for_status().json()
     assert reply["job"]["state"] in ("STATE_QUEUED", "STATE_ASSIGNED", "STATE_RUNNING")
-    waiting = asyncio.create_task(http.get(url, params={"timeout": "20s"}))
+    waiting = asyncio.create_task(http.get(url, params={"timeout": "60s"}))
     gate.touch()
     assert (await waiting).json()["job"]["state"] == "STATE_SUCCEEDED"
 

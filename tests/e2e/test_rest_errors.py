@@ -128,7 +128,7 @@ async def test_the_wrong_method_is_405_and_says_which_are_right(http: httpx.Asyn
 
 async def test_a_job_that_has_ended_cannot_be_cancelled(http: httpx.AsyncClient) -> None:
     command = (await http.post(COMMANDS, json={"argv": ["true"]})).json()["command"]
-    await http.get(f"/api/v2/jobs/{command['jobId']}:wait", params={"timeout": "20s"})
+    await http.get(f"/api/v2/jobs/{command['jobId']}:wait", params={"timeout": "60s"})
     reply = await http.post(f"{COMMANDS}/{command['jobId']}:cancel", json={})
     body = _check(reply, 400, 9)
     assert body["details"][0]["reason"] == "JOB_FINISHED"

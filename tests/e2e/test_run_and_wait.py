@@ -9,7 +9,7 @@ from runner_client import AsyncClient
 
 
 async def test_a_command_is_run_and_its_end_comes_with_the_reply(client: AsyncClient) -> None:
-    command = await client.run(["sh", "-c", "exit 7"], wait=20)
+    command = await client.run(["sh", "-c", "exit 7"], wait=60)
     assert (command.state, command.outcome.exit_code) == (Job.STATE_FAILED, 7)
 
 
@@ -20,13 +20,13 @@ async def test_what_takes_longer_is_shown_as_it_stands(client: AsyncClient) -> N
 
 
 async def test_a_repeated_request_waits_for_the_command_of_then(client: AsyncClient) -> None:
-    first = await client.run(["true"], request_id="run-and-wait", wait=20)
-    again = await client.run(["true"], request_id="run-and-wait", wait=20)
+    first = await client.run(["true"], request_id="run-and-wait", wait=60)
+    again = await client.run(["true"], request_id="run-and-wait", wait=60)
     assert (again.job_id, again.state) == (first.job_id, Job.STATE_SUCCEEDED)
 
 
 async def test_rest_waits_too(http: httpx.AsyncClient) -> None:
-    reply = await http.post("/api/v2/commands", json={"argv": ["true"], "wait": "20s"})
+    reply = await http.post("/api/v2/commands", json={"argv": ["true"], "wait": "60s"})
     assert reply.json()["command"]["state"] == "STATE_SUCCEEDED"
     refused = await http.post("/api/v2/commands", json={"argv": ["true"], "wait": "-1s"})
     assert (refused.status_code, refused.json()["details"][0]["metadata"]["field"]) == (400, "wait")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from e2e_command_line import CommandLine
+from e2e_jobs import wait_for
 from e2e_machines import HERE, Machine, machines
 from e2e_server import ServerProcess
 from e2e_until import until
@@ -21,7 +23,7 @@ class View:
     """RustCI's view of the service."""
 
     def __init__(self, server: ServerProcess) -> None:
-        self.http = httpx.Client(base_url=f"{server.http}/api/runners", timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=f"{server.http}/api/runners", timeout=90, trust_env=False)
         self.ids: dict[str, str] = {}
 
     def get(self, path: str = "") -> Any:
@@ -82,10 +84,12 @@ async def view(own_server: ServerProcess, three: list[Machine]) -> Any:
 
 @pytest.mark.slow
 async def test_three_machines_are_told_what_to_do_and_do_it(
-    view: View, three: list[Machine], own_server: ServerProcess
+    view: View, three: list[Machine], own_server: ServerProcess, tmp_path: Path
 ) -> None:
     first, second, third = three
     for machine in three:
+        await view.is_in(machine, "active")
+        await until(lambda of=machine: view.of(of, "/health")["health"] == "healthy", what="a healthy runner")
         runner = view.of(machine)
         assert (runner["type"], runner["status"]) == ("native", "active")
         assert runner["resources"]["cpu_cores"] >= 1
@@ -100,13 +104,17 @@ async def test_three_machines_are_told_what_to_do_and_do_it(
         others = [other.address for other in three if other is not machine]
         assert not any(f"/32 host {address}" in message for message in messages for address in others)
     # A graceful stop waits for what runs; what waits stays; an immediate one does not.
-    running = view.submit(first, "sleep 1; echo done")
+    gate = tmp_path / "gate"
+    running = view.submit(first, f"{wait_for(gate)}; echo done")
     await view.becomes(first, running, "running")
     waiting = view.submit(first, "echo later")
-    assert view.tell(first, "stop", {"timeout": 60, "reason": "night"})["status"] == "stopped"
+    stopping = asyncio.create_task(asyncio.to_thread(view.tell, first, "stop", {"timeout": 60, "reason": "night"}))
+    await view.is_in(first, "stopping")
+    gate.touch()
+    assert (await stopping)["status"] == "stopped"
     assert (view.status(first), view.job(first, running)["status"]) == ("inactive", "completed")
     assert view.job(first, waiting)["status"] == "queued"
-    assert "takes no work" in first.said
+    await until(lambda: "takes no work" in first.said, what="the word of its worker")
     view.tell(first, "start")
     await view.becomes(first, waiting, "completed")
     await view.is_in(first, "active")
@@ -117,7 +125,7 @@ async def test_three_machines_are_told_what_to_do_and_do_it(
     # A restart is one of the worker's process.
     assert view.tell(third, "restart")["status"] == "restarting"
     await view.is_in(third, "active")
-    assert "Beginning anew" in third.said
+    await until(lambda: "Beginning anew" in third.said, what="the word of its worker")
     await view.becomes(third, view.submit(third, "true"), "completed")
     # The command line sees and does the same.
     command = CommandLine(own_server)
@@ -147,7 +155,7 @@ async def test_a_machine_that_is_cut_off_is_unhealthy_then_in_error_and_comes_ba
     machine.cut_off()
     try:
         await until(
-            lambda: view.of(machine, "/health")["health"] == "unhealthy", what="an unhealthy runner", seconds=60
+            lambda: view.of(machine, "/health")["health"] == "unhealthy", what="an unhealthy runner", seconds=120
         )
         assert view.status(machine) == "active"
         await view.is_in(machine, "error", seconds=120)

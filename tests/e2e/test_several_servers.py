@@ -63,19 +63,23 @@ def servers(bucket: Bucket, tmp_path: Path) -> Iterator[list[ServerProcess]]:
 
 
 async def test_every_job_runs_once_and_is_seen_by_both(servers: list[ServerProcess], tmp_path: Path) -> None:
-    ran = tmp_path / "ran"
+    ran, gate = tmp_path / "ran", tmp_path / "gate"
     first, second = servers
     async with first.client() as a, second.client() as b:
 
         async def one(number: int) -> Job:
             here, there = (a, b) if number % 2 else (b, a)
-            job = await here.create_job(script(f"echo {number} >> {ran}; echo out-{number}; sleep 0.2"))
+            job = await here.create_job(script(f"echo {number} >> {ran}; {wait_for(gate)}; echo out-{number}"))
             followed = await by_grpc(there, job.job_id, Followed())
             assert followed.bytes_of(STDOUT) == f"out-{number}\n".encode()
             assert followed.end["complete"] is True
             return await here.wait(job.job_id)
 
-        ended = await asyncio.gather(*map(one, range(JOBS)))
+        running = asyncio.gather(*map(one, range(JOBS)))
+        # All slots of both are taken.
+        await until(lambda: ran.exists() and len(ran.read_text().split()) == 16, what="the start of as many as can")
+        gate.touch()
+        ended = await running
         assert {job.state for job in ended} == {Job.STATE_SUCCEEDED}
         assert {job.attempts for job in ended} == {1}
         assert sorted(map(int, ran.read_text().split())) == list(range(JOBS))
@@ -97,7 +101,7 @@ async def test_a_server_that_is_killed_costs_no_job(servers: list[ServerProcess]
         mine = [(await b.get_job(job.job_id)).runner_id for job in made]
         assert len(set(mine)) == 2
         # The other one goes on alone: with its own jobs, with new ones, and with a cancel of what it does not run.
-        assert (await b.run(["true"], wait=20)).state == Job.STATE_SUCCEEDED
+        assert (await b.run(["true"], wait=60)).state == Job.STATE_SUCCEEDED
         first.start()
         for number, job in enumerate(made):
             followed = await by_grpc(b, job.job_id, Followed())

@@ -98,7 +98,7 @@ async def test_an_ipv6_listener_is_named_as_a_url_has_it(own_server: ServerProce
         pytest.skip("this machine has no IPv6 loopback")
     own_server.start("--no-local-runner", http=["[::1]:0"], grpc="[::1]:0")
     assert own_server.http.startswith("http://[::1]:")
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
         assert (await http.get(own_server.http + "/api/v2/jobs")).status_code == 200
     async with own_server.client() as client:
         assert [job async for job in client.list_jobs()] == []

@@ -83,7 +83,7 @@ class Zygote:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 def _run(order: dict[str, Any]) -> int:

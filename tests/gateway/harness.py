@@ -20,7 +20,7 @@ from gateway import Channel, Gateway, HandlerCapture
 async def in_memory(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose requests never touch a socket."""
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 5555))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         yield client
 
 

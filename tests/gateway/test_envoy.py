@@ -66,13 +66,13 @@ def both(descriptors: bytes) -> Iterator[Both]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(addresses, ready, stop)))
     thread.start()
-    ready.wait(30)
+    ready.wait(90)
     target, ours = addresses
     try:
         with (
             envoy_in_front(target, _loadable(descriptors), SERVICES, **OPTIONS) as theirs,
-            httpx.Client(base_url=f"http://{ours}") as one,
-            httpx.Client(base_url=f"http://{theirs}") as other,
+            httpx.Client(base_url=f"http://{ours}", timeout=60) as one,
+            httpx.Client(base_url=f"http://{theirs}", timeout=60) as other,
         ):
             yield Both(one, other)
     finally:

@@ -86,7 +86,7 @@ async def test_what_frames_of_this_shape_get(library: Library) -> None:
     port = int((await http.listen("127.0.0.1:0")).rpartition(":")[2])
     await http.start()
     try:
-        got = [await asyncio.wait_for(close_code(port, frames), timeout=20) for frames, _, _ in ROWS]
+        got = [await asyncio.wait_for(close_code(port, frames), timeout=60) for frames, _, _ in ROWS]
     finally:
         await http.stop(grace=1)
     assert got == [code for _, code, _ in ROWS], [

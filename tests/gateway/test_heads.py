@@ -32,7 +32,7 @@ async def said(port: int, sent: str, body: bytes = b"") -> tuple[list[int], byte
     """The statuses of all answers up to the end of the connection, and what came, whole."""
     raw = await Raw.dial(port)
     raw.writer.write(sent.replace("\n", "\r\n").replace("\r\r\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
-    whole = await asyncio.wait_for(raw.rest(), timeout=20)
+    whole = await asyncio.wait_for(raw.rest(), timeout=60)
     await raw.close()
     return [int(part[:3]) for part in whole.split(b"HTTP/1.1 ")[1:]], whole
 
@@ -109,7 +109,7 @@ async def let_go(raw: Raw) -> bytes:
     """What was said before the server ended the connection, however it did."""
     whole = b""
     with contextlib.suppress(ConnectionError):
-        whole = await asyncio.wait_for(raw.rest(), timeout=20)
+        whole = await asyncio.wait_for(raw.rest(), timeout=60)
     await raw.close()
     return whole
 

@@ -99,7 +99,7 @@ def served(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_pages_lines_serve_a_proto_that_nobody_has_seen(served: str) -> None:
     assert len(blocks("python")[0].strip().splitlines()) == 5, "five lines, with the blank one"
-    with httpx.Client(base_url=served, trust_env=False) as client:
+    with httpx.Client(base_url=served, timeout=60, trust_env=False) as client:
         assert client.get("/shelf/dune").json() == {"name": "dune", "page_number": 0}
         assert client.get("/shelf/dune/pages", headers={"accept": "application/x-ndjson"}).text == (
             '{"name":"dune","page_number":1}\n{"name":"dune","page_number":2}\n'

@@ -153,7 +153,7 @@ async def test_a_slow_client_loses_nothing_and_holds_the_servicer_back(library: 
     async with (
         made(backend, functools.partial(register, library), options=options) as gateway,
         served(gateway) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         client.stream("GET", "/v1/books:watch?count=5000", headers={"accept": "application/x-ndjson"}) as reply,
     ):
         lines = [line async for line in reply.aiter_lines()]

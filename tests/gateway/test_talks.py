@@ -30,7 +30,7 @@ async def gateway(habits: Habits, backend: str) -> AsyncIterator[Any]:
     def register(server: Any) -> None:
         habits_pb2_grpc.add_HabitServiceServicer_to_server(habits, server)
 
-    options = GatewayOptions(slow_reader_seconds=0.05, max_body_bytes=1000, first_message_seconds=20)
+    options = GatewayOptions(slow_reader_seconds=0.05, max_body_bytes=1000, first_message_seconds=60)
     async with made(backend, register, options=options) as gateway:
         yield gateway
 
@@ -157,5 +157,5 @@ async def test_a_client_that_leaves_is_no_error(url: str, habits: Habits, caplog
 
 
 async def test_websocket_routes_are_no_http_routes(url: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await client.get(f"{url.replace('ws:', 'http:')}/talk/x")).status_code == 426

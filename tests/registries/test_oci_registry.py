@@ -80,7 +80,7 @@ async def test_a_search_finds_agents_and_passes_over_what_is_none(registry: OciR
 def _push_other(url: str, name: str) -> None:
     """An image of another kind, as another tool would push it."""
     data, digest = b"{}", "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         place = client.post(f"/v2/{name}/blobs/uploads/").headers["location"]
         assert client.put(httpx.URL(place).copy_merge_params({"digest": digest}), content=data).status_code == 201
         descriptor = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(data)}
