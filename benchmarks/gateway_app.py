@@ -1,23 +1,28 @@
-"""``python -m benchmarks.gateway_app gateway|static|grpc``: the process that is measured. It prints where it listens.
+"""``python -m benchmarks.gateway_app NAME``: the process that is measured. It prints where it listens.
 
-The first two are served by the HTTP server of the product. ``static`` answers every request with the bytes of the same
-job, once it has read the body: what is left of a request when nothing is routed, decoded or called. ``grpc`` is the
-same servicers as a gRPC server, for a transcoder in front of it.
+``gateway`` and ``static`` are served by the HTTP server of the product. ``static`` answers every request with the bytes
+of the same job, once it has read the body: what is left of a request when nothing is routed, decoded or called. It says
+so in the two messages of ASGI; ``static-whole`` says it in the one that our server takes too
+(``gateway.whole_replies``), as the gateway does; ``static-uvicorn`` is ``static`` on uvicorn as it comes. ``grpc`` is
+the same servicers as a gRPC server, for a transcoder in front of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import uvicorn
 import uvloop
 from grpc import aio
 
 from benchmarks.sample_job import sample_job
 from gateway import Gateway, HandlerCapture
 from gateway.codec import Encoder, Style
+from gateway.whole_replies import WHOLE_REPLY, lines
 from runner.v1.artifact_service_pb2 import DownloadArtifactRequest, DownloadArtifactResponse
 from runner.v1.artifact_service_pb2_grpc import ArtifactServiceServicer, add_ArtifactServiceServicer_to_server
 from runner.v1.job_service_pb2 import (
@@ -78,14 +83,12 @@ def _gateway() -> Any:
     return Gateway(handlers=capture)
 
 
-def _static() -> Any:
+def _static(*, whole: bool = False) -> Any:
     body = Encoder(Style()).dumps(GetJobResponse(job=sample_job()))
-    start = {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
-    }
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
     end = {"type": "http.response.body", "body": body}
+    all_of_it = {"type": WHOLE_REPLY, "status": 200, "head": lines(headers), "body": body}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         while (await receive()).get("more_body"):
@@ -93,7 +96,12 @@ def _static() -> Any:
         await send(start)
         await send(end)
 
-    return app
+    async def app_in_one(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send(all_of_it)
+
+    return app_in_one if whole else app
 
 
 async def _serve(app: Any) -> None:
@@ -103,6 +111,18 @@ async def _serve(app: Any) -> None:
     # Until its parent closes our standard input, or is gone.
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(grace=0)
+
+
+async def _serve_uvicorn(app: Any) -> None:
+    """As ``HttpServer`` has it, but for the protocol, which is uvicorn's own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    print(f"127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    server.should_exit = True
+    await task
 
 
 async def _serve_grpc() -> None:
@@ -115,7 +135,12 @@ async def _serve_grpc() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "grpc":
-        uvloop.run(_serve_grpc())
-    else:
-        uvloop.run(_serve({"gateway": _gateway, "static": _static}[sys.argv[1]]()))
+    match sys.argv[1]:
+        case "grpc":
+            uvloop.run(_serve_grpc())
+        case "gateway":
+            uvloop.run(_serve(_gateway()))
+        case "static-uvicorn":
+            uvloop.run(_serve_uvicorn(_static()))
+        case name:
+            uvloop.run(_serve(_static(whole=name == "static-whole")))

@@ -57,6 +57,7 @@ class Watch:
             self.status = 101
         elif "status" in message:
             self.status = message["status"]
+            self.bytes_out += len(message.get("body", b""))  # of a whole reply
         await self._send(message)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -18,6 +17,7 @@ from gateway.request import Headers, HttpRequest
 from gateway.service import Service
 from gateway.site import Site
 from gateway.streams import Send
+from gateway.whole_replies import WHOLE_REPLY, lines, pair
 
 
 class Responder:
@@ -28,6 +28,7 @@ class Responder:
         "_request_id",
         "_send",
         "_site",
+        "_whole",
         "admitted",
         "call",
         "endpoint",
@@ -41,6 +42,7 @@ class Responder:
         self._request = request
         self._request_id = request_id
         self._send = send
+        self._whole = WHOLE_REPLY in request.scope.get("extensions", ())
         self.endpoint: Endpoint | None = None
         self.call: Call | None = None
         self.neighbour: Service | None = None
@@ -59,16 +61,24 @@ class Responder:
         if self.admitted or (b"accept-encoding" in self._request.first and self._is_long(body)):
             await self.reply(HttpReply(status, body, [("content-type", media_type)]))
             return
+        if self._whole:
+            head = b"%b%b\r\ncontent-length: %d\r\n" % (
+                site.plain_head(media_type),
+                self._request_id.encode(),
+                len(body),
+            )
+            self.started = True
+            await self._send(
+                {"type": WHOLE_REPLY, "status": status, "head": head, "body": b"" if self.head_only else body}
+            )
+            return
         headers = [
-            _pair(("content-type", media_type)),
-            (site.request_id_header, self._request_id.encode()),
+            pair(("content-type", media_type)),
             *site.plain_headers,
+            (site.request_id_header, self._request_id.encode()),
             (b"content-length", b"%d" % len(body)),
         ]
-        self.started = True
-        send = self._send
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if self.head_only else body})
+        await self._send_all(status, headers, body)
 
     async def reply(self, reply: HttpReply) -> None:
         """Sends a complete reply, compressed where that pays."""
@@ -79,9 +89,17 @@ class Responder:
         headers = self.encoded(told)
         if reply.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
+        await self._send_all(reply.status, headers, body)
+
+    async def _send_all(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.started = True
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self.head_only else body})
+        if self.head_only:
+            body = b""
+        if self._whole:
+            await self._send({"type": WHOLE_REPLY, "status": status, "head": lines(headers), "body": body})
+            return
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     def _is_long(self, body: bytes) -> bool:
         """Whether to compress a body pays."""
@@ -135,7 +153,7 @@ class Responder:
     def encoded(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """The headers of a reply as ASGI has them, with those that every reply has."""
         site = self._site
-        encoded = [_pair(header) for header in headers]
+        encoded = [pair(header) for header in headers]
         encoded.append((site.request_id_header, self._request_id.encode()))
         if self.admitted:
             encoded += _encoded(missing(self.admitted, headers))
@@ -147,19 +165,10 @@ class Responder:
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [_pair(header) for header in headers]
+    return [pair(header) for header in headers]
 
 
 def missing(wanted: Iterable[tuple[str, str]], headers: Headers) -> Headers:
     """Those of the wanted headers that are not there yet."""
     given = {name for name, _ in headers}
     return [each for each in wanted if each[0] not in given]
-
-
-@functools.lru_cache(maxsize=256)
-def _pair(header: tuple[str, str]) -> tuple[bytes, bytes]:
-    name, value = header
-    try:
-        return name.encode("latin-1"), value.encode("latin-1")
-    except UnicodeEncodeError:
-        return name.encode("latin-1"), value.encode()

@@ -1,4 +1,6 @@
-"""One HTTP connection: uvicorn's, with bounds on the head of a request, and without chunks for clients of HTTP/1.0."""
+"""One HTTP connection: uvicorn's, with bounds on the head of a request, without chunks for clients of HTTP/1.0, and
+with one write for a whole reply.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,19 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.metadata import request_id
+from gateway.whole_replies import WHOLE_REPLY
 
 HEAD_BYTES = 64 * 1024
 """Of a request line with its headers, as far as it comes in pieces; the parser itself bounds the line alone."""
 HEAD_FIELDS = 256
 HEAD_SECONDS = 30.0
 """From the first byte of a head, or the start of a connection, to its end: a byte a minute holds nothing up."""
+
+
+_EXTENSIONS: Any = {WHOLE_REPLY: {}}
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -47,6 +53,11 @@ class HttpConnection(HttpToolsProtocol):
                 self._refuse(431, "the head of the request is too large")
             elif self._head_timer is None:
                 self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = _Cycle  # uvicorn makes its own
+        cycle.scope["extensions"] = _EXTENSIONS
+        super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
         self._head_is_over()
@@ -82,6 +93,31 @@ class HttpConnection(HttpToolsProtocol):
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its reply, with the extension of ``gateway.whole_replies``."""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] != WHOLE_REPLY:
+            await super().send(message)
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if self.response_started:
+            raise RuntimeError("a reply was begun before")
+        head = [STATUS_LINE[message["status"]]]
+        head += [b"%b: %b\r\n" % header for header in self.default_headers]
+        head += (message["head"], b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", message["body"])
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"".join(head))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 def _say_it_plainly(cycle: RequestResponseCycle) -> None:
