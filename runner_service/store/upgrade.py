@@ -1,17 +1,21 @@
 """Brings a database to the schema of this version, and refuses one that is ahead of it.
 
 An empty database gets the tables as they are now, in one transaction. An older one goes through the migrations: only
-for it Alembic is loaded, which takes 11 MB for as long as the server lives. A test holds both ways to one result.
+for it Alembic is loaded, which takes 11 MB for as long as the server lives. A test holds both ways to one result. All of
+them are one transaction, on SQLite too: whatever cuts it off, the database is as it was.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy import Connection
 
 from runner_service.store.schema import FIRST_ROWS, REVISION, metadata
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x52554E4D
@@ -56,6 +60,12 @@ def upgrade(engine: sqlalchemy.Engine, *, migrate: bool) -> None:
                 _refuse_unknown(found)
                 if not _create(connection):
                     _migrate(connection)
+                    log.info(
+                        "the database was brought from schema %s to %s",
+                        found or "-",
+                        REVISION,
+                        extra={"action": "migrated", "found": found, "revision": REVISION},
+                    )
         finally:
             connection.rollback()
             if connection.dialect.name == "postgresql":
@@ -76,11 +86,15 @@ def _refuse_unknown(found: str) -> None:
         raise SchemaTooNew(found)
 
 
-def _create(connection: Connection) -> bool:
-    """Makes the newest schema in an empty database; False when this one is not empty."""
+def _begin(connection: Connection) -> None:
     connection.rollback()
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # The driver leaves beginning to us.
+
+
+def _create(connection: Connection) -> bool:
+    """Makes the newest schema in an empty database; False when this one is not empty."""
+    _begin(connection)
     if sqlalchemy.inspect(connection).get_table_names():
         return False
     versions = sqlalchemy.Table(
@@ -102,7 +116,7 @@ def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
-    connection.rollback()
+    _begin(connection)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

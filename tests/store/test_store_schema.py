@@ -110,6 +110,30 @@ def test_a_database_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> Non
         assert revision_of(connection) == REVISION
 
 
+def test_a_migration_that_is_cut_off_changes_nothing_and_is_done_later(tmp_path: Path) -> None:
+    engine = SqliteEngine(tmp_path / "x.db", None).sql
+    _migrate(engine, "0013")
+    before = _schema(engine)
+
+    def cut_off(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE alembic_version") and f"'{REVISION}'" in statement:
+            raise RuntimeError("cut off")
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", cut_off)
+    with pytest.raises(RuntimeError, match="cut off"):
+        upgrade(engine, migrate=True)
+    assert _schema(engine) == before
+    sqlalchemy.event.remove(engine, "before_cursor_execute", cut_off)
+    upgrade(engine, migrate=True)
+    with engine.connect() as connection:
+        assert revision_of(connection) == REVISION
+
+
+def _schema(engine: sqlalchemy.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return sorted(map(str, connection.execute(text("SELECT * FROM sqlite_master")))) + [revision_of(connection)]
+
+
 async def _set_revision(store: SqlStore, revision: str) -> None:
     def change(conn: Connection) -> None:
         conn.run(Query(text(f"UPDATE alembic_version SET version_num = '{revision}'")))
