@@ -309,6 +309,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             loops.append(sweep_for_ever("revoked tokens", access.refresh_tokens.load, seconds=REVOKED_SECONDS))
         loops.append(sweep_for_ever("answers", answers.sweep, seconds=sweep))
         loops += lab.loops()
+        if store.shared:
+            loops.append(rpc.watch(lambda: store.reachable))
         await stack.enter_async_context(_background([*loops, *([local.run()] if local is not None else [])]))
         await rpc.start()
         stack.push_async_callback(rpc.stop, 0)

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner_service.domain.errors import StoreUnavailable
+
 _LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -24,7 +26,13 @@ def write_own_log(level: str, file: Path | None = None) -> None:
     error; other words mean info."""
     handler = logging.FileHandler(file) if file else logging.StreamHandler()
     handler.setFormatter(LineFormatter())
+    handler.addFilter(_is_news)
     logging.basicConfig(level=_LEVELS.get(level, logging.INFO), handlers=[handler], force=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """The store says by itself when its database is away, once; each loop that meets it would say it for ever."""
+    return not (record.exc_info and isinstance(record.exc_info[1], StoreUnavailable))
 
 
 class LineFormatter(logging.Formatter):

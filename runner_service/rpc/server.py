@@ -22,6 +22,8 @@ Registration = Callable[[Any], None]
 BIND_SECONDS = 2.0
 """A dialling client can hold a port of the ephemeral range for a moment while the server restarts."""
 _BIND_AGAIN_SECONDS = 0.1
+WATCH_SECONDS = 1.0
+"""Between looks whether the server is able to take work."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 _OPTIONS: Sequence[tuple[str, Any]] = (
@@ -66,6 +68,7 @@ class RpcServer:
         self._server = grpc.aio.server(interceptors=list(interceptors), options=list(_OPTIONS))
         self._health = health_aio.HealthServicer()
         self._services = services
+        self._refusing = False
         door = _Unregistered(self._server)
         for register in registrations:
             register(door)
@@ -105,8 +108,20 @@ class RpcServer:
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
+    async def watch(self, able: Callable[[], bool], *, seconds: float = WATCH_SECONDS) -> None:
+        """Tells health clients when this server is not ``able`` to take work, and when it is again; until cancelled."""
+        told = True
+        while True:
+            await asyncio.sleep(seconds)
+            if able() != told and not self._refusing:
+                told = not told
+                await self._set_health(
+                    health_pb2.HealthCheckResponse.SERVING if told else health_pb2.HealthCheckResponse.NOT_SERVING
+                )
+
     async def refuse(self) -> None:
         """Tells health clients that no new work is taken."""
+        self._refusing = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:

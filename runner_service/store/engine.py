@@ -34,6 +34,11 @@ class Engine(Protocol):
         """Runs ``function(conn, *args)``, which changes nothing. Sees every write whose future is done."""
         ...
 
+    @property
+    def reachable(self) -> bool:
+        """False while the database does not answer."""
+        ...
+
     async def close(self) -> None:
         """Finishes what was asked for and stops. May be called twice."""
         ...

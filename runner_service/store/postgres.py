@@ -23,11 +23,12 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import NullPool
 
 from runner_service.domain import crashpoints
-from runner_service.domain.errors import InvalidArgument, StorageFull, Unavailable
+from runner_service.domain.errors import InvalidArgument, StorageFull, StoreUnavailable
 from runner_service.domain.jobs import Micros
 from runner_service.ports.clock import Clock
 from runner_service.store.engine import Lane, P, T, Unit
 from runner_service.store.postgres_signals import open_signals
+from runner_service.store.reach import Reach
 from runner_service.store.sql import SqlStore
 from runner_service.store.statements import Connection, Query, Row, Values
 from runner_service.store.upgrade import upgrade
@@ -176,7 +177,12 @@ class PostgresEngine:
         self._clock = clock
         self._caches: dict[type, Any] = {}
         self._horizon = Horizon()
-        self.sql = sqlalchemy.create_engine(url, poolclass=NullPool)
+        self._reach = Reach()
+        self.sql = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=patience(url))
+
+    @property
+    def reachable(self) -> bool:
+        return not self._reach.away
 
     def start(self) -> None:
         """Starts the threads; the schema must be there."""
@@ -230,6 +236,7 @@ class PostgresEngine:
                 if unit.wrote:
                     crashpoints.after_commit(unit.function)
                 unit.result, unit.error = result, None
+                self._reach.found()
                 return conn
             except Exception as error:
                 unit.error = translate(error)
@@ -237,6 +244,8 @@ class PostgresEngine:
                 lost = conn is None and not committing
                 if not lost and not isinstance(error, AGAIN):
                     break
+        if isinstance(unit.error, StoreUnavailable):
+            self._reach.lost(unit.error.__cause__ or unit.error)
         return conn
 
     async def close(self) -> None:
@@ -247,6 +256,26 @@ class PostgresEngine:
 
 AGAIN = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 """The transaction was picked as the victim of a conflict, and has changed nothing."""
+
+
+AWAY = ("08", "57P", "53300")
+"""States by which a database says that it cannot be reached now: connections, shutdown and start, too many of them."""
+
+
+def patience(url: str) -> dict[str, int]:
+    """How long a connection waits for a machine that has vanished without a word, where the URL does not say: the
+    kernel's own patience is a quarter of an hour."""
+    said = make_url(url).query
+    return {name: value for name, value in _PATIENCE.items() if name not in said}
+
+
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 def _recover(conn: PostgresConnection | None) -> PostgresConnection | None:
@@ -273,8 +302,8 @@ def translate(error: Exception) -> Exception:
         known = InvalidArgument(field="text", problem="it holds a character that the database cannot store")
     elif isinstance(cause, UnicodeEncodeError):
         known = InvalidArgument(field="text", problem="it holds half a surrogate pair, which is no Unicode text")
-    elif isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
-        known = Unavailable("The service cannot reach its database now. Try again in a moment.")
+    elif isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(AWAY):
+        known = StoreUnavailable()
     else:
         return error
     known.__cause__ = error
@@ -289,7 +318,7 @@ async def open_postgres(url: str, clock: Clock | None, migrate: bool) -> AsyncIt
     engine.start()
     try:
         _, options = _DIALECT.create_connect_args(make_url(url))
-        async with open_signals(options) as signals:
+        async with open_signals({**options, **patience(url)}) as signals:
             yield SqlStore(engine, signals)
     finally:
         await engine.close()

@@ -40,6 +40,7 @@ class PostgresSignals(LocalSignals):
         self._server = new_id()
         self._gathered: set[str] = set()
         self._something = asyncio.Event()
+        self._connections = 0
         self.listening = asyncio.Event()
         """Calls of other servers arrive from now on."""
 
@@ -70,8 +71,26 @@ class PostgresSignals(LocalSignals):
                 if server != self._server:
                     super().publish(topics or self.topics())
 
+    async def mended(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does ``work`` again whenever its connection breaks, until cancelled; each interruption is said once."""
+        told = -1
+        while True:
+            try:
+                await work()
+            except psycopg.Error as error:
+                if told != self._connections:
+                    told = self._connections
+                    _log.warning(
+                        "Wake-up calls between servers are interrupted, waiters poll: %s",
+                        str(error).partition("\n")[0],
+                        extra={"action": "signals_interrupted"},
+                    )
+            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))
+
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(**self._options, autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(**self._options, autocommit=True)
+        self._connections += 1
+        return connection
 
 
 def payloads(server: str, topics: Iterable[str]) -> list[str]:
@@ -92,23 +111,10 @@ def payloads(server: str, topics: Iterable[str]) -> list[str]:
 async def open_signals(options: Mapping[str, Any]) -> AsyncIterator[PostgresSignals]:
     """Connects to the other servers; what breaks is mended in the background, and until then waiters poll."""
     signals = PostgresSignals(options)
-    tasks = [asyncio.create_task(_mended(work)) for work in (signals.listen, signals.send)]
+    tasks = [asyncio.create_task(signals.mended(work)) for work in (signals.listen, signals.send)]
     try:
         yield signals
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _mended(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await work()
-        except psycopg.Error as error:
-            _log.warning(
-                "Wake-up calls between servers are interrupted, waiters poll: %s",
-                error,
-                extra={"action": "signals_interrupted"},
-            )
-        await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))

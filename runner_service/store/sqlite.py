@@ -87,6 +87,8 @@ class SqliteEngine:
     """The engine for one database file and one server."""
 
     shared = False
+    reachable = True
+    """What a file's disk may do is an error of each call."""
 
     def __init__(self, path: Path, clock: Clock | None) -> None:
         self._clock = clock or SystemClock()

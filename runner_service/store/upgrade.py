@@ -1,8 +1,8 @@
 """Brings a database to the schema of this version, and refuses one that is ahead of it.
 
 An empty database gets the tables as they are now, in one transaction. An older one goes through the migrations: only
-for it Alembic is loaded, which takes 11 MB for as long as the server lives. A test holds both ways to one result. All of
-them are one transaction, on SQLite too: whatever cuts it off, the database is as it was.
+for it Alembic is loaded, which takes 11 MB for as long as the server lives. A test holds both ways to one result. All
+of them are one transaction, on SQLite too: whatever cuts it off, the database is as it was.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner_service.domain.errors import StoreUnavailable
 from runner_service.domain.own_log import write_own_log
 
 log = logging.getLogger("runner_service.test")
@@ -48,6 +49,14 @@ def test_names_of_others_begin_no_line_and_obey_no_terminal(written: Path) -> No
     assert line == (
         'WARNING runner_service.test: Registered as x\\n2026 INFO fake: y\\x1b[2J. action=a what="\\u00e9\\n\\u0007"'
     )
+
+
+def test_a_database_that_is_away_is_not_said_by_each_loop_that_meets_it(written: Path) -> None:
+    try:
+        raise StoreUnavailable
+    except StoreUnavailable:
+        log.exception("cannot sweep", extra={"action": "sweep_failed"})
+    assert written.read_text() == ""
 
 
 def test_a_traceback_has_its_lines(written: Path) -> None:

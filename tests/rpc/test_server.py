@@ -36,3 +36,25 @@ async def test_however_many_methods_there_are_the_server_waits_for_calls_once() 
         assert len(_waits()) == 1, _waits()
     finally:
         await server.stop(0)
+
+
+async def test_a_server_that_is_not_able_to_work_says_so_and_does_not_come_back_while_it_stops() -> None:
+    server = RpcServer(registrations=[], services=[], interceptors=[])
+    port = await server.listen("127.0.0.1:0")
+    await server.start()
+    able = [True]
+    watching = asyncio.create_task(server.watch(lambda: able[0], seconds=0.001))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            heard = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            statuses = [(await heard.read()).status]
+            for able[0] in (False, True):
+                statuses.append((await heard.read()).status)
+            await server.refuse()
+            statuses.append((await heard.read()).status)
+            heard.cancel()
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        assert statuses == [serving, not_serving, serving, not_serving]
+    finally:
+        watching.cancel()
+        await server.stop(0)

@@ -7,21 +7,26 @@ import asyncio
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from store_house import PLENTY, create, make_job, running
+from store_postgres import Server
 
-from runner_service.domain.errors import QueueFull, Unavailable
+from runner_service.domain.errors import QueueFull, StoreUnavailable, Unavailable
 from runner_service.domain.jobs import JobState
 from runner_service.store import open_store
-from runner_service.store.postgres import Horizon
+from runner_service.store.postgres import Horizon, patience
 from runner_service.store.statements import Connection, Query
 
 
-async def _break_connections(url: str) -> None:
-    connection = await psycopg.AsyncConnection.connect(url.replace("+psycopg", ""), autocommit=True)
+async def _break_connections(url: str, database: str | None = None) -> None:
+    """Those of the url's database; of ``database``, where that one lets nobody in."""
+    within = make_url(url).set(drivername="postgresql", database="postgres" if database else make_url(url).database)
+    connection = await psycopg.AsyncConnection.connect(within.render_as_string(False), autocommit=True)
     async with connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " WHERE datname = coalesce(%s, current_database()) AND pid <> pg_backend_pid()",
+            (database,),
         )
 
 
@@ -91,6 +96,30 @@ async def test_a_database_that_is_not_there_is_an_error_of_the_opening(postgres_
     with pytest.raises(Exception, match="does not exist"):
         async with open_store(postgres_url.replace("/store_", "/nothing_")):
             pass
+
+
+async def test_a_database_that_is_away_is_said_once_and_so_is_its_return(
+    postgres_server: Server, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = make_url(postgres_url).database
+    async with open_store(postgres_url) as store:
+        await create(store)
+        postgres_server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        await _break_connections(postgres_url, database)
+        reads = [store.jobs.count(), store.jobs.count()]
+        for problem in await asyncio.gather(*reads, return_exceptions=True):
+            assert isinstance(problem, StoreUnavailable)
+        assert not store.reachable
+        postgres_server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+        assert await store.jobs.count() == {JobState.QUEUED: 1}
+        assert store.reachable
+    said = [record.__dict__.get("action") for record in caplog.records if record.name.endswith("store.reach")]
+    assert said == ["store_away", "store_back"]
+
+
+def test_what_the_url_says_about_patience_holds() -> None:
+    assert patience("postgresql+psycopg://u@h/d")["connect_timeout"] == 5
+    assert "connect_timeout" not in patience("postgresql+psycopg://u@h/d?connect_timeout=60")
 
 
 async def test_after_leaving_calls_are_refused(postgres_url: str) -> None:

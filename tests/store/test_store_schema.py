@@ -131,7 +131,7 @@ def test_a_migration_that_is_cut_off_changes_nothing_and_is_done_later(tmp_path:
 
 def _schema(engine: sqlalchemy.Engine) -> list[str]:
     with engine.connect() as connection:
-        return sorted(map(str, connection.execute(text("SELECT * FROM sqlite_master")))) + [revision_of(connection)]
+        return [*sorted(map(str, connection.execute(text("SELECT * FROM sqlite_master")))), revision_of(connection)]
 
 
 async def _set_revision(store: SqlStore, revision: str) -> None:

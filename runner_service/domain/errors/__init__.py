@@ -77,6 +77,7 @@
     └── Unavailable              this server cannot now; another or a later call can
         ├── WebhookUnreachable
         ├── RunnerUnavailable    a runner cannot
+        ├── StoreUnavailable
         ├── BlobsUnavailable
         └── RegistryUnavailable
 
@@ -110,6 +111,7 @@ from runner_service.domain.errors.kinds import NotFound as NotFound
 from runner_service.domain.errors.kinds import PermissionDenied as PermissionDenied
 from runner_service.domain.errors.kinds import ResourceExhausted as ResourceExhausted
 from runner_service.domain.errors.kinds import RunnerError as RunnerError
+from runner_service.domain.errors.kinds import StoreUnavailable as StoreUnavailable
 from runner_service.domain.errors.kinds import Unauthenticated as Unauthenticated
 from runner_service.domain.errors.kinds import Unavailable as Unavailable
 from runner_service.domain.errors.queues import AgentTaken as AgentTaken

@@ -75,3 +75,9 @@ class Unavailable(RunnerError):
     """The server is stopping and takes no new work. Try again in a moment."""
 
     reason = "SERVER_STOPPING"
+
+
+class StoreUnavailable(Unavailable):
+    """The service cannot reach its database now. Try again in a moment."""
+
+    reason = "STORE_UNAVAILABLE"

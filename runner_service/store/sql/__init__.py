@@ -54,3 +54,8 @@ class SqlStore:
         self.lab_agents = SqlLabAgents(engine)
         self.lab_secrets = SqlLabSecrets(engine)
         self.agent_reports = SqlAgentReports(engine)
+
+    @property
+    def reachable(self) -> bool:
+        """False while the database does not answer."""
+        return self.engine.reachable

@@ -62,7 +62,7 @@ def advice_for(error: ClientError, server: str) -> str:
     from runner_client import errors
 
     match error:
-        case errors.Unavailable():
+        case errors.Unavailable(reason="UNAVAILABLE"):  # A server that answers says why by itself.
             return "start one with `runner serve`, or name another with --server HOST:PORT or RUNNER_SERVER"
         case errors.Unauthenticated():
             return "pass a key with --token or RUNNER_TOKEN"
