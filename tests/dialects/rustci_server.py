@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import yaml
-from sct_server import PATIENCE, SctServer, free_port, until
+from free_ports import free_port
+from sct_server import PATIENCE, SctServer, until
 
 from runner_service.domain.runner_config import ResourceLimits, RunnerConfig
 from runner_service.domain.runners import Runner, RunnerKind, RunnerProfile, RunnerState

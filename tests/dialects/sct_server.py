@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 import yaml
+from free_ports import free_port
 
 from runner_service.worker.identity import local_worker_is_alive
 
@@ -40,18 +39,6 @@ def until(look: Callable[[], T | None], what: str, seconds: float = PATIENCE) ->
             return found
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    """A port that nobody has now, below those that dialling sockets get."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def clean_environment(**more: str) -> dict[str, str]:

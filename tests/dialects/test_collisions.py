@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sct_server import PATIENCE, SctServer, free_port
+from free_ports import free_port
+from sct_server import PATIENCE, SctServer
 from sentinel_client import CONFIG, Sentinel
 
 MEETINGS: list[tuple[str, str, int, Any]] = [

@@ -129,7 +129,7 @@ def test_docker_settings_of_a_rustci_runner_hold_for_its_jobs(
     rustci.ask("PUT", f"/{runner}/config", json={"docker_config": {"volumes": ["nonsense"]}}, status=400)
     health = rustci.ask("GET", f"/{runner}/health")
     assert health["checks"]["docker_daemon"]["status"] == "pass"
-    assert engine.containers() == []
+    until(lambda: engine.containers() == [], "the end of every container")
 
 
 async def test_an_agent_lives_in_a_container_and_is_spoken_to(sentinel: Sentinel, engine: Dockerd) -> None:
@@ -143,6 +143,7 @@ async def test_an_agent_lives_in_a_container_and_is_spoken_to(sentinel: Sentinel
     assert frames[-1]["type"] == "stream_end"
     assert frames[-1]["content"] == "from yes in /workspace"
     until(lambda: any("ready" in entry["message"] for entry in sentinel.logs(agent["id"])), "its log")
+    until(lambda: len(engine.containers()) == 1, "its container alone")
     (name,) = engine.containers()
     sentinel.delete(agent["id"])
     until(lambda: name not in engine.containers(), "the end of the container")
@@ -152,7 +153,7 @@ def test_an_image_without_an_entrypoint_runs_the_containers_own_command(sentinel
     _push(sentinel, "own", {"container": IMAGE})
     agent = sentinel.create("own")
     sentinel.when(agent["id"], "stopped")
-    assert any("own command" in entry["message"] for entry in sentinel.logs(agent["id"]))
+    until(lambda: any("own command" in entry["message"] for entry in sentinel.logs(agent["id"])), "its log")
     sentinel.delete(agent["id"])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rustci_rows import drives
 from rustci_server import CONTRACT, ENDPOINTS, NEW, RUNNERS, RustCi
+from sct_server import until
 
 from gateway.options import GatewayOptions
 
@@ -58,8 +59,9 @@ def crowded(rustci: RustCi) -> str:
     """A stopped runner with more jobs than a page has, more log entries than that has, and namesakes."""
     for _ in range(51):
         runner = rustci.register(tags=["crowd"], metadata={"max_concurrent_jobs": 1})
-    first = rustci.submit(runner, "seq 101; sleep 60")
+    first = rustci.submit(runner, "seq 101; sleep 1000")
     rustci.running(runner, first)
+    until(lambda: "101" in [entry["message"] for entry in rustci.logs(runner, limit="1000")], "all that it writes")
     for _ in range(50):
         rustci.submit(runner, "true")
     rustci.ask("POST", f"/{runner}/stop")
@@ -170,7 +172,7 @@ def test_a_runner_is_patched(rustci: RustCi) -> None:
 @pytest.mark.parametrize("query", ["?force=true", "?force=1", "?force=YES", "?force"])
 def test_force_has_these_words(rustci: RustCi, query: str) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
-    rustci.running(runner, rustci.submit(runner, "sleep 30"))
+    rustci.running(runner, rustci.submit(runner, "sleep 1000"))
     for no in ("", "?force=false", "?force=0", "?force=No"):
         rustci.ask("DELETE", f"/{runner}{no}", status=409)
     rustci.ask("DELETE", f"/{runner}{query}")
@@ -179,17 +181,18 @@ def test_force_has_these_words(rustci: RustCi, query: str) -> None:
 @drives("submit_job/request/defaults_proposed", "list_jobs/notes/1", "decisions/R23", "decisions/R26")
 def test_a_job_is_given_what_it_leaves_open_and_an_honest_estimate(rustci: RustCi) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 2})
-    rustci.ask("PUT", f"/{runner}/config", json={"job_timeout": 1})
-    body = {"name": "j", "steps": [{"name": "a", "run": "sleep 30"}]}
+    body = {"name": "j", "steps": [{"name": "a", "run": "sleep 1000"}]}
     waits = [
         seconds_from_now(rustci.ask("POST", f"/{runner}/jobs", json=body, status=201)["estimated_start_time"])
         for _ in range(5)
     ]
     # Two slots, then a minute for each two that wait, as long as nothing has ended.
     assert [round(wait / 60) for wait in waits] == [0, 0, 1, 1, 2]
-    first = rustci.jobs(runner)[-1]["job_id"]
-    ended = rustci.ended(runner, first)
-    assert (ended["status"], ended["duration"]) == ("timed_out", 1), "the timeout of the configuration, and no retry"
+    rustci.ask("DELETE", f"/{runner}?force=1")
+    runner = rustci.register()
+    rustci.ask("PUT", f"/{runner}/config", json={"job_timeout": 1})
+    ended = rustci.ended(runner, rustci.ask("POST", f"/{runner}/jobs", json=body, status=201)["job_id"])
+    assert ended["status"] == "timed_out" and ended["duration"] >= 1, "the timeout of the configuration, and no retry"
     took = datetime.fromisoformat(ended["completed_at"]) - datetime.fromisoformat(ended["started_at"])
     assert ended["duration"] == int(took.total_seconds()) and isinstance(ended["duration"], int)
     rustci.ask("DELETE", f"/{runner}?force=1")

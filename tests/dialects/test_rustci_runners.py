@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ def test_steps_run_in_order_and_the_failing_one_ends_the_job(rustci: RustCi) -> 
 @drives("decisions/R26")
 def test_a_job_that_runs_out_of_time_has_no_exit_code_and_is_tried_again_as_asked(rustci: RustCi) -> None:
     runner = rustci.register()
-    job = rustci.ended(runner, rustci.submit(runner, "sleep 60", timeout=1, retry_count=1))
+    job = rustci.ended(runner, rustci.submit(runner, "sleep 1000", timeout=1, retry_count=1))
     assert (job["status"], job["exit_code"]) == ("timed_out", None)
     assert sum(entry["message"].startswith("Job started") for entry in rustci.logs(runner)) == 2
     statistics = rustci.ask("GET", f"/{runner}")["statistics"]
@@ -40,7 +42,7 @@ def test_a_job_that_runs_out_of_time_has_no_exit_code_and_is_tried_again_as_aske
 def test_no_more_jobs_run_at_one_time_than_the_configuration_says_live(rustci: RustCi) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
     assert rustci.ask("GET", f"/{runner}/config")["configuration"]["max_concurrent_jobs"] == 1
-    jobs = [rustci.submit(runner, "sleep 30") for _ in range(3)]
+    jobs = [rustci.submit(runner, "sleep 1000") for _ in range(3)]
     rustci.running(runner, jobs[0])
     load = rustci.ask("GET", f"/{runner}/status")["current_load"]
     assert (load["active_jobs"], load["queued_jobs"]) == (1, 2)
@@ -57,7 +59,7 @@ def test_no_more_jobs_run_at_one_time_than_the_configuration_says_live(rustci: R
 @drives("decisions/R17", "delete_runner/errors/409", "delete_runner/notes/0")
 def test_a_busy_runner_says_how_many_jobs_keep_it(rustci: RustCi) -> None:
     runner = rustci.register()
-    rustci.running(runner, rustci.submit(runner, "sleep 30"))
+    rustci.running(runner, rustci.submit(runner, "sleep 1000"))
     error = rustci.ask("DELETE", f"/{runner}?force=false", status=409)["error"]
     assert (error["code"], error["details"]["active_jobs"]) == ("INVALID_REQUEST", 1)
     rustci.ask("DELETE", f"/{runner}?force=YES")
@@ -76,7 +78,7 @@ def test_a_busy_runner_says_how_many_jobs_keep_it(rustci: RustCi) -> None:
 )
 def test_an_immediate_stop_ends_what_runs_and_keeps_what_waits(rustci: RustCi) -> None:
     runner = rustci.register(metadata={"max_concurrent_jobs": 1})
-    running, queued = rustci.submit(runner, "sleep 60"), rustci.submit(runner, "echo later")
+    running, queued = rustci.submit(runner, "sleep 1000"), rustci.submit(runner, "echo later")
     rustci.running(runner, running)
     with connect(rustci.server.url.replace("http", "ws") + f"{RUNNERS}/ws", proxy=None, open_timeout=60) as updates:
         updates.send("this is ignored")
@@ -110,15 +112,20 @@ def job_body() -> dict[str, Any]:
 
 
 @drives("decisions/R31", "decisions/R32", "decisions/R33", "stop_runner/request/semantics")
-def test_a_graceful_stop_waits_and_kills_when_its_time_is_over(rustci: RustCi) -> None:
-    runner = rustci.register()
-    short = rustci.submit(runner, "sleep 0.5")
+def test_a_graceful_stop_waits_and_kills_when_its_time_is_over(rustci: RustCi, tmp_path: Path) -> None:
+    runner, gate = rustci.register(), tmp_path / "gate"
+    short = rustci.submit(runner, f"while [ ! -e {gate} ]; do sleep 0.01; done")
     rustci.running(runner, short)
-    rustci.ask("POST", f"/{runner}/stop", json={"timeout": 30, "reason": "Maintenance"})
+    with ThreadPoolExecutor() as beside:
+        patience = {"timeout": 60, "reason": "Maintenance"}
+        stopping = beside.submit(rustci.ask, "POST", f"/{runner}/stop", json=patience)
+        until(lambda: rustci.status(runner) == "stopping", "the beginning of the stop")
+        gate.touch()
+        stopping.result()
     assert rustci.job(runner, short)["status"] == "completed"
     assert any("Maintenance" in entry["message"] for entry in rustci.logs(runner))
     rustci.ask("POST", f"/{runner}/start")
-    long = rustci.submit(runner, "sleep 60")
+    long = rustci.submit(runner, "sleep 1000")
     rustci.running(runner, long)
     rustci.ask("POST", f"/{runner}/stop", json={"graceful": True, "timeout": 1})
     assert rustci.job(runner, long)["status"] == "cancelled"
@@ -127,7 +134,7 @@ def test_a_graceful_stop_waits_and_kills_when_its_time_is_over(rustci: RustCi) -
 @drives("decisions/R32", "restart_runner/request/body_required")
 def test_a_restart_answers_at_once_and_comes_back(rustci: RustCi) -> None:
     runner = rustci.register()
-    job = rustci.submit(runner, "sleep 60")
+    job = rustci.submit(runner, "sleep 1000")
     rustci.running(runner, job)
     assert rustci.ask("POST", f"/{runner}/restart")["status"] == "restarting"
     until(lambda: rustci.status(runner) == "active", "the end of the restart")
@@ -279,7 +286,7 @@ def test_a_bulk_operation_has_a_result_for_each(rustci: RustCi) -> None:
         "results": [{"runner_id": one, "success": True} for one in made],
     }
     assert rustci.ask("GET", f"/{made[2]}/config")["configuration"]["job_timeout"] == 77
-    rustci.running(made[0], rustci.submit(made[0], "sleep 30"))
+    rustci.running(made[0], rustci.submit(made[0], "sleep 1000"))
     answer = rustci.ask("POST", "/bulk", json={"operation": "delete", "filters": {"tags": ["bulk"]}})
     assert (answer["success"], answer["affected_runners"]) == (False, 2)
     assert answer["results"][0]["error"]["code"] == "INVALID_REQUEST"

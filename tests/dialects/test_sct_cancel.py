@@ -25,7 +25,7 @@ def assert_refused(sct: Sct, job_id: str, word: str) -> None:
 
 
 def test_a_running_command_shows_cancelled_from_the_answer_on(sct: Sct) -> None:
-    job_id = sct.sh("echo so far; trap '' TERM; while :; do sleep 60; done")
+    job_id = sct.sh("echo so far; trap '' TERM; while :; do sleep 1000; done")
     sct.wrote(job_id, "so far")
     assert_cancelled(sct, job_id)
     first = sct.job(job_id)
@@ -54,14 +54,14 @@ def test_whatever_the_process_still_does_it_stays_cancelled(sct: Sct) -> None:
 
 
 def test_what_was_written_to_stderr_is_kept(sct: Sct) -> None:
-    job_id = sct.sh("echo mine >&2; echo up; sleep 60")
+    job_id = sct.sh("echo mine >&2; echo up; sleep 1000")
     sct.wrote(job_id, "up")
     assert_cancelled(sct, job_id)
     assert sct.job(job_id)["stderr"] == "mine\n"
 
 
 def test_the_whole_tree_dies(sct: Sct, tmp_path: Path) -> None:
-    (tmp_path / "stubborn").write_text("trap '' TERM HUP; echo $$ >> pids; while :; do sleep 60; done")
+    (tmp_path / "stubborn").write_text("trap '' TERM HUP; echo $$ >> pids; while :; do sleep 1000; done")
     script = "setsid sh stubborn & (setsid sh stubborn &); echo $$ >> pids; wait"
     job_id = sct.sh(script, working_dir=str(tmp_path))
     pids = tmp_path / "pids"
@@ -94,7 +94,7 @@ def test_an_unknown_command_is_not_found(sct: Sct, job_id: str) -> None:
 
 def test_a_queued_command_that_was_cancelled_never_runs(make_server: Callable[..., SctServer], tmp_path: Path) -> None:
     sct = make_server(ONE_SLOT).client()
-    blocker = sct.sh("echo up; exec sleep 60")
+    blocker = sct.sh("echo up; exec sleep 1000")
     sct.wrote(blocker, "up")
     waiting = sct.sh(f"touch {tmp_path}/ran")
     behind = sct.sh("echo behind")

@@ -207,7 +207,7 @@ def test_jobs_beyond_the_slots_wait_and_beyond_the_bound_are_429(make_server: Ca
         "executor": {"max_concurrent_jobs": 1, "max_queued_jobs": 4},
     }
     sct = make_server(config).client()
-    blocker = sct.sh("echo up; exec sleep 60")
+    blocker = sct.sh("echo up; exec sleep 1000")
     sct.wrote(blocker, "up")
     wanted = ["low", "normal", "high", "whatever"]
     waiting = [sct.submit("true", priority=priority) for priority in wanted]

@@ -21,7 +21,7 @@ def test_kill_9_of_the_service_loses_no_job_and_no_output(
     body = {"command": "echo", "args": ["kept"], "tags": {"a": "b"}}
     kept = sct.ended(sct.post(body, headers={"Idempotency-Key": "k"}).json()["job_id"])
     failed = sct.run("echo why >&2; exit 9")
-    cancelled = sct.sh("echo partial; exec sleep 60")
+    cancelled = sct.sh("echo partial; exec sleep 1000")
     sct.wrote(cancelled, "partial")
     sct.cancel(cancelled)
     sct.when(cancelled, lambda job: sct.http.get("/health").json()["running_jobs"] == 0, "the end of the cancelled")
@@ -45,16 +45,17 @@ def test_kill_9_of_the_service_loses_no_job_and_no_output(
     gate.touch()
     assert sct.ended(running)["stdout"] == "before\nafter\n"
     assert sct.ended(queued)["stdout"] == "ran\n"
+    sct.ended(filler)
     assert sct.http.get("/health").json()["completed_jobs"] == 4
 
 
 def test_stopping_refuses_new_commands_and_ends_running_ones_as_cancelled(
     make_server: Callable[..., SctServer],
 ) -> None:
-    server = make_server(CONFIG, environment={"RUNNER_SERVER_SHUTDOWN_GRACE_SECONDS": "1"})
+    server = make_server(CONFIG, environment={"RUNNER_SERVER_SHUTDOWN_GRACE_SECONDS": "600"})
     sct = server.client()
     done = sct.run("echo done")
-    running = sct.sh("echo partial; exec sleep 60")
+    running = sct.sh("echo partial; exec sleep 1000")
     sct.wrote(running, "partial")
     server.signal(signal.SIGTERM)
     reply = until(
@@ -65,6 +66,7 @@ def test_stopping_refuses_new_commands_and_ends_running_ones_as_cancelled(
     assert set(reply.json()) == {"error", "message"}
     # What is there can still be read.
     assert sct.job(done["job_id"]) == done
+    server.signal(signal.SIGTERM)  # The grace is over.
     assert server.wait() == 0
     server.start()
     sct = server.client()
@@ -76,7 +78,7 @@ def test_stopping_refuses_new_commands_and_ends_running_ones_as_cancelled(
 def test_old_jobs_are_let_go(make_server: Callable[..., SctServer]) -> None:
     retention = {"jobs_days": 0.5 / 86_400, "sweep_seconds": 0.1}
     sct = make_server({**CONFIG, "retention": retention}).client()
-    running = sct.sh("echo up; exec sleep 60")
+    running = sct.sh("echo up; exec sleep 1000")
     sct.wrote(running, "up")
     old = sct.sh("true")
     until(lambda: sct.http.get(f"{COMMANDS}/{old}").status_code == 404, "the end of its time")
@@ -95,7 +97,7 @@ def test_a_command_whose_process_is_gone_after_a_restart_has_failed_and_says_so(
 ) -> None:
     server = make_server(CONFIG)
     sct = server.client()
-    job_id = sct.sh("echo before; exec sleep 60")
+    job_id = sct.sh("echo before; exec sleep 1000")
     sct.wrote(job_id, "before")
     # As when the machine loses its power: the service, its worker, its supervisor and the command.
     for pid in processes_with(str(server.data)) + processes_with(job_id):
@@ -122,12 +124,12 @@ def processes_with(text: str) -> list[int]:
 
 def test_the_configured_default_timeout_is_enforced(make_server: Callable[..., SctServer]) -> None:
     sct = make_server({"security": {"api_keys": [KEY]}, "executor": {"default_timeout_seconds": 1}}).client()
-    job = sct.run("sleep 60")
+    job = sct.run("sleep 1000")
     assert (job["timeout"], job["error"]) == (1, "command timed out")
 
 
 def test_pipes_that_are_held_open_keep_no_slot(make_server: Callable[..., SctServer]) -> None:
     sct = make_server({"security": {"api_keys": [KEY]}, "executor": {"max_concurrent_jobs": 1}}).client()
-    holder = sct.sh("setsid sleep 60 & echo holds")
+    holder = sct.sh("setsid sleep 1000 & echo holds")
     assert sct.run("echo runs")["stdout"] == "runs\n"
     assert sct.ended(holder)["status"] == "completed"

@@ -18,8 +18,8 @@ def jobs(sct: Sct) -> Iterator[dict[str, list[str]]]:
     made = {
         "completed": [sct.submit("echo", str(number), tags={"room": "lists"}) for number in range(5)],
         "failed": [sct.submit("false"), sct.sh("true", timeout=-1)],
-        "cancelled": [sct.submit("sleep", "60")],
-        "running": [sct.sh("echo up; exec sleep 60")],
+        "cancelled": [sct.submit("sleep", "1000")],
+        "running": [sct.sh("echo up; exec sleep 1000")],
     }
     for job_id in made["completed"] + made["failed"]:
         sct.ended(job_id)

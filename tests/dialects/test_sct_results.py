@@ -70,7 +70,7 @@ def test_there_is_no_input(sct: Sct) -> None:
 
 
 def test_duration_is_from_start_to_end(sct: Sct) -> None:
-    assert 200 <= sct.run("sleep 0.2")["duration_ms"] < 10_000
+    assert 200 <= sct.run("sleep 0.2")["duration_ms"] < 60_000
 
 
 # Output while it runs
@@ -148,26 +148,27 @@ def test_over_the_limit_the_head_stays_and_the_tail_comes_at_the_end(sct: Sct, t
 
 
 def test_a_timeout_ends_the_command_and_keeps_its_output(sct: Sct) -> None:
-    job = sct.run("echo so far; sleep 60", timeout=3)
+    job = sct.run("echo so far; sleep 1000", timeout=3)
     assert (job["status"], job["exit_code"], job["error"]) == ("failed", -1, "command timed out")
     assert (job["stdout"], job["stderr"]) == ("so far\n", "Command execution timed out")
-    assert 3000 <= job["duration_ms"] < 30_000
+    assert 3000 <= job["duration_ms"] < 60_000
 
 
 def test_what_was_written_to_stderr_is_kept_at_a_timeout(sct: Sct) -> None:
-    assert sct.run("echo mine >&2; sleep 60", timeout=3)["stderr"] == "mine\n"
+    assert sct.run("echo mine >&2; sleep 1000", timeout=3)["stderr"] == "mine\n"
 
 
 def test_a_grandchild_that_holds_the_pipes_holds_up_no_timeout(sct: Sct, tmp_path: Path) -> None:
-    script = "sh -c 'trap : TERM; echo $$ > pid; while :; do sleep 60; done' & setsid sleep 60 & sleep 60"
+    script = "sh -c 'trap : TERM; echo $$ > pid; while :; do sleep 1000; done' & setsid sleep 1000 & sleep 1000"
     job = sct.run(script, timeout=3, working_dir=str(tmp_path))
     assert (job["status"], job["error"]) == ("failed", "command timed out")
-    # 3 s of timeout and 1 s of grace; the sleep is 60.
-    assert job["duration_ms"] < 30_000
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    # 3 s of timeout and 1 s of grace; the sleep is 1000.
+    assert job["duration_ms"] < 60_000
+    child = Path("/proc", (tmp_path / "pid").read_text().strip())
+    until(lambda: not child.exists(), "the end of the grandchild")
 
 
 def test_a_grandchild_that_holds_the_pipes_holds_up_no_end(sct: Sct) -> None:
-    job = sct.run("sleep 60 & echo done")
+    job = sct.run("sleep 1000 & echo done")
     assert (job["status"], job["stdout"]) == ("completed", "done\n")
-    assert job["duration_ms"] < 10_000
+    assert job["duration_ms"] < 60_000

@@ -183,7 +183,7 @@ async def test_an_agent_that_exits_in_mid_answer_says_so_behind_what_it_said(sen
         frames = await hear_until(chat, ends)
     assert [frame["type"] for frame in frames] == ["event", "stream_start", "stream_chunk", "error"]
     assert frames[-1]["error"] == "The agent ended before it answered: exit code 3"
-    assert [entry["message"] for entry in sentinel.logs(agent_id)][-1] == "Agent failed: exit code 3"
+    until(lambda: sentinel.logs(agent_id)[-1]["message"] == "Agent failed: exit code 3", "the last line of its log")
 
 
 async def test_what_an_agent_says_beside_an_answer_is_shown_as_what_it_is(sentinel: Sentinel, agent_id: str) -> None:
@@ -205,7 +205,8 @@ async def test_what_an_agent_says_beside_an_answer_is_shown_as_what_it_is(sentin
         await say(chat, type="tool_request", tool="broken", parameters=[])
         result = await hear(chat)
         assert (result["status"], result["data"]) == ("error", {"error": "it is broken"})
-    assert "Traceback: something went wrong" in [entry["message"] for entry in sentinel.logs(agent_id)]
+    said = "Traceback: something went wrong"
+    until(lambda: said in [entry["message"] for entry in sentinel.logs(agent_id)], "what it said in its log")
 
 
 async def test_an_agent_has_its_files_and_its_variables_and_nothing_of_the_service(

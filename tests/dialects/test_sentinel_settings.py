@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sct_server import ROOT, RUNNER, SctServer, clean_environment, free_port, refused
+from free_ports import free_port
+from sct_server import ROOT, RUNNER, SctServer, clean_environment, refused
 from sentinel_client import CONFIG, Sentinel, ends, hear, hear_until, say
 from websockets.asyncio.client import connect
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from e2e_processes import end_processes_of
+from free_ports import free_port
 
 from runner_client import AsyncClient
 
@@ -51,7 +52,8 @@ class ServerProcess:
         self.data_dir = directory / "data"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self._http, self._grpc = ("127.0.0.1:0",), "127.0.0.1:0"
+        # Chosen once: while it is away, nobody who dials may be given its port.
+        self._http, self._grpc = (f"127.0.0.1:{free_port()}",), f"127.0.0.1:{free_port()}"
         self.settings: dict[str, Any] = {name: dict(section) for name, section in SETTINGS.items()}
         self.starts = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import jwt
 import pytest
 from e2e_command_line import CommandLine
 from e2e_server import RUNNER, ServerProcess, environment_of
+from free_ports import free_port
 
 from runner_service.commands import API_DEFAULTS, _api_parser
 from runner_service.config import load
@@ -146,7 +146,7 @@ def test_api_has_the_documented_flags_and_defaults(monkeypatch: pytest.MonkeyPat
 
 
 async def test_api_serves_pages_of_no_origin_and_logs_no_request_where_its_flags_say_so(tmp_path: Path) -> None:
-    port = random.randint(20_000, 32_000)
+    port = free_port()
     command = [str(RUNNER), "api", "--port", str(port), "--host", "127.0.0.1", "--cors=false", "--log-requests=false"]
     command += ["--data-dir", str(tmp_path / "api"), "--grpc", "127.0.0.1:0"]
     process = subprocess.Popen(
@@ -171,7 +171,7 @@ async def test_api_serves_pages_of_no_origin_and_logs_no_request_where_its_flags
 
 
 async def test_api_serves_with_its_flags(tmp_path: Path) -> None:
-    port = random.randint(20_000, 32_000)
+    port = free_port()
     secret = "a secret of more than thirty-two bytes, as HS256 wants"
     command = [str(RUNNER), "api", "-p", str(port), "--data-dir", str(tmp_path / "api"), "--grpc", "127.0.0.1:0"]
     command += ["--token-auth-secret", secret]

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from free_ports import free_port
+
 PATIENCE = 60.0
 
 
 @contextmanager
 def docker_registry(directory: Path, *, htpasswd: str = "") -> Iterator[str]:
     """Runs a registry and gives its URL. ``htpasswd``: lines of name and bcrypt hash that it lets in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     lines = [
         "version: 0.1",
         "log: {level: error}",

@@ -22,7 +22,7 @@ from runner_service.worker.supervisor.container.engine import Engine, EngineAway
 IMAGE = "bb:1"
 _BUSYBOX = (Path("/usr/bin/busybox"), Path("/bin/busybox"))
 _APPLETS = "sh cat sleep head printf kill ls id env true false seq wc stty dd pwd echo test mkdir touch tail nproc stat"
-_SECONDS = 30.0
+_SECONDS = 90.0
 
 
 def missing() -> str:
@@ -89,12 +89,10 @@ class Dockerd:
     def close(self) -> None:
         self.stop()
         self._clear()
-        for top in Path("/sys/fs/cgroup").glob(
-            f"**/{self._directory.name}"
-        ):  # Of containers that lost their shim, too.
-            for cgroup in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-                cgroup.rmdir()
-            top.rmdir()
+        deadline = time.monotonic() + _SECONDS
+        while not self._cgroups_are_gone():
+            assert time.monotonic() < deadline, "cgroups of containers do not go"
+            time.sleep(0.05)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _clear(self) -> None:
@@ -113,6 +111,18 @@ class Dockerd:
             subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
         (self._directory / "pid").unlink(missing_ok=True)
         shutil.rmtree(self._directory / "exec", ignore_errors=True)
+
+    def _cgroups_are_gone(self) -> bool:
+        """Those of containers that lost their shim are removed, as soon as what was in them has died."""
+        try:
+            tops = list(Path("/sys/fs/cgroup").glob(f"**/{self._directory.name}"))
+            for top in tops:
+                for cgroup in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+                    cgroup.rmdir()
+                top.rmdir()
+        except OSError:  # Somebody is in it yet, or has removed it meanwhile.
+            return False
+        return True
 
     def _processes(self) -> list[int]:
         found = []

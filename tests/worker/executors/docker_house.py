@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from docker_engine import IMAGE, Dockerd
-from executor_contract import Worker, text
+from executor_contract import PATIENCE, Worker, text
 
 from runner_service.domain.containers import Container
 from runner_service.domain.jobs import Step
@@ -43,6 +44,12 @@ class Docker(Worker):
 
     async def output(self, attempt_id: str) -> None:
         await self.until(attempt_id, OutputGrew)
+
+    async def none_is_left(self) -> None:
+        """Its engine has no container any more, or will have none at once."""
+        async with asyncio.timeout(PATIENCE):
+            while self.engine.containers():
+                await asyncio.sleep(0.01)
 
     def pilots(self) -> list[int]:
         """Those of this supervisor: another test may have others at the same time."""

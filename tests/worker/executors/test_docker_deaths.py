@@ -27,14 +27,14 @@ pytestmark = pytest.mark.slow
 
 
 async def test_a_pilot_that_is_killed_takes_its_container_along(docker: Docker) -> None:
-    await docker.begin("a", "echo ready; sleep 23456")
+    await docker.begin("a", "echo ready; sleep 23456789019089")
     await docker.output("a")
     (pilot,) = docker.pilots()
     os.kill(pilot, signal.SIGKILL)
     outcome = (await docker.end("a")).outcome
     assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
-    assert not running(b"23456")
-    assert docker.engine.containers() == []
+    assert not running(b"23456789019089")
+    await docker.none_is_left()
 
 
 async def test_a_worker_that_is_replaced_leaves_the_container_to_the_next(docker: Docker) -> None:
@@ -51,7 +51,7 @@ async def test_a_worker_that_is_replaced_leaves_the_container_to_the_next(docker
 
 @pytest.mark.parametrize("guard_too", [False, True])
 async def test_nothing_is_left_when_the_supervisor_is_killed(docker: Docker, guard_too: bool) -> None:
-    await docker.begin("orphan", "echo ready; sleep 34567")
+    await docker.begin("orphan", "echo ready; sleep 34567890190")
     await docker.output("orphan")
     pid = docker.supervisor()["pid"]
     guard = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -61,8 +61,8 @@ async def test_nothing_is_left_when_the_supervisor_is_killed(docker: Docker, gua
     outcome = (await docker.end("orphan")).outcome
     assert (outcome.kind, outcome.detail) == (OutcomeKind.LOST, "supervisor_died")
     assert await docker.said("orphan") == b"ready\n"
-    assert not running(b"34567")
-    assert docker.engine.containers() == []
+    assert not running(b"34567890190")
+    await docker.none_is_left()
     assert (await docker.run("b", "true")).succeeded
 
 
@@ -148,13 +148,13 @@ async def test_an_engine_that_goes_away_ends_its_containers_and_comes_back(
     own_docker: Docker, how: signal.Signals
 ) -> None:
     docker, engine = own_docker, own_docker.engine
-    await docker.begin("a", "echo ready; sleep 45678")
+    await docker.begin("a", "echo ready; sleep 45678901")
     await docker.output("a")
     engine.stop(how)
     outcome = (await docker.end("a")).outcome
     assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
     assert "docker daemon" in outcome.message
-    assert not running(b"45678")
+    assert not running(b"45678901")
     assert await docker.made.labels() == {}
     engine.start()
     assert await docker.made.labels() == {"docker": "yes"}

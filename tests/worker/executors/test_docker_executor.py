@@ -230,7 +230,7 @@ async def test_a_signal_of_the_input_reaches_the_job(docker: Docker) -> None:
 
 
 async def test_term_is_heard_by_all_and_grace_is_given(docker: Docker) -> None:
-    await docker.begin("a", "trap 'echo bye; exit 0' TERM; echo ready; sleep 1000 & wait; sleep 1000")
+    await docker.begin("a", "trap 'echo bye; exit 0' TERM; echo ready; sleep 1000 & wait; sleep 1000", grace=PATIENCE)
     await docker.output("a")
     await docker.made.kill("a", KillCause.CANCEL)
     outcome = (await docker.end("a")).outcome
@@ -239,13 +239,13 @@ async def test_term_is_heard_by_all_and_grace_is_given(docker: Docker) -> None:
 
 
 async def test_what_ignores_term_is_killed_with_all_that_hides(docker: Docker) -> None:
-    script = "trap '' TERM; (setsid sleep 12345 &) ; echo ready; while :; do sleep 1000; done"
+    script = "trap '' TERM; (setsid sleep 12345678 &) ; echo ready; while :; do sleep 1000; done"
     await docker.begin("a", script, timeout_seconds=1.0)
     outcome = (await docker.end("a")).outcome
     assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.TIMED_OUT, "run", 0)
-    assert not running(b"12345")
+    assert not running(b"12345678")
 
 
 async def test_a_background_process_holds_up_nothing(docker: Docker) -> None:
-    assert (await docker.run("a", "sleep 54321 & echo done", timeout_seconds=10.0)).succeeded
-    assert not running(b"54321")
+    assert (await docker.run("a", "sleep 87654321 & echo done", timeout_seconds=PATIENCE)).succeeded
+    assert not running(b"87654321")
