@@ -14,6 +14,7 @@ what the gateway refuses by itself.
 from gateway.admission import Admission, Admit
 from gateway.annotations import AnnotationError
 from gateway.app import Gateway
+from gateway.asking import AskingInterceptor
 from gateway.call import Call
 from gateway.channel import Channel
 from gateway.dispatch import Backend, HandlerCapture, InProcess
@@ -31,6 +32,7 @@ __all__ = [
     "Admission",
     "Admit",
     "AnnotationError",
+    "AskingInterceptor",
     "Backend",
     "Call",
     "Channel",

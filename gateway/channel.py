@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -29,6 +30,8 @@ _OWN = frozenset({"user-agent", "te", "content-type"})
 class Channel:
     """A ``Backend`` over a ``grpc.aio.Channel``. Bad requests never reach the server: nothing is sent for them."""
 
+    servicer_asks = False  # it is asked for at once, before the server knows of the call
+
     def __init__(self, channel: aio.Channel, pool: DescriptorPool | None = None) -> None:
         self._channel = channel
         self._pool = pool if pool is not None else descriptor_pool.Default()
@@ -36,31 +39,18 @@ class Channel:
 
     async def unary(self, call: Call, request: Any) -> Any:
         """Runs an RPC with one reply."""
-        messages = _messages(request)
-        rpc = self._start(call, request if messages is None else messages)
-        try:
+        async with self._under_way(call, request) as rpc:
+            if call.opened is not None:
+                await _open(call, rpc)
             reply = await rpc
-            call.initial.extend(await rpc.initial_metadata() or ())
+            call.initial[:] = await rpc.initial_metadata() or ()
             call.trailing.extend(await rpc.trailing_metadata() or ())
-        except aio.AioRpcError as error:
-            raise self._failure(call, error) from None
-        except asyncio.CancelledError:
-            if messages is not None and messages.failure is not None:
-                raise messages.failure from None
-            raise
-        finally:
-            rpc.cancel()  # does nothing to a call that is over
         return reply
 
     async def stream(self, call: Call, request: Any, write: Write) -> None:
         """Runs a server-streaming RPC."""
-        messages = _messages(request)
-        rpc = self._start(call, request if messages is None else messages)
-        try:
-            call.initial.extend(await rpc.initial_metadata() or ())
-            # A call that fails at once has no entries here, and not yet its status either.
-            if call.opened is not None and call.initial:
-                call.opened()
+        async with self._under_way(call, request) as rpc:
+            await _open(call, rpc)
             async for message in rpc:
                 try:
                     await write(message)
@@ -69,14 +59,24 @@ class Channel:
                 except Exception:
                     raise crash(call.request_id) from None
             call.trailing.extend(await rpc.trailing_metadata() or ())
+
+    @contextlib.asynccontextmanager
+    async def _under_way(self, call: Call, request: Any) -> AsyncIterator[Any]:
+        """A call that is over behind this, with what it ended with as a ``Failure``."""
+        rpc = self._start(call, request)
+        requests = None if isinstance(request, Message) else _Requests(call, request, rpc)
+        try:
+            yield rpc
         except aio.AioRpcError as error:
             raise self._failure(call, error) from None
         except asyncio.CancelledError:
-            if messages is not None and messages.failure is not None:
-                raise messages.failure from None
+            if requests is not None and requests.failure is not None:
+                raise requests.failure from None
             raise
         finally:
-            rpc.cancel()
+            rpc.cancel()  # does nothing to a call that is over
+            if requests is not None:
+                await requests.stop()
 
     def _start(self, call: Call, request: Any) -> Any:
         if call.refusal is not None:
@@ -85,7 +85,10 @@ class Channel:
         if call.deadline is not None:
             timeout = max(0.0, call.deadline - asyncio.get_running_loop().time())
         metadata = [(entry.key, entry.value) for entry in call.metadata if _is_sendable(entry.key, entry.value)]
-        return self._stub(call.method)(request, timeout=timeout, metadata=metadata)
+        stub = self._stub(call.method)
+        if isinstance(request, Message):
+            return stub(request, timeout=timeout, metadata=metadata)
+        return stub(timeout=timeout, metadata=metadata)
 
     def _stub(self, name: str) -> Callable[..., Any]:
         stub = self._stubs.get(name)
@@ -115,7 +118,7 @@ class Channel:
         return stub
 
     def _failure(self, call: Call, error: aio.AioRpcError) -> Failure:
-        call.initial.extend(error.initial_metadata() or ())
+        call.initial[:] = error.initial_metadata() or ()
         call.trailing.extend(error.trailing_metadata() or ())
         code = error.code()
         if code is grpc.StatusCode.OK:
@@ -138,27 +141,43 @@ class Channel:
         return failure
 
 
+async def _open(call: Call, rpc: Any) -> None:
+    """Waits for the initial metadata of a call."""
+    call.initial.extend(await rpc.initial_metadata() or ())
+    # A call that fails at once has no entries here, and not yet its status either.
+    if call.opened is not None and call.initial:
+        call.opened()
+
+
 def _is_sendable(key: str, value: str | bytes) -> bool:
     return key not in _OWN and (isinstance(value, bytes) or (value.isascii() and value.isprintable()))
 
 
-class _Messages:
-    """The requests of a client stream. gRPC cancels a call whose requests fail; this remembers with what."""
+class _Requests:
+    """The requests of a client stream on their way. Written here rather than by gRPC, whose task for it outlives a call
+    that is refused."""
 
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
-        self._requests = requests
+    def __init__(self, call: Call, requests: AsyncIterator[Any], rpc: Any) -> None:
         self.failure: Failure | None = None
+        """Why there are no more: the call was cancelled for it."""
+        self._task = asyncio.create_task(self._write(call, requests, rpc))
 
-    def __aiter__(self) -> _Messages:
-        return self
+    async def stop(self) -> None:
+        """Writes no more."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
-    async def __anext__(self) -> Any:
+    async def _write(self, call: Call, requests: AsyncIterator[Any], rpc: Any) -> None:
         try:
-            return await anext(self._requests)
+            async for request in requests:
+                await rpc.write(request)
+            await rpc.done_writing()
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the call is over, and says itself with what
         except Failure as failure:
             self.failure = failure
-            raise
-
-
-def _messages(request: Any) -> _Messages | None:
-    return None if isinstance(request, Message) else _Messages(aiter(request))
+            rpc.cancel()
+        except Exception:
+            log.exception("the requests of %s failed", call.method, extra={"action": "requests_failed"})
+            self.failure = crash(call.request_id)
+            rpc.cancel()

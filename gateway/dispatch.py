@@ -37,6 +37,9 @@ class Backend(Protocol):
     ``request`` is a message; for client-streaming RPCs an async iterator of messages.
     """
 
+    servicer_asks: bool
+    """It is the servicer that asks for the messages of a client stream, so that it has been let in when it does."""
+
     async def unary(self, call: Call, request: Any) -> Any:
         """Runs an RPC with one reply and returns its message."""
         ...
@@ -82,6 +85,8 @@ class CallDetails(grpc.HandlerCallDetails):
 
 class InProcess:
     """A backend that calls captured handlers in the running event loop."""
+
+    servicer_asks = True
 
     def __init__(self, handlers: HandlerCapture, interceptors: Sequence[aio.ServerInterceptor] = ()) -> None:
         self._handlers = handlers.handlers

@@ -49,8 +49,8 @@ class WebSocketExchange(Exchange):
     """The life of one WebSocket.
 
     The handshake is accepted when the RPC has sent its first message or its initial metadata, asks for the client's (if
-    it does not speak first), has ended, or has been silent for a moment: a call that is refused at once is answered
-    with a plain HTTP error where the ASGI server can do that.
+    it does not speak first; behind a channel see ``AskingInterceptor``), has ended, or has been silent for a moment: a
+    call that is refused at once is answered with a plain HTTP error where the ASGI server can do that.
     """
 
     _accepted = False
@@ -153,7 +153,7 @@ class WebSocketExchange(Exchange):
     async def _messages(
         self, endpoint: Endpoint, head: Any, frames: asyncio.Queue[Any], opened: Callable[[], None]
     ) -> AsyncIterator[Any]:
-        if not endpoint.rules.speaks_first:
+        if self._site.backend.servicer_asks and not endpoint.rules.speaks_first:
             opened()
         binder, bad_frame_field = endpoint.binder, endpoint.rules.bad_frame_field
         if endpoint.rules.head_first:

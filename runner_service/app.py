@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway import HandlerCapture
+from gateway import AskingInterceptor, HandlerCapture
 from runner_client import __version__
 from runner_service.access import on_loopback, open_access
 from runner_service.admission import admission
@@ -241,7 +241,10 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         rpc = RpcServer(
             registrations=registrations,
             services=names,
-            interceptors=[GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor, repeats=repeats)],
+            interceptors=[
+                GuardInterceptor(gatekeeper, limiter=limiter, auditor=auditor, repeats=repeats),
+                AskingInterceptor(),  # for gateways of other processes
+            ],
         )
         rpc.add_health(handlers)  # after the names were read: it bears no options of ours
         gateway = rest(

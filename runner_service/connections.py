@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with bounds on the head of a request, without chunks for clients of HTTP/1.0, and
+"""One connection: uvicorn's, with bounds on the head of a request, without chunks for clients of HTTP/1.0, and
 with one write for a whole reply.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.metadata import request_id
 from gateway.whole_replies import WHOLE_REPLY
@@ -138,3 +139,13 @@ def _say_it_plainly(cycle: RequestResponseCycle) -> None:
         cycle.transport.close()
 
     cycle.send = plainly  # type: ignore[method-assign]
+
+
+class WebSocketConnection(WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket, or is refused to."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # It is over, in good order: uvicorn would log an application that forgot the handshake.
+            self.handshake_complete = True

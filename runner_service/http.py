@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from runner_service.connections import HttpConnection
+from runner_service.connections import HttpConnection, WebSocketConnection
 from runner_service.rpc.server import ServerTls
 
 READINESS_PATH = "/readyz"
@@ -41,7 +41,7 @@ class HttpServer:
             app,
             loop="none",
             http=HttpConnection,
-            ws="websockets-sansio",
+            ws=WebSocketConnection,
             lifespan="off",
             log_config=None,
             log_level="warning",

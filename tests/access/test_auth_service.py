@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from access_app import Served, serve
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from runner.v1.api_key_pb2 import ApiKey
 from runner_client.errors import ClientError
@@ -172,3 +175,19 @@ async def test_what_was_noted_last_is_written_before_the_end(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / "data" / "runner.db") as connection:
         assert connection.execute("SELECT count(*) FROM audit_entries").fetchone() == (1,)
     connection.close()
+
+
+async def test_a_websocket_that_is_refused_is_no_error_of_the_servers(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(
+            f"{served.http.replace('http', 'ws')}/api/v2/commands:exec",
+            additional_headers={"authorization": "Bearer nobody"},
+            proxy=None,
+        ):
+            pass
+    assert refused.value.response.status_code == 401
+    async with served.rest() as client:  # the next request is behind what ended the one before
+        assert (await client.get("/health")).status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

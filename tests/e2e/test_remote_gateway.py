@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import pytest
 from e2e_server import RUNNER, STOP_SECONDS, ServerProcess, environment_of
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 
 @contextmanager
@@ -41,6 +44,23 @@ def test_it_answers_as_the_server_does_and_stops_when_told(server: ServerProcess
             reply.read()
         foreign = far.get("/api/v2/jobs", headers={"host": "evil.example"})
         assert foreign.status_code == 401, "another site's name is not let in by way of the gateway either"
+        told = []
+        for url in (server.http, address):
+            with (
+                pytest.raises(InvalidStatus) as refused,
+                connect(
+                    f"{url.replace('http', 'ws')}/api/v2/commands:exec",
+                    additional_headers={"authorization": "Bearer nobody", "x-request-id": "r"},
+                    proxy=None,
+                ),
+            ):
+                pass
+            told.append((refused.value.response.status_code, refused.value.response.body))
+        assert told[0] == told[1], "a talk is refused before the upgrade, here as there"
+        assert told[0][0] == 401
+        with connect(f"{address.replace('http', 'ws')}/api/v2/commands:exec", proxy=None) as talk:
+            talk.send('{"start": {"argv": ["echo", "far"]}}')
+            assert "started" in talk.recv(timeout=30)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_SECONDS) == 0
 

@@ -156,6 +156,8 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
             await context.abort(grpc.StatusCode.DATA_LOSS, "a page is missing")
 
     async def ChatBooks(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        if dict(context.invocation_metadata()).get("authorization") == "Bearer banned":
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "never again", (("x-http-header-retry-after", "9"),))
         try:
             async for message in requests:
                 if message.text == "bye":

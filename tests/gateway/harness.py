@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import httpx
 import uvicorn
 from grpc import aio
 
-from gateway import Channel, Gateway, HandlerCapture
+from gateway import AskingInterceptor, Channel, Gateway, HandlerCapture
 
 
 @contextlib.asynccontextmanager
@@ -45,14 +45,25 @@ BACKENDS = ("in process", "tcp", "unix socket")
 
 
 @contextlib.asynccontextmanager
-async def made(backend: str, register: Callable[[Any], None], **settings: Any) -> AsyncIterator[Gateway]:
-    """A gateway over servicers: in this process, or behind a real gRPC server on a socket of the kind named."""
+async def made(
+    backend: str,
+    register: Callable[[Any], None],
+    *,
+    interceptors: Sequence[aio.ServerInterceptor] = (),
+    tells: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Gateway]:
+    """A gateway over servicers: in this process, or behind a real gRPC server on a socket of the kind named.
+
+    ``interceptors`` are the servicers'; ``tells``: a server behind a socket tells when its servicers ask.
+    """
     captured = HandlerCapture()
     register(captured)
     if backend == "in process":
-        yield Gateway(handlers=captured, **settings)
+        yield Gateway(handlers=captured, interceptors=interceptors, **settings)
         return
-    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    chain = [*interceptors, *([AskingInterceptor()] if tells else [])]
+    server = aio.server(interceptors=chain, options=[("grpc.so_reuseport", 0)])
     register(server)
     with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
         if backend == "tcp":

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
-from gateway_servicers import Library, capture
+from gateway_servicers import Library, capture, register
 from grpc import aio
-from harness import in_memory, served
+from harness import in_memory, made, served
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway import Gateway, HandlerCapture
+from gateway import Gateway, GatewayOptions, HandlerCapture
 
 
 class Recorder(aio.ServerInterceptor):
@@ -42,7 +43,7 @@ class Door(aio.ServerInterceptor):
     """Lets in who says the word."""
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        if dict(details.invocation_metadata).get("authorization") == "Bearer sesame":
+        if dict(details.invocation_metadata).get("authorization") in ("Bearer sesame", "Bearer banned"):
             return await continuation(details)
 
         async def refuse(request: Any, context: Any) -> Any:
@@ -102,16 +103,40 @@ async def test_streams_pass_the_door_too(library: Library) -> None:
         assert reply.status_code == 200
 
 
-async def test_a_talk_is_refused_before_the_upgrade(library: Library) -> None:
-    async with served(Gateway(handlers=capture(library), interceptors=[Door()])) as port:
-        url = f"ws://127.0.0.1:{port}/v1/rooms/lobby/chat"
-        with pytest.raises(InvalidStatus) as refused:
-            async with connect(url):
-                pass
-        async with connect(url, additional_headers={"authorization": "Bearer sesame"}) as talk:
-            await talk.send('{"text": "hi"}')
-            assert json.loads(await talk.recv())["text"] == "re: hi"
-    assert refused.value.response.status_code == 401
+PATIENT = GatewayOptions(first_message_seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "why"), [("", 401, "an interceptor refuses"), ("Bearer banned", 403, "the servicer, unasked")]
+)
+async def test_a_talk_is_refused_before_the_upgrade(backend: str, said: str, status: int, why: str) -> None:
+    told = []
+    for each in dict.fromkeys(("in process", backend)):
+        register_it = functools.partial(register, Library())
+        async with made(each, register_it, interceptors=[Door()], options=PATIENT) as gateway, served(gateway) as port:
+            url, headers = f"ws://127.0.0.1:{port}/v1/rooms/lobby/chat", {"authorization": said, "x-request-id": "r1"}
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(url, additional_headers=headers):
+                    pass
+            reply = refused.value.response
+            del reply.headers["date"]
+            told.append((reply.status_code, list(reply.headers.raw_items()), reply.body))
+            async with connect(url, additional_headers={"authorization": "Bearer sesame"}) as talk:
+                await talk.send('{"text": "hi"}')
+                assert json.loads(await talk.recv())["text"] == "re: hi"
+    assert [one[0] for one in told] == [status] * len(told), why
+    assert told[0] == told[-1], "the same bytes behind every backend"
+
+
+async def test_behind_a_server_that_does_not_tell_a_talk_begins_after_a_moment(backend: str) -> None:
+    register_it, options = functools.partial(register, Library()), GatewayOptions(first_message_seconds=0.05)
+    async with (
+        made(backend, register_it, tells=False, options=options) as gateway,
+        served(gateway) as port,
+        connect(f"ws://127.0.0.1:{port}/v1/rooms/lobby/chat") as talk,
+    ):
+        await talk.send('{"text": "hi"}')
+        assert json.loads(await talk.recv())["text"] == "re: hi"
 
 
 async def test_a_crashing_interceptor_is_a_500(library: Library) -> None:
