@@ -38,7 +38,7 @@ FIRST ?= 1
 
 faults: venv ## the fault suite: SCHEDULES=1000 from seed FIRST=1 on
 	FAULT_SCHEDULES=$(SCHEDULES) FAULT_FIRST_SEED=$(FIRST) FAULT_POSTGRES_SCHEDULES=100 FAULT_MODEL_EXAMPLES=200 \
-	FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all $(BIN)/python -m pytest tests/faults -n 2 --dist load
+	FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all FAULT_CALLS=all $(BIN)/python -m pytest tests/faults -n 2 --dist load
 
 check: lint types test ## everything that CI checks
 

@@ -11,8 +11,12 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+import uuid
 import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +34,9 @@ class Crash(NamedTuple):
 class Child:
     """One process that the zygote has forked."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, arming: str = "") -> None:
         self.pid = pid
+        self._arming = arming
         self._pidfd = os.pidfd_open(pid)
         self._closing = weakref.finalize(self, os.close, self._pidfd)
 
@@ -46,6 +51,14 @@ class Child:
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
             pass
+
+    def arm(self, name: str) -> None:
+        """From now on it dies when it passes this crash point."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(self._arming)
+            line.sendall(name.encode())
+            line.shutdown(socket.SHUT_WR)
+            assert line.recv(1) == b"!"
 
     async def ended(self, seconds: float) -> None:
         """Raises TimeoutError."""
@@ -70,14 +83,18 @@ class Zygote:
             text=True,
         )
 
-    def fork(self, program: str, *arguments: str, output: Path, crash: Crash | None = None) -> Child:
+    def fork(
+        self, program: str, *arguments: str, output: Path, crash: Crash | None = None, later: float = 0.0
+    ) -> Child:
         """Starts ``serve``, ``worker``, ``supervisor`` or ``step`` (see `faults_ways`) with a command line; its outputs
-        are appended to a file."""
+        are appended to a file. Its clock is ``later`` by so many seconds."""
+        arming = f"\0faults-{uuid.uuid4()}"
         assert self._process.stdin is not None and self._process.stdout is not None
-        order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash}
+        order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash, "later": later}
+        order["arming"] = arming
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return Child(int(self._process.stdout.readline()))
+        return Child(int(self._process.stdout.readline()), arming)
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -91,6 +108,11 @@ def _run(order: dict[str, Any]) -> int:
 
     if order["crash"] is not None:
         crashpoints.arm(*order["crash"])
+    threading.Thread(target=_arm_when_told, args=(order["arming"],), daemon=True).start()
+    if order["later"]:
+        shown, now_ns = time.time, time.time_ns
+        time.time = lambda: shown() + order["later"]
+        time.time_ns = lambda: now_ns() + round(order["later"] * 1e9)
     if order["program"] == "serve":
         from runner_service.commands import serve
 
@@ -107,6 +129,19 @@ def _run(order: dict[str, Any]) -> int:
     from runner_service.worker.supervisor.__main__ import main as supervise
 
     return supervise(order["arguments"])
+
+
+def _arm_when_told(place: str) -> None:
+    from runner_service.domain import crashpoints
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(place)
+        listening.listen()
+        while True:
+            line, _ = listening.accept()
+            with line, line.makefile("rb") as told:
+                crashpoints.arm(told.read().decode())
+                line.sendall(b"!")
 
 
 def _child(order: dict[str, Any]) -> None:
