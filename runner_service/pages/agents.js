@@ -1,6 +1,7 @@
-// The page of agents: a table that is live by server-sent events, and a chat over the documented WebSocket.
+// The page of agents: tables that are live by server-sent events, and a chat over the documented WebSocket.
 
 const agents = new Map();
+const reported = new Map();
 const $ = (selector, within = document) => within.querySelector(selector);
 
 function headers() {
@@ -57,26 +58,74 @@ async function* events(path) {
   }
 }
 
-async function watch() {
+// Runs what follows a stream, for ever: `run` calls `alive` once what it has is whole, and whenever something comes.
+const away = new Set(["managed", "reported"]);
+async function follow(name, run) {
   let pause = 500;
+  const alive = () => {
+    pause = 500;
+    away.delete(name);
+    if (!away.size) say("Live");
+  };
   for (;;) {
     try {
-      let first = true;
-      for await (const message of events("/api/v2/agents:watch")) {
-        if (first) agents.clear();
-        first = false;
-        pause = 500;
-        for (const agent of message.agents ?? []) agents.set(agent.agentId, agent);
-        for (const id of message.goneAgentIds ?? []) agents.delete(id);
-        say("Live");
-        show();
-      }
+      await run(alive);
     } catch (error) {
       console.debug(error);
     }
+    away.add(name);
     say("Connection lost. Trying again …");
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 2, 10_000);
+  }
+}
+
+async function followManaged(alive) {
+  let first = true;
+  for await (const message of events("/api/v2/agents:watch")) {
+    if (first) agents.clear();
+    first = false;
+    for (const agent of message.agents ?? []) agents.set(agent.agentId, agent);
+    for (const id of message.goneAgentIds ?? []) agents.delete(id);
+    showManaged();
+    alive();
+  }
+}
+
+// The list first, then all that came behind it. What is told twice is read anew twice, which shows the same.
+async function followReported(alive) {
+  const found = new Map();
+  let token = "";
+  do {
+    const page = await call(`/api/v2/reported-agents?pageSize=1000&pageToken=${encodeURIComponent(token)}`);
+    for (const agent of page.agents ?? []) found.set(agent.agentId, agent);
+    token = page.nextPageToken;
+  } while (token);
+  reported.clear();
+  for (const [id, agent] of found) reported.set(id, agent);
+  showReported();
+  alive();
+  const seen = Math.max(0, ...[...found.values()].map((agent) => Number(agent.latest?.sequence ?? 0)));
+  const stale = new Set();
+  let reading = Promise.resolve();
+  for await (const { report, expiredSession } of events(`/api/v2/agent-reports:watch?after=${seen}`)) {
+    const { agentId } = report ?? expiredSession;
+    alive();
+    if (stale.has(agentId)) continue;
+    stale.add(agentId);
+    // One after the other, however fast they report.
+    reading = reading.then(() => readAgain(agentId, stale));
+  }
+}
+
+async function readAgain(agentId, stale) {
+  stale.delete(agentId);
+  try {
+    const { agent } = await call(`/api/v2/reported-agents/${encodeURIComponent(agentId)}`);
+    reported.set(agentId, agent);
+    showReported();
+  } catch (error) {
+    console.debug(error);
   }
 }
 
@@ -85,40 +134,102 @@ function say(text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-const statusOf = (agent) => (agent.status ?? "").replace("STATUS_", "").toLowerCase();
+const statusOf = ({ status = "" }) => status.replace("STATUS_", "").toLowerCase();
+const put = (cell, text) => { if (cell.textContent !== text) cell.textContent = text; };
+const timeOf = (time) => new Date(time).toLocaleString();
 
-function show() {
-  const body = $("#managed tbody");
-  const sorted = [...agents.values()].sort((one, two) => (one.agentId < two.agentId ? 1 : -1));
+// Rows are kept and changed in place, so that focus and selection stay where they are.
+function show(table, items, newRow, fill) {
+  const body = $("tbody", table);
   const rows = new Map([...body.rows].map((row) => [row.dataset.id, row]));
-  for (const [index, agent] of sorted.entries()) {
-    // Rows are kept and changed in place, so that focus and selection stay where they are.
-    const row = rows.get(agent.agentId) ?? newRow(agent);
-    rows.delete(agent.agentId);
-    fill(row, agent);
+  for (const [index, item] of items.entries()) {
+    const row = rows.get(item.agentId) ?? newRow(item);
+    rows.delete(item.agentId);
+    fill(row, item);
     if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] ?? null);
   }
   for (const row of rows.values()) row.remove();
+}
+
+function showManaged() {
+  const sorted = [...agents.values()].sort((one, two) => (one.agentId < two.agentId ? 1 : -1));
+  show($("#managed"), sorted, newRow, fill);
   $("#nobody").hidden = sorted.length > 0;
 }
 
-function newRow(agent) {
+// Who was heard of last stands first.
+function showReported() {
+  const sorted = [...reported.values()].sort((one, two) => (one.lastSeenTime < two.lastSeenTime ? 1 : -1));
+  show($("#reported"), sorted, newReportedRow, fillReported);
+  $("#no-reports").hidden = sorted.length > 0;
+}
+
+function emptyRow(agent, cells) {
   const row = document.createElement("tr");
   row.dataset.id = agent.agentId;
   const name = document.createElement("th");
   name.scope = "row";
-  row.append(name, ...Array.from({ length: 8 }, () => document.createElement("td")));
+  row.append(name, ...Array.from({ length: cells }, () => document.createElement("td")));
+  return row;
+}
+
+function newButton(text, action) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.addEventListener("click", action);
+  return button;
+}
+
+function newReportedRow(agent) {
+  const row = emptyRow(agent, 6);
+  row.cells[1].append(document.createElement("span"));
+  row.cells[3].className = "number";
+  row.cells[5].className = "message";
+  row.cells[6].append(newButton("Sessions", () => showSessions(reported.get(agent.agentId) ?? agent)));
+  return row;
+}
+
+function fillReported(row, agent) {
+  const latest = agent.latest ?? {};
+  const status = statusOf(latest);
+  put(row.cells[0], agent.name || agent.agentId);
+  row.cells[0].title = agent.agentId;
+  put(row.cells[1].firstChild, status);
+  row.cells[1].firstChild.className = `status ${status}`;
+  put(row.cells[2], agent.source ?? "");
+  put(row.cells[3], `${agent.activeSessionCount ?? 0} of ${agent.sessionCount ?? 0}`);
+  put(row.cells[4], timeOf(agent.lastSeenTime));
+  put(row.cells[5], latest.message ?? "");
+  row.cells[6].firstChild.setAttribute("aria-label", `Sessions: ${agent.name || agent.agentId}`);
+}
+
+async function showSessions(agent) {
+  const dialog = $("#sessions");
+  $("h2", dialog).textContent = `Sessions of ${agent.name || agent.agentId}`;
+  const { sessions = [] } = await call(`/api/v2/reported-agents/${encodeURIComponent(agent.agentId)}/sessions`);
+  $("tbody", dialog).replaceChildren(...sessions.map((session) => {
+    const row = emptyRow(session, 5);
+    const { current = {}, expireTime } = session;
+    const texts = [session.topic, statusOf(current), expireTime ? "expired" : "alive", String(session.reportCount ?? 0),
+      timeOf(session.updateTime), current.message ?? ""];
+    for (const [index, text] of texts.entries()) put(row.cells[index], text);
+    row.cells[3].className = "number";
+    row.cells[5].className = "message";
+    return row;
+  }));
+  dialog.showModal();
+}
+
+function newRow(agent) {
+  const row = emptyRow(agent, 8);
   for (const index of [4, 5, 6]) row.cells[index].className = "number";
   const status = document.createElement("span");
   const problem = document.createElement("span");
   problem.className = "problem";
   row.cells[1].append(status, problem);
   for (const [text, action] of [["Chat", talk], ["Log", showLog], ["Stop", stop]]) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = text;
-    button.addEventListener("click", () => action(agents.get(agent.agentId) ?? agent));
-    row.cells[8].append(button);
+    row.cells[8].append(newButton(text, () => action(agents.get(agent.agentId) ?? agent)));
   }
   return row;
 }
@@ -126,7 +237,6 @@ function newRow(agent) {
 function fill(row, agent) {
   const status = statusOf(agent);
   const usage = agent.usage ?? {};
-  const put = (cell, text) => { if (cell.textContent !== text) cell.textContent = text; };
   put(row.cells[0], agent.name);
   row.cells[0].title = agent.agentId;
   const [word, problem] = row.cells[1].children;
@@ -139,7 +249,7 @@ function fill(row, agent) {
   put(row.cells[4], String(usage.requests ?? 0));
   put(row.cells[5], String(usage.tokens ?? 0));
   put(row.cells[6], Number(usage.memoryBytes ?? 0) ? `${Math.round(usage.memoryBytes / 1048576)} MB` : "–");
-  put(row.cells[7], new Date(agent.createTime).toLocaleString());
+  put(row.cells[7], timeOf(agent.createTime));
   for (const button of row.cells[8].children) button.setAttribute("aria-label", `${button.textContent}: ${agent.name}`);
   row.cells[8].children[0].disabled = status !== "running" && status !== "creating";
 }
@@ -247,4 +357,5 @@ $("#open-new").addEventListener("click", openNew);
 for (const button of document.querySelectorAll('dialog button[value="cancel"]')) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
-watch();
+follow("managed", followManaged);
+follow("reported", followReported);

@@ -74,6 +74,39 @@ def test_what_others_do_shows_on_the_page(page: Any, sentinel: Sentinel) -> None
     row_of(page, agent_id).wait_for(state="detached")
 
 
+def report(sentinel: Sentinel, status: str, message: str, topic: str = "fix/issue 12") -> None:
+    facts = {"agent_id": "coder/1", "agent_name": "Coder <1>", "session_topic": topic, "status": status}
+    taken = sentinel.http.post(
+        "/webhook/status",
+        json={
+            **facts,
+            "agent_source": "laptop",
+            "timestamp": "2026-01-01T00:00:00Z",
+            "message": message,
+            "ttl_minutes": 10,
+        },
+    )
+    assert taken.status_code == 200, taken.text
+
+
+def test_agents_that_report_show_on_the_page_as_they_do(page: Any, sentinel: Sentinel) -> None:
+    assert page.locator("#no-reports").is_visible()
+    report(sentinel, "running", "reading the code")
+    row = page.locator("#reported tr:has-text('Coder <1>')")
+    row.filter(has_text="reading the code").wait_for()
+    assert row.locator(".running").inner_text() == "running"
+    report(sentinel, "failed", "no tests", topic="another")
+    row.filter(has_text="2 of 2").wait_for()
+    # Who comes later sees the same, and the sessions of each.
+    page.reload()
+    row.filter(has_text="2 of 2").wait_for()
+    page.get_by_role("button", name="Sessions: Coder <1>").click()
+    sessions = page.locator("#sessions tbody tr")
+    sessions.filter(has_text="fix/issue 12").filter(has_text="reading the code").wait_for()
+    assert sessions.count() == 2 and "alive" in sessions.filter(has_text="another").inner_text()
+    page.get_by_role("button", name="Close").click()
+
+
 SOCKETS = """
 async ([chat, events]) => {
   const open = (url) => new Promise((resolve, reject) => {
