@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 from runner.v1 import artifact_service_pb2 as pb
 from runner.v1 import artifact_service_pb2_grpc
@@ -70,9 +71,9 @@ class ArtifactServicer(artifact_service_pb2_grpc.ArtifactServiceServicer):
             raise RangeOutside(size=artifact.size)
         if piece is not None:
             headers["content-range"] = f"bytes {offset}-{offset + limit - 1}/{artifact.size}"
-            await context.send_initial_metadata((("x-http-status", "206"), *_metadata(headers)))
-        else:
-            await context.send_initial_metadata(_metadata(headers))
+        length = artifact.size - offset if limit == 0 else min(limit, artifact.size - offset)
+        status = () if piece is None else (("x-http-status", "206"),)
+        await context.send_initial_metadata((*status, ("x-http-content-length", str(length)), *_metadata(headers)))
         async for data in self._artifacts.download(request.artifact_id, offset=offset, limit=limit):
             yield pb.DownloadArtifactResponse(data=data)
 
@@ -82,7 +83,14 @@ class ArtifactServicer(artifact_service_pb2_grpc.ArtifactServiceServicer):
 
 
 def _headers(artifact: Artifact) -> dict[str, str]:
-    return {"content-type": artifact.media_type, "etag": f'"{artifact.sha256}"', "accept-ranges": "bytes"}
+    """What a whole download and a piece have in common. It is a file to keep and no page to show: its media type is the
+    uploader's word, and a page of his would act in the name of whoever opens it."""
+    name = quote(artifact.name.rpartition("/")[2], safe="")
+    return {
+        "content-type": artifact.media_type,
+        "content-disposition": f"attachment; filename*=UTF-8''{name}",
+        "etag": f'"{artifact.sha256}"',
+    }
 
 
 def _metadata(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:

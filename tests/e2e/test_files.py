@@ -55,7 +55,7 @@ async def test_a_file_goes_there_and_back(server: ServerProcess, command_line: C
 async def test_by_http(http: httpx.AsyncClient) -> None:
     data = noise(700_000)
     reply = await http.post(
-        "/api/v2/artifacts", params={"name": "a.bin", "mediaType": "application/x-noise"}, content=data
+        "/api/v2/artifacts", params={"name": "out/a ü.bin", "mediaType": "application/x-noise"}, content=data
     )
     assert reply.status_code == 200, reply.text
     artifact = reply.json()["artifact"]
@@ -65,11 +65,18 @@ async def test_by_http(http: httpx.AsyncClient) -> None:
     assert (whole.status_code, whole.content) == (200, data)
     assert whole.headers["content-type"] == "application/x-noise"
     assert whole.headers["etag"] == f'"{artifact["sha256"]}"'
+    assert (whole.headers["content-length"], whole.headers["accept-ranges"]) == ("700000", "bytes")
+    # A file to keep: a page that somebody uploads is never shown as one of ours.
+    assert whole.headers["content-disposition"] == "attachment; filename*=UTF-8''a%20%C3%BC.bin"
+    assert (await http.head(url)).headers["content-length"] == "700000"
+    part = await http.get(url, params={"offset": "699000", "limit": "100"})
+    assert (part.status_code, part.headers["content-length"], part.content) == (200, "100", data[699_000:699_100])
     for asked, start, end in (("0-9", 0, 10), ("699990-", 699_990, 700_000), ("-5", 699_995, 700_000),
                               ("100000-399999", 100_000, 400_000), ("5-99999999", 5, 700_000)):  # fmt: skip
         piece = await http.get(url, headers={"range": f"bytes={asked}"})
         assert (piece.status_code, piece.content) == (206, data[start:end])
         assert piece.headers["content-range"] == f"bytes {start}-{end - 1}/700000"
+        assert piece.headers["content-length"] == str(end - start)
     assert (await http.get(url, headers={"range": "lines=1-2"})).status_code == 200
     for outside in (
         {"headers": {"range": "bytes=700000-"}},
