@@ -21,7 +21,10 @@ class ReflectionError(Exception):
 
 
 def pool_of(descriptor_set: bytes) -> tuple[DescriptorPool, list[str]]:
-    """A pool of a serialized FileDescriptorSet (with all imports), and the names of its services."""
+    """A pool of a serialized FileDescriptorSet (with all imports), and the names of its services.
+
+    Raises ``DecodeError`` of protobuf for other bytes.
+    """
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set).file
     pool = _pool({file.name: file for file in files})
     return pool, [f"{file.package}.{service.name}".lstrip(".") for file in files for service in file.service]
@@ -39,10 +42,14 @@ async def reflected(channel: aio.Channel, services: Iterable[str] = ()) -> tuple
             return await conversation.pool(wanted)
         except aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                raise ReflectionError(f"the server can't be asked what it serves: {error.code().name}") from error
+                # gRPC names each layer that failed; the innermost says it all.
+                why = (error.details() or "").rsplit(": ", 1)[-1]
+                raise ReflectionError(
+                    f"the server can't be asked what it serves: {error.code().name} ({why})"
+                ) from error
         finally:
             conversation.close()
-    raise ReflectionError("the server has no reflection: give a descriptor set instead")
+    raise ReflectionError("the server has no reflection")
 
 
 class _Conversation:

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from gateway import DEFAULT_ALLOWED, Channel, Gateway, GatewayOptions, ReflectionError, pool_of, reflected
@@ -20,6 +22,7 @@ from runner_service.http import READINESS_PATH, HttpBindError, HttpServer
 
 EXIT_CANNOT_SERVE = 1
 DRAIN_SECONDS = 5.0
+ADVICE = "name a gRPC server by --upstream, with --tls if it speaks TLS; one without reflection needs --descriptor-set"
 
 
 def gateway(argv: Sequence[str]) -> int:
@@ -69,10 +72,27 @@ async def _serve(options: argparse.Namespace) -> int:
             await stop.wait()
             app.drain()
             await http.stop(grace=DRAIN_SECONDS)
-    except (ReflectionError, HttpBindError, OSError, ValueError) as error:
+    except ReflectionError as error:
+        print(f"runner: {options.upstream}: {error} — {ADVICE}", file=sys.stderr)  # noqa: T201
+        return EXIT_CANNOT_SERVE
+    except (HttpBindError, OSError, ValueError) as error:
         print(f"runner: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_SERVE
     return 0
+
+
+def _descriptors(path: Path) -> tuple[bytes, DescriptorPool, list[str]]:
+    """The bytes of a descriptor set, a pool of it and the names of its services. Raises ``ValueError`` for a file that
+    is none."""
+    try:
+        data = path.read_bytes()
+        return data, *pool_of(data)
+    except OSError as error:
+        raise ValueError(f"cannot read the descriptor set {path}: {error.strerror}") from None
+    except (DecodeError, TypeError):
+        raise ValueError(
+            f"{path} is no descriptor set with imports: make one by protoc --include_imports --descriptor_set_out"
+        ) from None
 
 
 @asynccontextmanager
@@ -80,8 +100,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[tuple[Gateway, H
     async with _channel(options) as channel:
         descriptors: bytes | None = None
         if options.descriptor_set is not None:
-            descriptors = options.descriptor_set.read_bytes()
-            pool, services = pool_of(descriptors)
+            descriptors, pool, services = _descriptors(options.descriptor_set)
             services = options.service or services
         else:
             pool, services = await reflected(channel, options.service or ())

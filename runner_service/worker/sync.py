@@ -13,10 +13,10 @@ import grpc.aio
 
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner.v1 import runner_service_pb2 as runners
+from runner_client.contact import misunderstanding
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.worker.attempts import Attempts
 from runner_service.worker.checks import capabilities, run_checks
-from runner_service.worker.contact import misunderstanding
 from runner_service.worker.failures import Failure, failure_of
 from runner_service.worker.identity import (
     end_registration,

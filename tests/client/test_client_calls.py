@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from command_line import CommandLine
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from scripted_server import ScriptedServer, exited, job_id
@@ -26,6 +27,7 @@ from runner_client import (
     FieldViolation,
     InvalidArgument,
     InvalidTarget,
+    InvalidTls,
     PermissionDenied,
     ResourceExhausted,
     ServerFault,
@@ -164,6 +166,9 @@ async def test_tls_is_checked_with_the_named_certificates(tmp_path: Path) -> Non
     async with AsyncClient(server.target, tls=Tls(), connect_patience=0) as client:
         with pytest.raises(Unavailable):
             await client.run(["true"])
+    ended = await CommandLine(server)("ps")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert ended.err.startswith(f"runner: The server at {server.target} speaks TLS: give --tls-ca FILE")
     await server.stop()
 
 
@@ -239,7 +244,7 @@ def test_what_is_no_target_is_refused(target: str) -> None:
 
 
 async def test_missing_certificates_are_an_error_of_the_tree(tmp_path: Path) -> None:
-    with pytest.raises(InvalidTarget, match="cannot read the certificates"):
+    with pytest.raises(InvalidTls, match="cannot read the certificates"):
         AsyncClient("lab", tls=Tls(tmp_path / "none.pem"))
 
 

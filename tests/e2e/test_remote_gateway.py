@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -69,4 +70,21 @@ def test_it_says_why_it_cannot_serve() -> None:
     command = [str(RUNNER), "gateway", "--upstream", "127.0.0.1:1", "--http", "127.0.0.1:0"]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment_of(), timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.splitlines()[-1] == "runner: the server can't be asked what it serves: UNAVAILABLE"
+    assert ended.stderr.splitlines()[-1] == (
+        "runner: 127.0.0.1:1: the server can't be asked what it serves: UNAVAILABLE (Connection refused) — "
+        "name a gRPC server by --upstream, with --tls if it speaks TLS; one without reflection needs --descriptor-set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot read the descriptor set"), (b"text", "is no descriptor set with imports")]
+)
+def test_a_descriptor_set_that_is_none_is_said_to_be_so(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "library.binpb"
+    if content is not None:
+        path.write_bytes(content)
+    command = [str(RUNNER), "gateway", "--upstream", "127.0.0.1:1", "--descriptor-set", str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment_of(), timeout=60, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert said in line and str(path) in line

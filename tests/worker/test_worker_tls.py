@@ -15,7 +15,7 @@ import pytest
 from worker_house import House
 
 from runner_client.channel import Tls
-from runner_service.worker.contact import misunderstanding
+from runner_client.contact import misunderstanding
 from runner_service.worker.times import ExitCode
 
 JOIN = "import sys; from runner_service.commands import join; sys.exit(join(sys.argv[1:]))"
@@ -101,7 +101,7 @@ async def test_the_command_joins_over_tls(safe: House, certificate: Certificate)
 async def test_a_worker_without_tls_is_told_to_speak_it(safe: House, caplog: pytest.LogCaptureFixture) -> None:
     assert await safe.ended(safe.worker()) is ExitCode.USAGE
     (said,) = (one.getMessage() for one in caplog.records if getattr(one, "action", "") == "misunderstood")
-    assert "speaks TLS. Join with --tls-ca FILE" in said
+    assert "speaks TLS: give --tls-ca FILE" in said
     assert safe.target in said
 
 
@@ -110,7 +110,7 @@ async def test_a_worker_with_tls_is_told_that_the_server_speaks_none(
 ) -> None:
     assert await plain.ended(plain.worker(tls=Tls(certificate.certificate))) is ExitCode.USAGE
     (said,) = (one.getMessage() for one in caplog.records if getattr(one, "action", "") == "misunderstood")
-    assert "does not speak TLS. Join without --tls" in said
+    assert "does not speak TLS: leave out --tls" in said
 
 
 @pytest.mark.parametrize("name", ["stranger", "elsewhere"])
@@ -120,7 +120,23 @@ async def test_a_certificate_that_is_not_accepted_is_said_to_be_so(house: House,
     house.target = await house.server.start_tcp(served.credentials)
     said = await misunderstanding(house.target, Tls(trusted.certificate))
     assert "is not accepted" in said
-    assert "--tls-ca FILE" in said
+    assert ("--tls-ca FILE" if name == "stranger" else "by a name that stands there") in said
+
+
+async def test_who_has_to_show_a_certificate_is_told_so(house: House, certificate: Certificate) -> None:
+    demanding = grpc.ssl_server_credentials(
+        [(certificate.key.read_bytes(), certificate.certificate.read_bytes())],
+        root_certificates=certificate.certificate.read_bytes(),
+        require_client_auth=True,
+    )
+    house.target = await house.server.start_tcp(demanding)
+    assert "--tls-cert FILE and --tls-key FILE" in await misunderstanding(house.target, Tls(certificate.certificate))
+    known = Tls(certificate.certificate, certificate.certificate, certificate.key)
+    assert await misunderstanding(house.target, known) == ""
+
+
+async def test_a_file_without_certificates_is_said_to_be_so(safe: House, certificate: Certificate) -> None:
+    assert f"no certificates in {certificate.key}" in await misunderstanding(safe.target, Tls(certificate.key))
 
 
 async def test_nothing_is_said_of_a_server_that_is_not_there_or_is_silent(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import grpc
 from grpc import aio
 
 from runner_client import __version__
-from runner_client.errors import InvalidTarget
+from runner_client.errors import InvalidTarget, InvalidTls
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_PORT = 50051
@@ -40,9 +40,9 @@ class Tls:
     key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Raises `InvalidTarget` when a file cannot be read, or one of two is missing."""
+        """Raises `InvalidTls` when a file cannot be read, or one of two is missing."""
         if (self.certificate is None) != (self.key is None):
-            raise InvalidTarget("a certificate needs its key, and a key its certificate: give both")
+            raise InvalidTls("a certificate needs its key, and a key its certificate: give both")
         return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
 
 
@@ -50,7 +50,7 @@ def _read(path: Path | None) -> bytes | None:
     try:
         return None if path is None else path.read_bytes()
     except OSError as error:
-        raise InvalidTarget(f"cannot read the certificates in {path}: {error.strerror}") from None
+        raise InvalidTls(f"cannot read the certificates in {path}: {error.strerror}") from None
 
 
 def parse_target(target: str) -> str:

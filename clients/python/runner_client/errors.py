@@ -5,6 +5,7 @@
     ClientError
     ├── InvalidArgument       the request can never succeed as it is; `violations` names the fields
     │   └── InvalidTarget     the address of the server is not one; nothing was called
+    │       └── InvalidTls    nor can TLS be spoken with the files that were given
     ├── NotFound
     ├── AlreadyExists
     ├── FailedPrecondition    the state of things forbids it now
@@ -78,6 +79,10 @@ class InvalidTarget(InvalidArgument):
     """The address of the server is not valid."""
 
     reason = "INVALID_TARGET"
+
+
+class InvalidTls(InvalidTarget):
+    """TLS cannot be spoken with these files."""
 
 
 class NotFound(ClientError):

@@ -70,6 +70,8 @@ def advice_for(error: ClientError, server: str) -> str:
             return "use a key with the role that it needs, with --token or RUNNER_TOKEN"
         case errors.DeadlineExceeded():
             return f"try again, and look at the server's log if {server} stays silent"
+        case errors.InvalidTls():
+            return "see --tls-ca, --tls-cert and --tls-key"
         case errors.InvalidTarget():
             return "name the server with --server or RUNNER_SERVER"
     return ""

@@ -14,7 +14,9 @@ from runner_client.cli.report import BROKEN_PIPE, FAILED, INTERRUPTED, CommandLi
 from runner_client.cli.values import Duration, parse_duration
 
 if TYPE_CHECKING:
+    from runner_client.channel import Tls
     from runner_client.client import AsyncClient
+    from runner_client.errors import ClientError
 
 Options = ParamSpec("Options")
 
@@ -48,12 +50,11 @@ class Session:
 
     def client(self) -> AsyncClient:
         """Makes the client; to be called inside the loop, and used as a context manager."""
-        from runner_client.channel import Tls
         from runner_client.client import AsyncClient
 
-        wanted = self.tls or self.tls_ca or self.tls_cert or self.tls_key
-        tls = Tls(self.tls_ca, self.tls_cert, self.tls_key) if wanted else None
-        return AsyncClient(self.server, token=self.token, tls=tls, patience=PATIENCE, connect_patience=CONNECT_PATIENCE)
+        return AsyncClient(
+            self.server, token=self.token, tls=self._tls(), patience=PATIENCE, connect_patience=CONNECT_PATIENCE
+        )
 
     def run(self, work: Coroutine[Any, Any, int], *, failure: int = FAILED) -> int:
         """Runs the command to its exit code. ``failure``: the code for an error of a call."""
@@ -64,7 +65,10 @@ class Session:
         try:
             return asyncio.run(_first_of_a_group(work))
         except ClientError as error:
-            complain_of(error, self.server)
+            if why := self._misunderstanding(error):
+                complain(why)
+            else:
+                complain_of(error, self.server)
             return failure
         except CommandLineError as error:
             complain(error.what, error.advice)
@@ -76,6 +80,24 @@ class Session:
             return failure
         except KeyboardInterrupt:
             return INTERRUPTED
+
+    def _tls(self) -> Tls | None:
+        from runner_client.channel import Tls
+
+        wanted = self.tls or self.tls_ca or self.tls_cert or self.tls_key
+        return Tls(self.tls_ca, self.tls_cert, self.tls_key) if wanted else None
+
+    def _misunderstanding(self, error: ClientError) -> str:
+        """Why a server that does not answer does not, where it is there and one side speaks TLS alone; else empty."""
+        import asyncio
+
+        from runner_client.channel import parse_target
+        from runner_client.contact import misunderstanding
+        from runner_client.errors import Unavailable
+
+        if type(error) is not Unavailable or error.reason != "UNAVAILABLE":
+            return ""
+        return asyncio.run(misunderstanding(parse_target(self.server), self._tls()))
 
 
 async def _first_of_a_group(work: Coroutine[Any, Any, int]) -> int:
