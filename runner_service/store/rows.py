@@ -82,7 +82,7 @@ def encode_body(job: Job) -> str:
     if "limits" in spec:
         spec["limits"] = _changed(job.spec.limits, _LIMITS)
     if "container" in spec:
-        spec["container"] = _changed(job.spec.container, _CONTAINER)
+        spec["container"] = {"image": spec["container"].image, **_changed(spec["container"], _CONTAINER)}
     if "inputs" in spec:
         spec["inputs"] = [[one.artifact_id, one.path, one.executable] for one in job.spec.inputs]
     if "retry_rules" in spec:
@@ -134,7 +134,8 @@ def decode_body(text: str) -> Body:
 
 def _container_of(value: Mapping[str, Any]) -> Container:
     policy = PullPolicy(value.get("pull_policy", PullPolicy.IF_MISSING))
-    return Container(**{**value, "pull_policy": policy, "volumes": tuple(value.get("volumes", ()))})
+    # Rows of before the image was kept: one that cannot be read would hold up all others.
+    return Container(**{"image": "", **value, "pull_policy": policy, "volumes": tuple(value.get("volumes", ()))})
 
 
 def _rule_of(value: Mapping[str, Any]) -> RetryRule:
