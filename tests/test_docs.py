@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib.metadata import entry_points
@@ -94,3 +97,17 @@ def test_every_guarantee_names_tests_that_exist() -> None:
         assert named, row
         for file, test in named:
             assert f"def {test}(" in (ROOT / file).read_text() if test else (ROOT / file).exists(), (file, test)
+
+
+def test_a_proto_of_ones_own_is_compiled_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "serve-your-own-proto.md").read_text()
+    (script,) = (block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "grpc_tools.protoc" in block)
+    (tmp_path / "library.proto").write_text(
+        'syntax = "proto3"; import "google/api/annotations.proto"; import "runner/gateway/v1/options.proto";'
+        "service Library { rpc Get(Book) returns (Book) {"
+        ' option (google.api.http) = {get: "/books"}; option (runner.gateway.v1.method) = {success_status: 203}; } }'
+        " message Book {}"
+    )
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert (tmp_path / "library_pb2_grpc.py").exists()

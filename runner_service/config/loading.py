@@ -86,7 +86,9 @@ def _read(path: Path | None) -> dict[str, Any]:
         log.warning("there is no configuration file %s: the defaults hold", path, extra={"action": "config_missing"})
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
+        # YAML's own words take several lines.
+        why = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the configuration file {path}: {why}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):

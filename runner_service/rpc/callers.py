@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from runner_service.rpc.access import API_KEY_KEY, FORWARDED_KEY, HOST_KEY, LISTENER_KEY, ORIGIN_KEY, Caller
 
@@ -28,4 +29,6 @@ def caller_of(metadata: Iterable[tuple[str, Any]], peer: str) -> Caller:
             found[name] = value
         elif key == FORWARDED_KEY:
             forwarded = True
+    # gRPC escapes the brackets of an address of IPv6, which the gateway writes as they are.
+    peer = unquote(peer) if peer.startswith("ipv6:") else peer
     return Caller(peer=peer, forwarded=forwarded, **found)

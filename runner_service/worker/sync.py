@@ -129,11 +129,11 @@ class SyncLoop:
                 if reply is None:
                     continue
             except grpc.aio.AioRpcError as error:
-                self._lost_contact(f"{error.code().name}: {error.details()}")
                 code = self._verdict(error)
                 if code is not None:
                     self._give_up(code)
                     return
+                self._lost_contact(f"{error.code().name}: {error.details()}")
                 await asyncio.sleep(backoff.next())
                 continue
             backoff.reset()
@@ -203,7 +203,8 @@ class SyncLoop:
         if news:
             self._paused = control.paused
             said = "takes no work from now on" if control.paused else "takes work again"
-            log.info("As the server wants, this runner %s.", said, extra={"action": "paused"})
+            action = "paused" if control.paused else "resumed"
+            log.info("As the server wants, this runner %s.", said, extra={"action": action})
         if control.check_number > self._checked:
             self._checks = await run_checks(self._profile.data_directory)
             self._checked = control.check_number

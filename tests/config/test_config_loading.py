@@ -72,3 +72,10 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         load(write(tmp_path, "server: {grpc: here}\nretention: {jobs_days: soon}\n"), {})
     message = str(refusal.value)
     assert "server.grpc" in message and "is not valid: give HOST:PORT; " in message and "retention.jobs_days" in message
+
+
+def test_a_file_that_is_no_yaml_is_said_to_be_so_in_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "server:\n  port: [1\n")
+    with pytest.raises(ConfigError, match=r"cannot read the configuration file .*server.yaml: .* line 3") as raised:
+        load(path, {})
+    assert "\n" not in str(raised.value)

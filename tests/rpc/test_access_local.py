@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner_service.rpc.access import is_local
+from runner_service.rpc.callers import caller_of
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,8 @@ from runner_service.rpc.access import is_local
 )
 def test_what_is_local(peer: str, listener: str | None, host: str | None, local: bool) -> None:
     assert is_local(peer, listener, host) is local
+
+
+def test_an_address_of_ipv6_is_one_caller_by_grpc_and_by_http() -> None:
+    assert caller_of((), "ipv6:%5B::1%5D:5000") == caller_of((), "ipv6:[::1]:5000")
+    assert caller_of((), "unix:/a%5Bb").peer == "unix:/a%5Bb"

@@ -66,7 +66,9 @@ async def test_a_restart_ends_the_worker_and_leaves_jobs_to_the_next(house: Hous
     assert house.machine.starts == [attempt.attempt_id]
 
 
-async def test_a_worker_whose_runner_was_deleted_ends_with_its_jobs(house: House) -> None:
+async def test_a_worker_whose_runner_was_deleted_ends_with_its_jobs(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     attempt = house.server.submit("fake", "hold")
     worker = house.worker(target=await house.server.start_tcp())
     await house.listed(attempt, HeldAttempt.PHASE_STARTED)
@@ -74,6 +76,8 @@ async def test_a_worker_whose_runner_was_deleted_ends_with_its_jobs(house: House
     house.server.wake()
     other = house.server.submit("fake")  # Ends the parked Sync.
     assert await house.ended(worker) is ExitCode.DELETED
+    said = [getattr(one, "action", "") for one in caplog.records]
+    assert "deleted" in said and "contact_lost" not in said
     assert other.state != "RUNNING"
     assert len(house.server.registrations) == 1
 

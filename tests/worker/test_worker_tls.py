@@ -15,7 +15,7 @@ import pytest
 from worker_house import House
 
 from runner_client.channel import Tls
-from runner_client.contact import misunderstanding
+from runner_client.contact import misunderstanding, unwelcome
 from runner_service.worker.times import ExitCode
 
 JOIN = "import sys; from runner_service.commands import join; sys.exit(join(sys.argv[1:]))"
@@ -130,9 +130,14 @@ async def test_who_has_to_show_a_certificate_is_told_so(house: House, certificat
         require_client_auth=True,
     )
     house.target = await house.server.start_tcp(demanding)
-    assert "--tls-cert FILE and --tls-key FILE" in await misunderstanding(house.target, Tls(certificate.certificate))
-    known = Tls(certificate.certificate, certificate.certificate, certificate.key)
-    assert await misunderstanding(house.target, known) == ""
+    unknown = Tls(certificate.certificate)
+    assert await misunderstanding(house.target, unknown) == ""
+    assert "give --tls-cert FILE and --tls-key FILE" in await unwelcome(house.target, unknown)
+    assert await unwelcome(house.target, Tls(None, certificate.certificate, certificate.key)) == ""
+
+
+async def test_a_server_that_has_the_first_word_is_welcoming(safe: House, certificate: Certificate) -> None:
+    assert await unwelcome(safe.target, Tls(certificate.certificate)) == ""
 
 
 async def test_a_file_without_certificates_is_said_to_be_so(safe: House, certificate: Certificate) -> None:

@@ -25,8 +25,6 @@ class Speech(Enum):
     """It cannot be reached, or says nothing that tells."""
     PLAIN = auto()
     TLS = auto()
-    MUTUAL_TLS = auto()
-    """It hangs up on who shows no certificate: with others a gRPC server has the first word."""
 
 
 async def misunderstanding(target: str, tls: Tls | None) -> str:
@@ -52,9 +50,38 @@ async def misunderstanding(target: str, tls: Tls | None) -> str:
         if problem.verify_code in _ANOTHER_NAME:
             return f"{what}: call the server by a name that stands there."
         return f"{what}: give --tls-ca FILE, the certificates that it is to be checked with."
-    if speech is Speech.MUTUAL_TLS and tls.certificate is None:
-        return f"The server at {target} hangs up on who shows no certificate: give --tls-cert FILE and --tls-key FILE."
     return ""
+
+
+async def unwelcome(target: str, tls: Tls | None) -> str:
+    """Says in a sentence what a server may want that accepts a connection over TLS and hangs up at once; empty for
+    others. A guess: something in between may have hung up. ``target`` is HOST:PORT. Takes up to six seconds."""
+    if tls is None or tls.certificate is not None:
+        return ""
+    host, _, port = target.rpartition(":")
+    context = _unchecked()
+    context.set_alpn_protocols(["h2"])
+    try:
+        async with asyncio.timeout(_SECONDS):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+    except (OSError, TimeoutError, ValueError):
+        return ""
+    try:
+        # A gRPC server has the first word, but with who has to show a certificate and does not.
+        async with asyncio.timeout(_VERDICT_SECONDS):
+            hung_up = not await reader.read(1)
+    except TimeoutError:
+        hung_up = False
+    except OSError:
+        hung_up = True
+    finally:
+        writer.transport.abort()
+    if not hung_up:
+        return ""
+    return (
+        f"The server at {target} hangs up: if it lets only those in who show a certificate, "
+        "give --tls-cert FILE and --tls-key FILE."
+    )
 
 
 def _unchecked() -> ssl.SSLContext:
@@ -70,20 +97,12 @@ async def _shake_hands(target: str, context: ssl.SSLContext) -> tuple[Speech, ss
     context.set_alpn_protocols(["h2"])
     try:
         async with asyncio.timeout(_SECONDS):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
     except ssl.SSLCertVerificationError as error:
         return Speech.TLS, error
     except ssl.SSLError as error:
         return (Speech.PLAIN if error.reason in _NOT_TLS else Speech.UNKNOWN), None
     except (OSError, TimeoutError, ValueError):
         return Speech.UNKNOWN, None
-    try:
-        async with asyncio.timeout(_VERDICT_SECONDS):
-            hung_up = not await reader.read(1)
-    except TimeoutError:
-        hung_up = False
-    except OSError:
-        hung_up = True
-    finally:
-        writer.transport.abort()
-    return (Speech.MUTUAL_TLS if hung_up else Speech.TLS), None
+    writer.transport.abort()
+    return Speech.TLS, None

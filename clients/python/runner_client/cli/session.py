@@ -92,12 +92,17 @@ class Session:
         import asyncio
 
         from runner_client.channel import parse_target
-        from runner_client.contact import misunderstanding
+        from runner_client.contact import misunderstanding, unwelcome
         from runner_client.errors import Unavailable
 
         if type(error) is not Unavailable or error.reason != "UNAVAILABLE":
             return ""
-        return asyncio.run(misunderstanding(parse_target(self.server), self._tls()))
+
+        async def ask() -> str:
+            target, tls = parse_target(self.server), self._tls()
+            return await misunderstanding(target, tls) or await unwelcome(target, tls)
+
+        return asyncio.run(ask())
 
 
 async def _first_of_a_group(work: Coroutine[Any, Any, int]) -> int:
