@@ -83,6 +83,8 @@ class Beat:
     """The answer to that, the first time."""
     changes_only: bool = False
     """The worker knows its orders: those that say nothing but what its list shows are left out."""
+    reports_heard: int = 0
+    """The newest of its reports that is over: the list has what the answers up to that one brought."""
     claims: bool = False
     """An answer with news goes out at once: it takes jobs for the free slots along."""
 
@@ -94,6 +96,8 @@ class Action(StrEnum):
     """List it in the next Sync; start nothing yet."""
     RUN = "RUN"
     """Start it if it is not started; go on if it is."""
+    START = "START"
+    """Start it: it is confirmed already. Said once, in the answer to a report."""
     CANCEL = "CANCEL"
     """End it and report."""
     FORGET = "FORGET"
@@ -108,7 +112,7 @@ class Order:
     attempt_id: str
     fence: int
     job: Job | None = None
-    """For OFFER, RUN and CANCEL."""
+    """For all but FORGET."""
     cancel: Cancel | None = None
     """For CANCEL."""
 
@@ -215,6 +219,9 @@ class Along:
     """Offered, and to be confirmed."""
     want: Want | None = None
     """What it would take in the place of what it reports."""
+    number: int = 0
+    """Counts the session's reports: what is claimed is confirmed at once, and `Beat.reports_heard` says from when on a
+    list shows it. 0: it is offered."""
 
 
 class Reported(NamedTuple):
@@ -223,7 +230,7 @@ class Reported(NamedTuple):
     verdicts: Sequence[Verdict]
     moved: Sequence[Moved]
     orders: Sequence[Order] = ()
-    """RUN, CANCEL or FORGET for what was to be confirmed, and OFFERs of what was claimed."""
+    """RUN, CANCEL or FORGET for what was to be confirmed, and START or OFFER of what was claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

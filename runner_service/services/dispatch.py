@@ -223,7 +223,8 @@ class Dispatch:
         """What those are given that start now."""
         secrets: dict[str, Mapping[str, bytes]] = {}
         for order in orders:
-            job = order.job if order.action is Action.RUN and order.attempt_id in held else None
+            starts = order.action is Action.START or (order.action is Action.RUN and order.attempt_id in held)
+            job = order.job if starts else None
             if job is not None and job.spec.secrets and self._secrets is not None:
                 wanted = job.spec.secrets
                 values = await self._secrets.reveal(set(wanted.values()), job_id=job.job_id)

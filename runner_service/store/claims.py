@@ -120,8 +120,8 @@ def claim_all(conn: Connection, claims: Sequence[Sequence[Want]]) -> list[list[A
     return [[assignment for _ in wants for assignment in next(given)] for wants in claims]
 
 
-def claim(conn: Connection, wants: Sequence[Want]) -> list[list[Assignment]]:
-    """One list per want."""
+def claim(conn: Connection, wants: Sequence[Want], *, came_with: int = 0) -> list[list[Assignment]]:
+    """One list per want. ``came_with``: the report whose answer has it started, so it is confirmed already."""
     given: list[list[Assignment]] = [[] for _ in wants]
     takers = _takers(conn, wants)
     if not takers:
@@ -134,20 +134,21 @@ def claim(conn: Connection, wants: Sequence[Want]) -> list[list[Assignment]]:
     ledger = Ledger(conn, now)
     queued = {row[0]: job_of(row, found[row[0]]) for row in conn.all(CHOSEN, {"job_ids": conn.array(choice)})}
     for job_id, want in choice.items():
-        given[want].append(_assign(ledger, queued[job_id], wants[want].runner_id))
+        given[want].append(_assign(ledger, queued[job_id], wants[want].runner_id, came_with))
     ledger.flush()
     return given
 
 
-def _assign(ledger: Ledger, queued: Job, runner_id: str) -> Assignment:
+def _assign(ledger: Ledger, queued: Job, runner_id: str, came_with: int) -> Assignment:
     attempt = Attempt(
         attempt_id=new_id(),
         job_id=queued.job_id,
         number=queued.attempts + 1,
         runner_id=runner_id,
         fence=queued.fence + 1,
-        state=AttemptState.ASSIGNED,
+        state=AttemptState.RUNNING if came_with else AttemptState.ASSIGNED,
         assigned_at=ledger.now,
+        started_at=ledger.now if came_with else None,
     )
     job = transition(
         queued,
@@ -157,8 +158,10 @@ def _assign(ledger: Ledger, queued: Job, runner_id: str) -> Assignment:
         fence=attempt.fence,
         runner_id=runner_id,
     )
-    ledger.add_attempt(attempt, bound_to=queued.bound_to)
+    ledger.add_attempt(attempt, bound_to=queued.bound_to, came_with=came_with)
     ledger.moved(queued, job, "assigned", runner_id)
+    if came_with:
+        job = ledger.runs(job, runner_id)
     return Assignment(job=job, attempt=attempt)
 
 

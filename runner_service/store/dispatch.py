@@ -21,16 +21,24 @@ from runner_service.store.reports import EXECUTION, executions_of, give_up, lock
 from runner_service.store.rows import JOB_COLUMNS, job_of
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.schema import runners as runners_table
-from runner_service.store.statements import Connection, Query, Row, integer, number, string, word
+from runner_service.store.statements import Connection, Query, Row, among, integer, number, string, word
 
 _ACTIVE = literal_column("attempts.state") != word("FINISHED")
 # Both read attempts_active, and of the tables only what it finds.
 ACTIVE = Query(
-    select(attempts.c.attempt_id, attempts.c.fence, attempts.c.state, jobs.c.cancel.is_not(None), attempts.c.bound_to)
+    select(
+        attempts.c.attempt_id,
+        attempts.c.fence,
+        attempts.c.state,
+        jobs.c.cancel.is_not(None),
+        attempts.c.bound_to,
+        attempts.c.came_with,
+    )
     .select_from(attempts)
     .join(jobs, jobs.c.job_id == attempts.c.job_id)
     .where(_ACTIVE, attempts.c.runner_id == string("runner_id"))
 )
+ARRIVED = Query(update(attempts).values(came_with=number(0)).where(among(attempts.c.attempt_id, "attempt_ids")))
 # Sweeps skip what somebody is working on: it is not abandoned, and they come again.
 UNCONFIRMED = Query(
     EXECUTION.where(
@@ -107,7 +115,12 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     ledger = Ledger(conn, now)
     listed = {one.attempt_id: one for one in said.listed}
     rows = conn.all(ACTIVE, {"runner_id": said.runner_id})
-    quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]), judges)}
+    came = {row[0]: row[5] for row in rows if row[5]}
+    if arrived := came.keys() & listed.keys():
+        conn.run(ARRIVED, {"attempt_ids": conn.array(arrived)})
+    # What an answer to a report brought, and may still be under way, is for a later list to show.
+    judged = {row[0]: judges and (new_session or row[5] <= said.reports_heard) for row in rows}
+    quiet = {row[0]: row[4] for row in rows if said.changes_only and _is_quiet(row, listed.get(row[0]), judged[row[0]])}
     for attempt_id in quiet:
         listed.pop(attempt_id, None)
     active = Counter(bound_to or said.runner_id for bound_to in quiet.values())
@@ -126,7 +139,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
                 moved.append(Moved(job, attempt.attempt_id))
             active[job.bound_to or said.runner_id] += 1
             orders.append(order_of(job, attempt))
-        elif one is None and not (assigned or judges):
+        elif one is None and not (assigned or judged[attempt.attempt_id]):
             active[job.bound_to or said.runner_id] += 1
             if job.cancel is not None:
                 orders.append(order_of(job, attempt))
@@ -136,7 +149,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
         else:
             if assigned:
                 job = release(ledger, job, "drained")
-            elif new_session and same_spool and job.cancel is None:
+            elif (same_spool if new_session else attempt.attempt_id in came) and job.cancel is None:
                 job = _take_back(ledger, job)
             else:
                 job = give_up(conn, ledger, execution, FORGOTTEN).job
@@ -174,7 +187,7 @@ def _has_news(said: Beat, orders: Sequence[Order]) -> bool:
 
 def _is_quiet(row: Row, one: Listed | None, judges: bool) -> bool:
     """Nothing is to be said of an active attempt: it runs, or is being ended as it should be."""
-    _, fence, state, cancelled, _ = row
+    _, fence, state, cancelled, *_ = row
     if state != AttemptState.RUNNING.value or (one is not None and one.fence != fence):
         return False
     if one is None:
@@ -186,6 +199,10 @@ def offer_of(job: Job, attempt: Attempt) -> Order:
     return Order(action=Action.OFFER, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job)
 
 
+def start_of(job: Job, attempt: Attempt) -> Order:
+    return Order(action=Action.START, attempt_id=attempt.attempt_id, fence=attempt.fence, job=job)
+
+
 def order_of(job: Job, attempt: Attempt) -> Order:
     """What is wanted of an attempt that is confirmed."""
     action = Action.RUN if job.cancel is None else Action.CANCEL
@@ -195,8 +212,7 @@ def order_of(job: Job, attempt: Attempt) -> Order:
 def confirm(ledger: Ledger, job: Job, attempt: Attempt) -> Job:
     """ASSIGNED → RUNNING, of a job and its attempt. The caller flushes the ledger."""
     ledger.save_attempt(changed(attempt, state=AttemptState.RUNNING, started_at=ledger.now))
-    running = transition(job, JobState.RUNNING, at=ledger.now, attempts=job.attempts + 1)
-    return ledger.moved(job, running, "running", attempt.runner_id)
+    return ledger.runs(job, attempt.runner_id)
 
 
 def release_unconfirmed(conn: Connection, older_than_seconds: float) -> list[str]:

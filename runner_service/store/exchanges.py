@@ -11,7 +11,7 @@ from runner_service.domain.errors import RunnerNotFound
 from runner_service.domain.jobs import AttemptState
 from runner_service.store import runners
 from runner_service.store.claims import claim, room
-from runner_service.store.dispatch import confirm, offer_of, order_of
+from runner_service.store.dispatch import confirm, offer_of, order_of, start_of
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import PreparedReport, executions_of, locked, report
 from runner_service.store.statements import Connection
@@ -76,6 +76,7 @@ def _confirm(conn: Connection, along: Along, orders: list[Order], moved: list[Mo
 def _claim(conn: Connection, along: Along, orders: list[Order], moved: list[Moved]) -> None:
     count = min(along.want.count, room(conn, along.runner_id)) if along.want is not None else 0
     if along.want is not None and count:
-        (given,) = claim(conn, [replace(along.want, count=count)])
-        orders += [offer_of(one.job, one.attempt) for one in given]
+        (given,) = claim(conn, [replace(along.want, count=count)], came_with=along.number)
+        order = start_of if along.number else offer_of
+        orders += [order(one.job, one.attempt) for one in given]
         moved += [Moved(one.job, one.attempt.attempt_id) for one in given]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from runner_service.domain.jobs import Attempt, Job, JobState, Micros
+from runner_service.domain.jobs import Attempt, Job, JobState, Micros, transition
 from runner_service.domain.runner_feed import JOB_PHRASES, Counts, FeedKind, FeedRun
 from runner_service.store import runner_feed
 from runner_service.store.rows import encode_outcome, job_changes
@@ -89,7 +89,12 @@ class Ledger:
         self._event(after, kind, detail)
         return after
 
-    def add_attempt(self, attempt: Attempt, *, bound_to: str) -> None:
+    def runs(self, job: Job, runner_id: str) -> Job:
+        """ASSIGNED → RUNNING. The attempt is for the caller."""
+        running = transition(job, JobState.RUNNING, at=self.now, attempts=job.attempts + 1)
+        return self.moved(job, running, "running", runner_id)
+
+    def add_attempt(self, attempt: Attempt, *, bound_to: str, came_with: int = 0) -> None:
         self._added.append(
             {
                 "attempt_id": attempt.attempt_id,
@@ -99,7 +104,7 @@ class Ledger:
                 "fence": attempt.fence,
                 "state": attempt.state.value,
                 "assigned_at": attempt.assigned_at,
-                "started_at": None,
+                "started_at": attempt.started_at,
                 "finished_at": None,
                 "outcome": None,
                 "reported": 0,
@@ -110,6 +115,7 @@ class Ledger:
                 "log_state": 0,
                 "log_sha256": None,
                 "bound_to": bound_to,
+                "came_with": came_with,
             }
         )
 

@@ -71,6 +71,8 @@ class Link:
         self.session_id = ""
         self.sync_number = 0
         """Of the newest Sync that was sent."""
+        self.reports_heard = 0
+        """Of the newest report that is over: its answer was carried out, or there is none."""
         self.runner_id = ""
         self._times = times
         self._random = random

@@ -59,6 +59,8 @@ class Orders:
     starts: Starts
     accepting: bool = True
     """False: offers are passed over, and what is offered already is not started."""
+    declined: Callable[[], None] = lambda: None
+    """Called when the server may believe something to run here that was never started: the next list says so."""
     tainted: bool = False
     """An attempt left processes behind that cannot be ended: this machine takes no more work."""
 
@@ -117,28 +119,41 @@ class Orders:
         for order in orders:
             held = self.attempts.get(order.attempt_id)
             if held is None:
-                # RUN of what is not held is a reply from before its report was taken: never start it again.
+                # RUN of what is not held is a reply from before its report was taken: never start it again. START comes
+                # in one answer and no other.
                 if order.action == dispatch.Order.ACTION_OFFER and self.accepting:
                     self._offered(order, came_along=came_along)
                     news = True
+                elif order.action == dispatch.Order.ACTION_START:
+                    if not self.accepting or self._is_late(order, lease_end):
+                        self.declined()
+                        continue
+                    starts.append(self._ordered(self._offered(order, came_along=False), order))
                 continue
             if order.HasField("self_stop"):
                 held.self_stop = seconds_of(order.self_stop)
             if order.action == dispatch.Order.ACTION_RUN:
-                # A reply that took so long that its job would have to be dead by now starts nothing: somebody else may
-                # have the job.
-                late = lease_end is not None and self.monotonic() >= lease_end + held.self_stop
+                late = self._is_late(order, lease_end)
                 if held.phase is Phase.HELD and order.fence == held.fence and self.accepting and not late:
-                    crashpoints.reached("worker.ordered")
-                    held.phase, held.starting = Phase.STARTED, True
-                    held.secrets = {name: os.fsdecode(value) for name, value in order.secrets.items()}
-                    held.shipment.start()
-                    starts.append(held)
+                    starts.append(self._ordered(held, order))
             elif order.action == dispatch.Order.ACTION_CANCEL:
                 news |= self.end(held, KillCause.CANCEL, order.reason)
             elif order.action == dispatch.Order.ACTION_FORGET:
                 news |= self.discard(held)
         return news or bool(starts), starts
+
+    def _is_late(self, order: dispatch.Order, lease_end: float | None) -> bool:
+        """A reply that took so long that its job would have to be dead by now starts nothing: somebody else may have
+        it."""
+        return lease_end is not None and self.monotonic() >= lease_end + seconds_of(order.self_stop)
+
+    def _ordered(self, held: Held, order: dispatch.Order) -> Held:
+        """It is to be started."""
+        crashpoints.reached("worker.ordered")
+        held.phase, held.starting = Phase.STARTED, True
+        held.secrets = {name: os.fsdecode(value) for name, value in order.secrets.items()}
+        held.shipment.start()
+        return held
 
     def _begin(self, starts: Collection[Held]) -> None:
         for held in starts:
@@ -217,23 +232,23 @@ class Orders:
         else:
             held.shipment.ship_whole()
 
-    def _offered(self, order: dispatch.Order, *, came_along: bool) -> None:
+    def _offered(self, order: dispatch.Order, *, came_along: bool) -> Held:
         spec = spec_of(order.spec)
         make = job_environment if spec.container is None else container_environment
-        self.attempts.add(
-            Held(
-                attempt_id=order.attempt_id,
-                fence=order.fence,
-                phase=Phase.HELD,
-                shipment=self.shipper.open(order.attempt_id, order.fence),
-                spec=spec,
-                environment=make(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
-                self_stop=seconds_of(order.self_stop),
-                came_along=came_along,
-                measured=AGENT_NAME in spec.environment,
-            )
+        held = Held(
+            attempt_id=order.attempt_id,
+            fence=order.fence,
+            phase=Phase.HELD,
+            shipment=self.shipper.open(order.attempt_id, order.fence),
+            spec=spec,
+            environment=make(spec.environment, job_id=order.job_id, attempt_id=order.attempt_id),
+            self_stop=seconds_of(order.self_stop),
+            came_along=came_along,
+            measured=AGENT_NAME in spec.environment,
         )
+        self.attempts.add(held)
         crashpoints.reached("worker.offered")
+        return held
 
     async def _renew(self, lease_end: float) -> None:
         try:

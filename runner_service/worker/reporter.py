@@ -39,21 +39,26 @@ class Reporter:
         verdict: Callable[[Held, Answer], None],
         along: Callable[[], list[Held] | None],
         take: Callable[[Collection[dispatch.Order]], Awaitable[None]],
+        unheard: Callable[[], None],
     ) -> None:
         """
         Args:
             verdict: Called once per report that was answered. On LOG_MISSING the attempt is to be added again later.
             along: Says what is to be confirmed along with the reports, None when nothing may come along.
             take: Carries out the orders that came along.
+            unheard: Called when there may have been some in an answer that never came.
         """
         self._link = link
         self._verdict = verdict
         self._along = along
         self._take = take
+        self._unheard = unheard
         self._pending: dict[str, Held] = {}
         self._wake = asyncio.Event()
         self._most = REPORT_BATCH
         self._backoff = link.backoff()
+        self._number = 0
+        """Of the newest call."""
         self._unanswered = 0
         """Calls in a row in which something could not be confirmed yet."""
 
@@ -77,18 +82,23 @@ class Reporter:
     async def _report(self) -> None:
         batch, reports = await self._collect()
         along = self._along()
+        self._number += 1
         request = dispatch.ReportAttemptsRequest(
             runner_id=self._link.runner_id,
             session_id=self._link.session_id,
             reports=reports,
             held=[HeldAttempt(attempt_id=held.attempt_id, fence=held.fence, phase=_HELD) for held in along or ()],
             sync_number=0 if along is None else self._link.sync_number,
+            number=self._number,
         )
         for held in along or ():
             held.listed = True
         try:
             reply = await self._link.report(request)
         except grpc.aio.AioRpcError as error:
+            self._link.reports_heard = self._number  # Whatever its answer was to bring is never taken.
+            if batch and along is not None:
+                self._unheard()
             if batch and failure_of(error) is Failure.BAD_REQUEST:
                 self._refused(batch, error)
                 return
@@ -106,6 +116,8 @@ class Reporter:
                 self._verdict(held, answer)
         if batch and not any(answers.values()):
             await asyncio.sleep(self._backoff.next())
+        # In one step with what the answer brought, up to the first wait: a list that says so has it.
+        self._link.reports_heard = self._number
         await self._take(reply.orders)
         ordered = {order.attempt_id for order in reply.orders}
         if all(held.attempt_id in ordered for held in along or ()):

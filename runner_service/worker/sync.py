@@ -106,6 +106,18 @@ class SyncLoop:
         self._checks: dict[str, dispatch.MachineCheck] = {}
         self._parked: SyncCall | None = None
         self._repeat = False
+        self._declines = 0
+        self._declines_told = 0
+        orders.declined = self._declined
+
+    @property
+    def owes_word(self) -> bool:
+        """The server may believe something to run here that was never started."""
+        return self._declines > self._declines_told
+
+    def _declined(self) -> None:
+        self._declines += 1
+        self.repeat()
 
     def repeat(self) -> None:
         """Gives up the Sync that is under way for one that says what is true now. Only for what cannot wait, as it
@@ -143,11 +155,11 @@ class SyncLoop:
 
     async def _sync(self) -> dispatch.SyncResponse | None:
         """One Sync; None when it was given up to be repeated."""
-        request = self._request()
+        request, declines = self._request(), self._declines
         self._listed = [held.attempt_id for held in request.attempts]
         self._parked = self._link.sync(request, self._lease + self._times.sync_margin)
         try:
-            return await self._parked
+            reply = await self._parked
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._repeat or (task is not None and task.cancelling()):
@@ -155,6 +167,8 @@ class SyncLoop:
             return None
         finally:
             self._parked, self._repeat = None, False
+        self._declines_told = declines
+        return reply
 
     async def _connected(self) -> str:
         """Returns once there is a connection; or why there can be none, before the first contact ever."""
@@ -230,6 +244,7 @@ class SyncLoop:
             checks=self._checks,
             sync_number=self._number,
             changes_only=self._replied,
+            reports_heard=self._link.reports_heard,
         )
 
     async def _identify(self) -> None:

@@ -179,6 +179,7 @@ class Worker:
             verdict=lambda held, answer: orders.verdict(held, answer),
             along=lambda: orders.along(),
             take=lambda came: orders.take(came),
+            unheard=lambda: orders.declined(),
         )
         orders = Orders(
             attempts=self._attempts,
@@ -260,7 +261,7 @@ class Worker:
             await self._end_grace()
             await self._until(lambda: not self._attempts.any_live, self._times.farewell)
         if link.connected:
-            await self._until(lambda: not len(self._attempts), self._times.farewell)
+            await self._until(lambda: not len(self._attempts) and not sync.owes_word, self._times.farewell)
 
     async def _end_grace(self) -> None:
         try:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from faults_model_machine import TIMES
-from faults_model_talk import MACHINE, Talk
+from faults_model_reports import Reports
+from faults_model_talk import MACHINE
 from hypothesis import strategies as some
 from hypothesis.stateful import precondition, rule
 
@@ -25,7 +26,7 @@ WAYS = (
 """How a part of a journal comes to the server."""
 
 
-class World(Talk):
+class World(Reports):
     """Set ``fresh_url`` in a subclass."""
 
     # What processes do, and what becomes of their output.
@@ -118,9 +119,7 @@ class World(Talk):
     def crash_worker(self, at: int) -> None:
         """Its memory is gone; what it had started lives on with the supervisor."""
         machine = self.machines[at]
-        machine.held.clear()
-        machine.late, machine.underway, machine.session_id, machine.number = None, None, new_id(), 0
-        machine.lease_end = float("-inf")
+        machine.begin_session()
         for one in machine.executions.values():
             one.acknowledged = 0  # The next one asks, or ships what is there already.
 

@@ -69,6 +69,14 @@ class Machine:
     spool_id: str = field(default_factory=new_id)
     session_id: str = field(default_factory=new_id)
     number: int = 0
+    calls: int = 0
+    """Reports that this session has sent."""
+    heard: int = 0
+    """The newest of them that is over."""
+    answer: tuple[int, list[str], list[Order]] | None = None
+    """An answer to a report under way: to which, what it took, and what it orders."""
+    stray: Along | None = None
+    """What goes along with a report that was given up, and has not reached the server yet."""
     executions: dict[str, Execution] = field(default_factory=dict)
     """By attempt: what the supervisor has."""
     held: dict[str, Order] = field(default_factory=dict)
@@ -86,6 +94,12 @@ class Machine:
     beats: list[Beat] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     along: list[Along] = field(default_factory=list)
+
+    def begin_session(self) -> None:
+        """A new worker: what the one before had in memory is gone. What it had sent may still arrive."""
+        self.session_id, self.number, self.calls, self.heard = new_id(), 0, 0, 0
+        self.late, self.underway, self.answer, self.lease_end = None, None, None, float("-inf")
+        self.held.clear()
 
     @property
     def listed(self) -> tuple[Listed, ...]:

@@ -10,9 +10,8 @@ from faults_model_machine import POLICIES, SLOTS, TIMES, Execution, Machine
 from hypothesis import strategies as some
 from hypothesis.stateful import precondition, rule
 
-from runner_service.domain.dispatch import Action, Along, Beat, Order, Phase, Report, Verdict, Want, self_stop_seconds
+from runner_service.domain.dispatch import Action, Along, Beat, Order, Phase, Want, self_stop_seconds
 from runner_service.domain.errors import JobFinished, StaleSync, StaleWorker
-from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import JobState
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 
@@ -52,6 +51,7 @@ class Talk(Ground):
             lease_seconds=TIMES.lease,
             changes_only=True,
             claims=claims,
+            reports_heard=machine.heard,
         )
 
     def beat(self, machine: Machine, *, claims: bool = False) -> None:
@@ -71,7 +71,7 @@ class Talk(Ground):
 
     def _are_true(self, orders: list[Order]) -> None:
         for order in orders:
-            if order.action is Action.RUN:
+            if order.action in (Action.RUN, Action.START):
                 assert order.job is not None
                 assert self.do(self.store.jobs.get(order.job.job_id)).cancel is None, "what was cancelled is to run"
             elif order.action is Action.OFFER:
@@ -131,12 +131,13 @@ class Talk(Ground):
         if order.action is Action.OFFER:
             if execution is None:
                 machine.held[order.attempt_id] = order
-        elif order.action is Action.RUN:
+        elif order.action in (Action.RUN, Action.START):
             assert order.job is not None
             self_stop = self_stop_seconds(order.job, TIMES)
             # A reply that took longer starts nothing: the server may have counted on that.
-            if order.attempt_id in machine.held and self.now < lease_end + self_stop:
-                del machine.held[order.attempt_id]
+            wanted = order.action is Action.START or order.attempt_id in machine.held
+            if wanted and self.now < lease_end + self_stop:
+                machine.held.pop(order.attempt_id, None)
                 self._start(machine, order, self_stop)
                 machine.executions[order.attempt_id].stops_at = lease_end + self_stop
         elif order.action is Action.CANCEL:
@@ -179,9 +180,7 @@ class Talk(Ground):
         if not machine.beats:
             return
         older, before = machine.session_id, self.all_jobs()
-        machine.session_id, machine.number = new_id(), 0
-        machine.late, machine.underway, machine.lease_end = None, None, float("-inf")
-        machine.held.clear()
+        machine.begin_session()
         self.beat(machine)
         beat = machine.beats[-1]
         after = self.all_jobs()
@@ -218,103 +217,9 @@ class Talk(Ground):
             machine.late = (machine.sent_at, self.heard(machine, machine.underway))
             machine.underway = None
 
-    @rule(at=MACHINE, parked=some.booleans(), lost=some.booleans())
-    def go_on_by_reports(self, at: int, parked: bool, lost: bool) -> None:
-        """What a busy worker does: with one Sync parked, or on its way, it has jobs offered and confirmed by reports
-        alone. Then that Sync is looked at."""
-        machine = self.machines[at]
-        self.talk(at)
-        if parked:
-            self.beat(machine)
-        else:
-            self.send(at)
-        for one in list(machine.executions.values())[:1]:
-            one.outcome = one.outcome or Outcome(kind=OutcomeKind.EXITED, exit_code=0)
-        for _ in range(2):
-            self.report(at, lost=False, claims=True, rest=True)
-        if lost:
-            self.report(at, lost=True, claims=True, rest=True)
-        if parked:
-            self.look_again(at)
-        else:
-            self.arrive(at)
-
     @rule(at=MACHINE)
     def look_again(self, at: int) -> None:
         """A Sync that is parked looks at the store once more; its reply has not been sent."""
         machine = self.machines[at]
         if machine.late is not None:
             machine.late = (self.now, self.heard(machine, machine.beats[-1]))
-
-    @rule(at=MACHINE, lost=some.booleans(), claims=some.booleans(), rest=some.booleans())
-    def report(self, at: int, lost: bool, claims: bool, rest: bool) -> None:
-        """Ends are reported, with the rest of the log or without, and what is held is confirmed along with them."""
-        machine = self.machines[at]
-        ended = [one for one in machine.executions.values() if one.outcome is not None]
-        reports = [self._report_of(machine, one, rest) for one in ended]
-        machine.reports += reports
-        along = None
-        if machine.lease_end > self.now:
-            along = Along(
-                runner_id=machine.runner_id,
-                session_id=machine.session_id,
-                sync_number=machine.number,
-                held=tuple(one for one in machine.listed if one.phase is Phase.HELD),
-                want=Want(runner_id=machine.runner_id, labels={}, count=len(reports)) if claims else None,
-            )
-        lease_end = machine.lease_end
-        reported = self.do(self.store.dispatch.report(reports, along=along))
-        self._are_true(list(reported.orders))
-        for one, verdict in zip(ended, reported.verdicts, strict=True):
-            self._is_just(one, verdict, rest)
-        if not lost:
-            for one, verdict in zip(ended, reported.verdicts, strict=True):
-                if verdict is not Verdict.LOG_MISSING:
-                    del machine.executions[one.attempt_id]
-            for order in reported.orders:
-                self.obey(machine, order, lease_end)
-
-    def _report_of(self, machine: Machine, one: Execution, rest: bool) -> Report:
-        assert one.outcome is not None
-        chunk = one.chunk(one.acknowledged, one.written)
-        return Report(
-            runner_id=machine.runner_id,
-            attempt_id=one.attempt_id,
-            fence=one.fence,
-            outcome=one.outcome,
-            first_sequence=one.acknowledged,
-            records=chunk.records if rest else 0,
-            journal=chunk.journal if rest else b"",
-            seal=one.seal,
-        )
-
-    def _is_just(self, one: Execution, verdict: Verdict, rest: bool) -> None:
-        if verdict is Verdict.LOG_MISSING:
-            status = self.do(self.store.logs.status(one.attempt_id))
-            assert not rest and status.next_sequence < one.written, "nothing is missing"
-        elif verdict is Verdict.ACCEPTED:
-            assert self.do(self.store.logs.status(one.attempt_id)).complete
-            self.promised[one.attempt_id] = one.written
-            self.log_holds(one.attempt_id, records=one.written)
-
-    @precondition(lambda self: any(machine.reports for machine in self.machines))
-    @rule(data=some.data(), fence=some.sampled_from([0, 0, -1, 1]), foreign=some.booleans())
-    def report_again(self, data: some.DataObject, fence: int, foreign: bool) -> None:
-        """A report comes late, or with a fence or from a machine that is not its own: it changes nothing."""
-        machine = data.draw(some.sampled_from([machine for machine in self.machines if machine.reports]))
-        old = data.draw(some.sampled_from(machine.reports))
-        wrong = bool(fence) or foreign
-        report = Report(
-            runner_id=self.other(machine).runner_id if foreign else old.runner_id,
-            attempt_id=old.attempt_id,
-            fence=old.fence + fence,
-            outcome=Outcome(kind=OutcomeKind.EXITED, exit_code=9) if wrong else old.outcome,
-            seal=old.seal,
-        )
-        if not wrong and self.is_open(old.attempt_id):
-            return  # The server has not taken it yet: this is its first time.
-        before = self.all_jobs()
-        reported = self.do(self.store.dispatch.report([report]))
-        if wrong or self.was_given_up(old.attempt_id):
-            assert reported.verdicts == [Verdict.STALE]
-        assert self.all_jobs() == before

@@ -96,21 +96,27 @@ MUTANTS = (
     # Claims.
     _one(
         "a claim is confirmed, and not counted",
-        "store/dispatch.py",
-        "JobState.RUNNING, at=ledger.now, attempts=job.attempts + 1)",
-        "JobState.RUNNING, at=ledger.now, attempts=job.attempts)",
+        "store/ledger.py",
+        "JobState.RUNNING, at=self.now, attempts=job.attempts + 1)",
+        "JobState.RUNNING, at=self.now, attempts=job.attempts)",
     ),
     _one(
         "what was started is taken back when the machine has forgotten it",
         "store/dispatch.py",
-        "elif new_session and same_spool and job.cancel is None:",
-        "elif new_session and job.cancel is None:",
+        "elif (same_spool if new_session else attempt.attempt_id in came) and job.cancel is None:",
+        "elif (new_session or attempt.attempt_id in came) and job.cancel is None:",
     ),
     _one(
         "what was cancelled is taken back to the queue",
         "store/dispatch.py",
-        "elif new_session and same_spool and job.cancel is None:",
-        "elif new_session and same_spool:",
+        "elif (same_spool if new_session else attempt.attempt_id in came) and job.cancel is None:",
+        "elif same_spool if new_session else attempt.attempt_id in came:",
+    ),
+    _one(
+        "what an answer that is under way has started is taken back",
+        "store/dispatch.py",
+        "judges and (new_session or row[5] <= said.reports_heard)",
+        "judges",
     ),
     _one(
         "a claim that is not confirmed stays where it is",

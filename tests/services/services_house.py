@@ -21,7 +21,7 @@ from runner_service.domain.requests import JobDefaults, NewJob
 from runner_service.domain.runners import Runner
 from runner_service.services.artifacts import Artifacts
 from runner_service.services.claimer import Claimer
-from runner_service.services.dispatch import Dispatch, SyncAnswer
+from runner_service.services.dispatch import Dispatch, ReportAnswer, SyncAnswer
 from runner_service.services.endings import Endings
 from runner_service.services.inputs import Inputs
 from runner_service.services.job_secrets import JobSecrets
@@ -179,8 +179,13 @@ class Worker:
         records = [LogRecord(first + number, 1_000, stream, text) for number, text in enumerate(texts)]
         await self.house.ingest.append(attempt_id, self.held[attempt_id][0], records, runner_id=self.runner.runner_id)
 
-    async def exchange(self, *ended: str, held: Sequence[Order] = ()) -> Sequence[Order]:
+    async def exchange(self, *ended: str, held: Sequence[Order] = (), number: int = 0) -> Sequence[Order]:
         """Reports what ended well, and has what is held confirmed; what comes along."""
+        return (await self.exchanged(*ended, held=held, number=number)).orders
+
+    async def exchanged(
+        self, *ended: str, held: Sequence[Order] = (), number: int = 0, confidential: bool = False
+    ) -> ReportAnswer:
         reports = [
             Report(
                 runner_id=self.runner.runner_id,
@@ -195,12 +200,13 @@ class Worker:
             session_id=self.session_id,
             sync_number=self.number,
             held=tuple(Listed(attempt_id=one.attempt_id, fence=one.fence, phase=Phase.HELD) for one in held),
+            number=number,
         )
-        answer = await self.house.dispatch.report(reports, along)
+        answer = await self.house.dispatch.report(reports, along, confidential=confidential)
         for order in answer.orders:
             phase = Phase.HELD if order.action is Action.OFFER else Phase.STARTED
             self.held[order.attempt_id] = (order.fence, phase)
-        return answer.orders
+        return answer
 
     async def report(self, attempt_id: str, outcome: Outcome = DONE, *, seal: LogSeal | None = None) -> Verdict:
         fence, _ = self.held[attempt_id]

@@ -1,13 +1,14 @@
-"""What a Sync costs while it is parked."""
+"""What a Sync costs while it is parked, and what goes on beside it."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from services_house import House, parked
+from services_house import SOON, House, parked
 
 from runner_service.domain.dispatch import Action
+from runner_service.domain.jobs import JobState
 
 
 async def test_a_parked_sync_looks_no_longer_at_what_is_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +32,21 @@ async def test_a_parked_sync_looks_no_longer_at_what_is_over(house: House, monke
         await asyncio.sleep(0)  # The parked call wakes.
     assert 0 < len(set(looked)) <= 3, "the two of its list, and the one that came last"
     call.cancel()
+
+
+async def test_a_numbered_report_has_the_next_job_started_while_the_sync_is_parked(house: House) -> None:
+    worker = await house.worker(slots=1)
+    worker.changes_only = True
+    jobs = [await house.job() for _ in range(3)]
+    first = await worker.start()
+    call = worker.call()
+    assert await parked(call)
+    for number, job in enumerate(jobs[1:], start=1):
+        (order,) = await worker.exchange(first, number=number)
+        assert (order.action, order.job and order.job.job_id) == (Action.START, job.job_id)
+        assert (await house.jobs.get(job.job_id)).state is JobState.RUNNING
+        first = order.attempt_id
+    assert await parked(call), "its one slot is taken by what its list does not show"
+    await house.jobs.cancel(jobs[2].job_id, by="ann")
+    answer = await asyncio.wait_for(call, SOON)
+    assert [(order.action, order.attempt_id) for order in answer.orders] == [(Action.CANCEL, first)]

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from services_house import House
+from services_house import House, parked
 
 from runner_service.domain.dispatch import Action, Phase
 from runner_service.domain.errors import InvalidArgument
@@ -75,6 +75,22 @@ async def test_only_the_reply_that_lets_it_start_has_the_values_and_only_in_conf
     worker.apply(confidential)
     assert worker.held[attempt_id][1] is Phase.STARTED
     await house.secrets.delete("token")
+
+
+@pytest.mark.parametrize("confidential", [True, False])
+async def test_what_a_report_has_started_has_the_values_in_confidence_alone(house: House, confidential: bool) -> None:
+    await house.secrets.set("token", VALUE)
+    await house.job()
+    worker = await house.worker(slots=1)
+    first = await worker.start()
+    call = worker.call()
+    assert await parked(call)
+    await house.job(secrets={"TOKEN": "token"})
+    answer = await worker.exchanged(first, number=1, confidential=confidential)
+    (order,) = answer.orders
+    assert order.action is Action.START
+    assert answer.secrets == ({order.attempt_id: {"TOKEN": VALUE}} if confidential else {})
+    call.cancel()
 
 
 def test_the_key_is_made_once_for_this_user_alone(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class Worker:
                 self.listed[order.attempt_id] = order.fence
         return {order.attempt_id: order for order in orders}
 
-    def along(self, *held: Attempt, count: int = 0) -> Along:
+    def along(self, *held: Attempt, count: int = 0, number: int = 0) -> Along:
         """What goes along with reports that are sent now."""
         return Along(
             runner_id=self.runner_id,
@@ -120,6 +120,7 @@ class Worker:
             sync_number=self.number,
             held=tuple(Listed(attempt_id=one.attempt_id, fence=one.fence, phase=Phase.HELD) for one in held),
             want=Want(runner_id=self.runner_id, labels=self.labels, count=count),
+            number=number,
         )
 
     async def report(self, attempt: Attempt, outcome: Outcome = DONE, **fields: Any) -> Verdict:

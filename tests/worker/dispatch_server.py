@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+from dispatched import Attempt
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from runner.v1 import dispatch_service_pb2 as pb
-from runner.v1 import input_pb2, job_pb2, log_pb2, outcome_pb2, runner_pb2, runner_service_pb2
+from runner.v1 import input_pb2, job_pb2, outcome_pb2, runner_pb2, runner_service_pb2
 from runner.v1.dispatch_service_pb2_grpc import DispatchServiceServicer, add_DispatchServiceServicer_to_server
 from runner.v1.runner_service_pb2_grpc import RunnerServiceServicer, add_RunnerServiceServicer_to_server
 from runner_service.domain.ids import new_id
@@ -37,43 +37,6 @@ async def fail(context: Context, code: int, reason: str, message: str = "as orde
     raise AssertionError
 
 
-@dataclass(eq=False)
-class Attempt:
-    spec: job_pb2.JobSpec
-    attempt_id: str = field(default_factory=new_id)
-    fence: int = 1
-    self_stop: float = 600.0
-    state: str = "QUEUED"
-    runner_id: str = ""
-    cancel: str | None = None
-    records: list[log_pb2.LogRecord] = field(default_factory=list)
-    outcome: outcome_pb2.Outcome | None = None
-    seal: log_pb2.LogSeal | None = None
-    complete: bool = False
-    reports: int = 0
-    streams: int = 0
-    input: list[input_pb2.InputRecord] = field(default_factory=list)
-    """Of data and ends alone."""
-    written: int = 0
-    feeds: list[int] = field(default_factory=list)
-    """From where each input stream was asked to begin."""
-    finished: asyncio.Event = field(default_factory=asyncio.Event)
-    logged: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(record.data for record in self.records)
-
-    def append(self, records: list[log_pb2.LogRecord]) -> None:
-        for record in records:
-            if record.sequence == len(self.records):
-                self.records.append(record)
-                self.logged.set()
-
-    def fits(self, seal: log_pb2.LogSeal) -> bool:
-        return seal.records == len(self.records)
-
-
 class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
     """Holds what a server holds; the tests look at it and change it directly, then `wake`."""
 
@@ -90,6 +53,10 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.registrations: list[runner_service_pb2.RegisterRunnerRequest] = []
         self.brings_along = False
         """Answers to reports confirm what was offered, and offer more."""
+        self.starts_along = False
+        """They have it started at once."""
+        self.answer_gate: asyncio.Event | None = None
+        """Answers to reports wait for it."""
         self.followed: set[str] = set()
         self.faults: dict[str, list[tuple[int, str]]] = defaultdict(list)
         """By method: failures after the call was processed, as (code, reason); consumed one by one."""
@@ -209,11 +176,17 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.sessions[request.runner_id] = (request.session_id, request.sync_number)
         self.syncs.append(request)
         listed = {held.attempt_id: held for held in request.attempts}
-        for attempt in self.attempts.values():
+        for attempt in list(self.attempts.values()):
             if attempt.runner_id == request.runner_id:
                 if attempt.state == "ASSIGNED" and attempt.attempt_id in listed:
                     attempt.state = "RUNNING"
-                elif attempt.state == "RUNNING" and attempt.attempt_id not in listed:
+                elif attempt.attempt_id in listed:
+                    attempt.came_with = 0
+                elif attempt.came_with > request.reports_heard:
+                    pass
+                elif attempt.state == "RUNNING" and attempt.came_with:
+                    self._take_back(attempt)
+                elif attempt.state == "RUNNING":
                     self._finish(attempt, outcome_pb2.Outcome(kind="KIND_LOST", detail="runner_forgot"))
         self.wake()
         while True:
@@ -284,6 +257,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         ]
         orders = self._come_along(request) if self.brings_along else []
         self.wake()
+        if self.answer_gate is not None:
+            await self.answer_gate.wait()
         await self._fault(context, "ReportAttempts")
         return pb.ReportAttemptsResponse(verdicts=verdicts, orders=orders)
 
@@ -302,7 +277,16 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
                 attempt.state, attempt.runner_id = "ASSIGNED", request.runner_id
                 mine.append(attempt)
                 told.append(self._order(attempt))
+                if self.starts_along:
+                    attempt.state, attempt.came_with = "RUNNING", request.number
+                    told[-1].action = pb.Order.ACTION_START
         return told
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """It was never started: the job's next attempt is another one."""
+        del self.attempts[attempt.attempt_id]
+        attempt.attempt_id, attempt.state, attempt.came_with, attempt.runner_id = new_id(), "QUEUED", 0, ""
+        self.attempts[attempt.attempt_id] = attempt
 
     def _take(self, runner_id: str, report: pb.AttemptReport) -> pb.ReportVerdict.Answer.ValueType:
         attempt = self.attempts.get(report.attempt_id)

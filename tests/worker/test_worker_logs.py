@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 
 import pytest
-from dispatch_server import Attempt
+from dispatched import Attempt
 from worker_house import House
 
 from runner.v1.dispatch_service_pb2 import HeldAttempt

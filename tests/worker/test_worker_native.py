@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from dispatch_server import Attempt
+from dispatched import Attempt
 from worker_house import House
 
 from runner.v1.log_pb2 import LogRecord

@@ -75,6 +75,41 @@ async def test_what_comes_along_with_reports_is_started_once_whatever_is_lost(ho
     assert any(request.held for request in house.server.reports), "something was confirmed with a report"
 
 
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED"])
+async def test_what_a_report_has_started_is_started_once_or_given_back(house: House, code: str) -> None:
+    number = code_pb2.Code.Value(code)
+    house.server.brings_along = house.server.starts_along = True
+    house.server.faults["Sync"] = [(number, "LOST_REPLY")] * 2
+    house.server.faults["ReportAttempts"] = [(number, "LOST_REPLY")] * 4
+    attempts = [house.server.submit("fake", "stdout=x", "exit=3") for _ in range(30)]
+    house.worker()
+    await house.finished(*attempts)
+    await house.gone()
+    assert sorted(house.machine.starts) == sorted(attempt.attempt_id for attempt in attempts)
+    assert {attempt.outcome.exit_code for attempt in attempts if attempt.outcome} == {3}
+    numbers = [request.number for request in house.server.reports]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert not any(request.held for request in house.server.reports), "nothing waited for a confirmation"
+
+
+async def test_a_worker_that_stops_gives_back_what_it_is_told_to_start(house: House) -> None:
+    house.server.brings_along = house.server.starts_along = True
+    house.server.answer_gate = asyncio.Event()
+    first = house.server.submit("fake", "hold")
+    worker = house.worker(slots=1)
+    await house.listed(first, STARTED)
+    second = house.server.submit("fake")
+    started = second.attempt_id
+    house.machine.release(first.attempt_id)
+    await house.server.until(lambda: second.state == "RUNNING")
+    worker.stop()
+    await house.server.until(lambda: house.server.syncs[-1].slots == 0)
+    assert second.state == "RUNNING", "its answer is under way, so no list speaks of it"
+    house.server.answer_gate.set()
+    await house.server.until(lambda: second.state == "QUEUED")
+    assert started not in house.machine.starts
+
+
 async def test_a_worker_that_stops_lets_nothing_come_along(house: House) -> None:
     house.server.brings_along = True
     first = house.server.submit("fake", "hold")

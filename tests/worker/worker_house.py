@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from dispatch_server import Attempt, DispatchServer, unix_target
+from dispatch_server import DispatchServer, unix_target
+from dispatched import Attempt
 
 from runner.v1.dispatch_service_pb2 import HeldAttempt
 from runner_service.worker.executors.base import Executor

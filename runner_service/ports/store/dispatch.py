@@ -30,7 +30,8 @@ class DispatchStore(Protocol):
         this ``sync_number`` (one that repeats it passes over what was confirmed since, see `report`): it ends LOST with
         detail ``runner_forgot`` through the same path as a report (so a job may be retried). But with the first beat of
         a session that has the boot id and the spool id of the session before, it is known never to have started: it
-        goes back to the queue at no cost, as if it had never been assigned.
+        goes back to the queue at no cost, as if it had never been assigned. So does one that a report brought to be
+        started, when the first list after its answer (``reports_heard``) does not show it.
 
         Raises:
             RunnerNotFound: No such runner: register again.
@@ -60,7 +61,8 @@ class DispatchStore(Protocol):
 
         With ``along``, in the same transaction: what it holds is confirmed as a beat would, if the runner's session is
         that of ``along`` and its Sync of that number was taken; and jobs are claimed for the runner, at most as many as
-        it then has free slots by the store's own count, in which every attempt holds one until it is reported.
+        it then has free slots by the store's own count, in which every attempt holds one until it is reported. If
+        ``along`` has a number they are confirmed too: START, in this answer and never again.
 
         Verdicts: ACCEPTED; STALE (unknown attempt, other fence or runner, or ended by somebody else as LOST);
         LOG_MISSING (the log is not complete up to the seal: ship the rest and report again), in which case nothing of

@@ -55,6 +55,7 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
         slots=request.slots,
         listed=listed,
         changes_only=request.changes_only,
+        reports_heard=request.reports_heard,
         lease_seconds=lease_seconds,
         paused=request.paused,
         load=(
@@ -96,7 +97,7 @@ def _order(order: Order, dispatch_times: DispatchTimes, secrets: Mapping[str, Ma
     if order.job is not None:
         message.job_id = order.job.job_id
         message.self_stop.CopyFrom(times.duration(self_stop_seconds(order.job, dispatch_times)))
-        if order.action is Action.OFFER:
+        if order.action in (Action.OFFER, Action.START):
             message.spec.CopyFrom(jobs.spec(order.job.spec))
     for variable, value in secrets.get(order.attempt_id, {}).items():
         message.secrets[variable] = value
@@ -114,6 +115,7 @@ def along(request: pb.ReportAttemptsRequest) -> Along | None:
         session_id=request.session_id,
         sync_number=request.sync_number,
         held=tuple(Listed(attempt_id=held.attempt_id, fence=held.fence, phase=Phase.HELD) for held in request.held),
+        number=request.number,
     )
 
 

@@ -174,6 +174,8 @@ attempts = Table(
     Column("log_sha256", LargeBinary),
     # The runner that its job is bound to; empty: any.
     Column("bound_to", word(), nullable=False),
+    # Until a list has shown it: the number of the report whose answer said that it is to be started.
+    Column("came_with", BigInteger, nullable=False, server_default="0"),
     Index("attempts_of_job", "job_id"),
     sqlite_with_rowid=False,
 )
