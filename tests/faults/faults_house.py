@@ -152,7 +152,7 @@ class House:
     async def _stop(self, child: Child) -> bool:
         child.signal(signal.SIGTERM)
         try:
-            await child.ended(PATIENCE / 2)
+            await child.ended(PATIENCE)
         except TimeoutError:
             child.signal(signal.SIGKILL)
             return False
@@ -201,7 +201,7 @@ class House:
         worker, machine.worker = machine.worker, None  # So that nobody starts another one meanwhile.
         if worker is not None:
             worker.signal(signal.SIGKILL)
-            await worker.ended(5)
+            await worker.ended(PATIENCE)
         if before := machine.supervisor_pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(before, number)
@@ -225,13 +225,13 @@ class House:
         self.kills += 1
         assert child is not None
         child.signal(signal.SIGKILL)
-        await child.ended(5)
+        await child.ended(PATIENCE)
 
     async def kill_worker(self, machine: Machine) -> None:
         self.kills += 1
         if machine.worker is not None:
             machine.worker.signal(signal.SIGKILL)
-            await machine.worker.ended(5)
+            await machine.worker.ended(PATIENCE)
 
     def kill_supervisor(self, machine: Machine) -> None:
         self.kills += 1

@@ -61,7 +61,7 @@ class FaultProxy:
             self._server.close()
         self._reset_all()
         if self._tasks:  # Each ends by itself now that its connection is reset.
-            await asyncio.wait(set(self._tasks), timeout=5)
+            await asyncio.wait(set(self._tasks), timeout=60)
 
     async def cut(self, seconds: float) -> None:
         """Every connection is reset, and new ones are for so long."""

@@ -125,7 +125,7 @@ async def _restart_machine(house: House, client: AsyncClient, machine: Machine) 
     before = machine.worker
     assert before is not None
     before.signal(signal.SIGTERM)
-    await before.ended(30)
+    await before.ended(90)
     await until(lambda: machine.worker is not before and machine.worker is not None, what="another worker")
     assert (await runner(house, "drain", machine.name, "--undo"))[0] == 0
     await _two_machines(client)
@@ -136,5 +136,5 @@ async def _restart_server(house: House) -> None:
     before, starts = house.server, house.starts
     assert before is not None
     before.signal(signal.SIGTERM)
-    await before.ended(30)
+    await before.ended(90)
     await until(lambda: house.starts > starts and bool(house.front.targets), what="another server")

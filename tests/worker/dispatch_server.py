@@ -48,6 +48,8 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.sessions: dict[str, tuple[str, int]] = {}
         self.attempts: dict[str, Attempt] = {}
         self.syncs: list[pb.SyncRequest] = []
+        self.parked: list[float] = []
+        """How long each reply to one said that it was."""
         self.reports: list[pb.ReportAttemptsRequest] = []
         self.batches: list[pb.AppendLogsRequest] = []
         self.registrations: list[runner_service_pb2.RegisterRunnerRequest] = []
@@ -202,8 +204,9 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             except TimeoutError:
                 pass
         await self._fault(context, "Sync")
+        self.parked.append(asyncio.get_running_loop().time() - began)
         return pb.SyncResponse(
-            parked=seconds(asyncio.get_running_loop().time() - began),
+            parked=seconds(self.parked[-1]),
             lease=seconds(self.lease),
             orders=orders,
             followed_attempt_ids=sorted(self.followed),

@@ -45,9 +45,10 @@ async def test_the_lease_is_counted_from_the_time_of_sending_plus_the_time_parke
     assert second is not None
     # One look per Sync, before it was sent; the first deadline comes with the reply that orders RUN (the second Sync),
     # for which there is another look, whether it came in time.
-    assert first - 620.0 - reads[1] == pytest.approx(0.0, abs=0.2)
+    _, ordered, parked = house.server.parked[:3]
+    assert first - 620.0 - reads[1] == pytest.approx(ordered, abs=0.001)
     # The Sync after that was parked for the whole time.
-    assert second - 620.0 - reads[3] == pytest.approx(0.3, abs=0.2)
+    assert second - 620.0 - reads[3] == pytest.approx(parked, abs=0.001) and parked >= 0.3
 
 
 async def test_a_job_stops_itself_when_the_server_stays_away_and_is_reported_so_later(house: House) -> None:
@@ -206,9 +207,10 @@ async def test_a_local_worker_ends_when_it_has_nothing_and_no_server_comes_back(
     assert attempt.outcome.exit_code == 0
 
 
+@pytest.mark.slow
 async def test_a_local_worker_in_contact_does_not_end(house: House) -> None:
-    house.server.park = 0.05
-    house.worker(local=True, times={"orphan": 0.1})
+    house.server.park = 0.5
+    house.worker(local=True, times={"orphan": 5.0})
     await house.server.until(lambda: len(house.server.syncs) >= 12)
     attempt = house.server.submit("fake")
     await house.finished(attempt)

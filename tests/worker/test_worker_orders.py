@@ -281,7 +281,7 @@ async def test_what_has_no_process_in_time_is_ended(house: House) -> None:
     late = house.server.submit("fake", "unborn")
     late.spec.start_timeout.FromMilliseconds(50)
     prompt = house.server.submit("fake", "hold")
-    prompt.spec.start_timeout.FromSeconds(20)
+    prompt.spec.start_timeout.FromSeconds(600)
     house.worker()
     await house.finished(late)
     assert late.outcome is not None

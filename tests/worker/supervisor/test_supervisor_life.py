@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from supervisor_rig import Hold, alive, kill9, until, with_token
+from supervisor_rig import PATIENCE, Hold, alive, kill9, until, with_token
 
 import runner_service
 from runner_service.domain.outcomes import OutcomeKind
@@ -177,7 +177,8 @@ async def test_many_workers_that_connect_at_once_meet_one_supervisor(tmp_path: P
 
 
 async def test_sigterm_ends_the_jobs_then_the_supervisor(hold: Hold, token: str) -> None:
-    await hold.start("a", f"trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.01; done; : {token}")
+    script = f"trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.01; done; : {token}"
+    await hold.start("a", script, kill_grace_seconds=PATIENCE)
     await hold.event("output", "a")
     (await asyncio.create_subprocess_exec("kill", str(hold.client.guard_pid)))
     end = await hold.end("a")
@@ -188,12 +189,13 @@ async def test_sigterm_ends_the_jobs_then_the_supervisor(hold: Hold, token: str)
 
 
 async def test_a_stopping_supervisor_starts_nothing(hold: Hold) -> None:
-    await hold.start("a", "trap '' TERM; echo up; while :; do sleep 0.01; done", kill_grace_seconds=0.5)
+    await hold.start("a", "trap '' TERM; echo up; while :; do sleep 0.01; done", kill_grace_seconds=1000)
     await hold.event("output", "a")
     await hold.client.shutdown()
     with pytest.raises(SupervisorRefused) as refused:
         await hold.start("b", "true")
     assert refused.value.code == wire.STOPPING
+    await hold.client.hurry()
     await hold.gone()
 
 

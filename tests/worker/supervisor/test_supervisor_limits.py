@@ -167,9 +167,9 @@ async def test_a_silent_job_runs_out_of_its_idle_budget(hold: Hold) -> None:
 
 @pytest.mark.slow
 async def test_a_job_that_goes_on_writing_does_not(hold: Hold) -> None:
-    end = await hold.run("a", "for n in $(seq 20); do echo $n; sleep 0.2; done", idle_seconds=3.0)
+    end = await hold.run("a", "for n in $(seq 36); do echo $n; sleep 0.2; done", idle_seconds=6.0)
     assert end.outcome.succeeded
-    assert end.outcome.usage.wall_us > 3_000_000
+    assert end.outcome.usage.wall_us > 6_000_000
 
 
 FLOOD = "import os; [os.write(1, b'%07d\\n' % n * 128) for n in range(2000)]; os.write(2, b'done')"
