@@ -133,6 +133,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             store.runners,
             store.runner_feed,
             store.samples,
+            store.answers,
             signals=signals,
             clock=clock,
             jobs=jobs,

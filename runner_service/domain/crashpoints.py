@@ -46,6 +46,7 @@ OTHER_COMMITS = (
     "agent_reports.report_all",
     "agent_reports.expire",
     "agent_reports.purge",
+    "answers.begin",
     "answers.keep",
     "answers.drop",
     "audit.append",

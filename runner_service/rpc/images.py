@@ -33,11 +33,12 @@ class ImageServicer(image_service_pb2_grpc.ImageServiceServicer):
             package=request.package if request.HasField("package") else None,
             description=request.description,
             metadata=dict(request.metadata),
+            mark=current_mark.get(),
         )
         return pb.PushImageResponse(image=convert.image(pushed))
 
     async def PullImage(self, request: pb.PullImageRequest, context: Any) -> pb.PullImageResponse:
-        pulled = await self._images.pull(request.name, request.tag or DEFAULT_TAG)
+        pulled = await self._images.pull(request.name, request.tag or DEFAULT_TAG, mark=current_mark.get())
         return pb.PullImageResponse(image=convert.image(pulled))
 
     async def SearchImages(self, request: pb.SearchImagesRequest, context: Any) -> pb.SearchImagesResponse:

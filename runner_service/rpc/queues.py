@@ -16,6 +16,7 @@ from runner_service.rpc import repeats
 from runner_service.rpc.access import current_principal
 from runner_service.rpc.convert import jobs as convert
 from runner_service.rpc.convert import times
+from runner_service.rpc.repeats import current_mark
 from runner_service.services.queues import (
     AgentIdentity,
     LabAgents,
@@ -59,7 +60,9 @@ class QueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
         return pb.PopJobResponse(queue_job=_job(await self._queues.with_secrets(popped)))
 
     async def RenewLease(self, request: pb.RenewLeaseRequest, context: Any) -> pb.RenewLeaseResponse:
-        await self._queues.renew(request.job_id, agent=request.agent or None, lease_seconds=_lease(request))
+        await self._queues.renew(
+            request.job_id, agent=request.agent or None, lease_seconds=_lease(request), mark=current_mark.get()
+        )
         return pb.RenewLeaseResponse(queue_job=_job(await self._queues.get(request.job_id)))
 
     async def ReportJob(self, request: pb.ReportJobRequest, context: Any) -> pb.ReportJobResponse:
@@ -71,7 +74,9 @@ class QueueServicer(queue_service_pb2_grpc.QueueServiceServicer):
         agent = None
         if request.agent:
             agent = AgentIdentity(name=request.agent, client_id=current_principal.get().name)
-        await self._queues.post_result(request.job_id, members, word=request.lab_state or None, agent=agent)
+        await self._queues.post_result(
+            request.job_id, members, word=request.lab_state or None, agent=agent, mark=current_mark.get()
+        )
         return pb.ReportJobResponse(queue_job=_job(await self._queues.get(request.job_id)))
 
     async def GetQueueJob(self, request: pb.GetQueueJobRequest, context: Any) -> pb.GetQueueJobResponse:

@@ -34,6 +34,14 @@ def find(conn: Connection, key: AnswerKey) -> KeptAnswer | None:
     return None if row is None else KeptAnswer(row[0], row[1] if row[2] else None)
 
 
+def begin(conn: Connection, mark: Mark, text: str) -> str:
+    said = known(conn, mark)
+    if said is None:
+        note(conn, mark, text)
+        said = text
+    return said
+
+
 def keep(conn: Connection, key: AnswerKey, fingerprint: str, answer: bytes) -> None:
     _serialize(conn, key)
     row = conn.one(FIND, key._asdict())

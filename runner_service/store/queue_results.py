@@ -13,7 +13,8 @@ from runner_service.domain.jobs import JobState
 from runner_service.domain.json_text import parse
 from runner_service.domain.outcomes import Outcome, OutcomeKind
 from runner_service.domain.queues import CANCELLED, ENDING_WORDS, PHASES, QueueJob, outcome_of
-from runner_service.store import queues
+from runner_service.ports.store import Mark
+from runner_service.store import answers, queues
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import end
 from runner_service.store.schema import lab_records, lab_results
@@ -44,15 +45,20 @@ def results(conn: Connection, job_id: str) -> Mapping[str, str]:
     return dict(conn.all(RESULTS, {"job_id": job_id}))  # type: ignore[arg-type]
 
 
-def post_result(conn: Connection, job_id: str, members: Mapping[str, str], word: str | None) -> QueueJob | None:
-    conn.serialize(queues.lock_of(job_id))
-    touch(conn, job_id)
-    conn.many(SET_RESULT, [{"job_id": job_id, "name": name, "value": value} for name, value in members.items()])
+def post_result(
+    conn: Connection, job_id: str, members: Mapping[str, str], word: str | None, mark: Mark | None
+) -> QueueJob | None:
+    known = answers.known(conn, mark) is not None
+    if not known:
+        answers.note(conn, mark)
+        conn.serialize(queues.lock_of(job_id))
+        touch(conn, job_id)
+        conn.many(SET_RESULT, [{"job_id": job_id, "name": name, "value": value} for name, value in members.items()])
     try:
         found = queues.get(conn, job_id, lock=True)
     except JobNotFound:
         return None
-    if found.job.state is not JobState.RUNNING or found.lease_until is None:
+    if known or found.job.state is not JobState.RUNNING or found.lease_until is None:
         # It has ended, waits again, or is a runner's of our own: whoever posts has no hold on it.
         return found
     if word in ENDING_WORDS:

@@ -27,7 +27,8 @@ from runner_service.domain.queues import (
     label_of,
     labels_for,
 )
-from runner_service.store import claims
+from runner_service.ports.store import Mark
+from runner_service.store import answers, claims
 from runner_service.store import jobs as job_rows
 from runner_service.store.dispatch import EXPIRED, confirm
 from runner_service.store.ledger import Ledger
@@ -270,7 +271,12 @@ def _popped(conn: Connection, key: str) -> QueueJob | None:
     return get(conn, row[0]) if row is not None else None
 
 
-def renew(conn: Connection, job_id: str, agent: str | None, lease_seconds: float | None) -> None:
+def renew(
+    conn: Connection, job_id: str, agent: str | None, lease_seconds: float | None, mark: Mark | None = None
+) -> None:
+    if answers.known(conn, mark) is not None:
+        return
+    answers.note(conn, mark)
     if lease_seconds is not None:
         conn.run(SET_LEASE, {"job_id": job_id, "lease_us": round(lease_seconds * 1e6)})
     values = {"job_id": job_id, "now": conn.now()}

@@ -53,6 +53,11 @@ ROWS = (
         ("answers.told",),
         halfway=("(0,)",),
     ),
+    Row(
+        "answers.begin",
+        post("/api/v2/runners:batchOperate", operation="OPERATION_START", tags=["nobody"], requestId="r0"),
+        ("answers.note",),
+    ),
     by_itself("answers.drop", "answers", days=40, before=(SECRET,)),
     Row("audit.append", put("/api/v2/secrets/noted", value="dmFsdWUtb2Ytb25l"), ("audit_entries",), repeated=ANEW),
     by_itself("audit.purge", "audit_entries", days=200, before=(SECRET,), see=get("/api/v2/auth/audit")),

@@ -83,6 +83,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         store.runners,
         store.runner_feed,
         store.samples,
+        store.answers,
         signals=signals,
         clock=clock,
         jobs=jobs,

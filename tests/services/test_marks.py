@@ -12,6 +12,7 @@ from runner_service.domain.errors import (
     AlreadyExists,
     CredentialUntold,
     RunnerDeleted,
+    RunnerError,
     RunnerUnavailable,
     SecretNotFound,
 )
@@ -69,6 +70,29 @@ async def test_each_runner_of_a_batch_is_told_once(house: House) -> None:
         await house.runners.registry.update_config(results[0].runner_id, {"max_concurrent_jobs": 4})
     profile = await house.store.runners.profile(results[0].runner_id)
     assert profile.config.max_concurrent_jobs == 4  # The repeat did not take it back.
+
+
+@pytest.mark.parametrize("operation", [Operation.DELETE, Operation.STOP])
+async def test_a_batch_that_is_repeated_is_about_the_runners_of_the_first_time(
+    house: House, operation: Operation
+) -> None:
+    """What the filter finds is other by then: those that were operated on have another state, or are gone."""
+    for name in ("one", "two"):
+        await house.runners.registry.register(NewRunner(name=name, hosted=True))
+    filter = RunnerFilter(state=RunnerState.ACTIVE)
+    before = [one.runner_id for one in (await house.runners.registry.find(filter, limit=0)).runners]
+
+    async def operate() -> list[tuple[str, RunnerError | None]]:
+        results = await house.runners.batch.operate(operation, filter, Options(force=True), mark=MARK)
+        return [(one.runner_id, one.error) for one in results]
+
+    first = await operate()
+    assert first == [(runner_id, None) for runner_id in before]
+    await house.runners.registry.register(NewRunner(name="three", hosted=True))
+    if operation is Operation.STOP:
+        await house.runners.registry.delete(before[0], force=True)
+    assert await operate() == first
+    assert len((await house.runners.registry.find(filter, limit=0)).runners) == 1
 
 
 async def test_a_deleted_runner_is_deleted_again_with_the_same_jobs(house: House) -> None:

@@ -9,6 +9,7 @@ from store_house import MovingClock
 
 from runner_service.domain.errors import ImageNotFound
 from runner_service.domain.images import Image, ImageManifest, Realm, TaggedImage, make_image
+from runner_service.ports.store import AnswerKey, Mark
 from runner_service.store import SqlStore
 
 BOTH = (Realm.LOCAL, Realm.REGISTRY)
@@ -117,3 +118,14 @@ async def test_a_list_comes_in_pages_by_name_and_tag(store: SqlStore) -> None:
         await put(store, an_image(model=name + tag), name, tag)
     page = await store.images.list(Realm.LOCAL, limit=2, offset=1)
     assert [each.reference for each in page.images] == ["a:v2", "b:v1"] and page.total == 3
+
+
+async def test_a_push_that_is_said_again_takes_the_name_from_nobody(store: SqlStore) -> None:
+    mark = Mark(AnswerKey("ann", "/push", "r-1"), "this")
+    old, new = an_image(files="sha256:" + "1" * 64), an_image(model="m")
+    first, _ = await store.images.put(old, name="a", tag="v1", realms=BOTH, blob_key="images/aa/old", mark=mark)
+    await put(store, old, "b")
+    moved = await put(store, new, "a", "v1")
+    again, freed = await store.images.put(old, name="a", tag="v1", realms=BOTH, blob_key="images/aa/twice", mark=mark)
+    assert (again, list(freed)) == (first, ["images/aa/twice"])
+    assert await store.images.find(Realm.LOCAL, "a", "v1") == moved

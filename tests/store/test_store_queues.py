@@ -10,11 +10,12 @@ import pytest
 from queue_house import new_queue_job, pop, push
 from store_house import PLENTY, SECOND, MovingClock, Opener, create, kinds, make_worker
 
-from runner_service.domain.errors import JobExists, JobFinished, JobNotFound, QueueFull
+from runner_service.domain.errors import AlreadyExists, JobExists, JobFinished, JobNotFound, QueueFull
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import JobState
 from runner_service.domain.outcomes import OutcomeKind
 from runner_service.domain.queues import Attachments, PopRequest, Search, labels_for
+from runner_service.ports.store import AnswerKey, Mark
 from runner_service.store import SqlStore
 
 
@@ -54,6 +55,29 @@ async def test_a_pop_moves_the_job_and_opens_a_lease(store: SqlStore, clock: Mov
     )
     assert await kinds(store, pushed.job) == ["created", "assigned", "running"]
     assert await store.queues.waits([], limit=9) == {"lab": [7.0]}
+
+
+async def test_what_an_agent_says_again_late_does_not_undo_what_it_said_since(
+    store: SqlStore, clock: MovingClock
+) -> None:
+    job_id = (await push(store)).job.job_id
+    await store.queues.pop(PopRequest(queues=("lab",), agent="agent-1"))
+    setup, lease = (Mark(AnswerKey("ann", f"/{name}", "r-1"), "this") for name in ("report", "renew"))
+
+    async def say() -> None:
+        await store.queues.post_result(job_id, {"setup_status": "0"}, word="setup", mark=setup)
+        await store.queues.renew(job_id, agent="agent-1", lease_seconds=5, mark=lease)
+
+    await say()
+    await store.queues.post_result(job_id, {"setup_status": "1"}, word="test")
+    await store.queues.renew(job_id, agent="agent-1", lease_seconds=900)
+    clock.advance(7)
+    before = await store.queues.get(job_id)
+    await say()
+    assert await store.queues.get(job_id) == before
+    assert (before.word, await store.queues.results(job_id)) == ("test", {"setup_status": "1"})
+    with pytest.raises(AlreadyExists):
+        await store.queues.renew(job_id, agent="agent-1", mark=lease._replace(fingerprint="that"))
 
 
 async def test_excluded_agents_and_missing_attachments_are_honoured(store: SqlStore) -> None:

@@ -47,6 +47,11 @@ class AnswerStore(Protocol):
         """What is known of a request; None: it was not carried out, or had nothing to mark, and was not answered."""
         ...
 
+    async def begin(self, mark: Mark, note: str) -> str:
+        """Says, before the first effect of a request that has several, what it is about; returns what was said of it
+        first, by whatever server. Raises `AlreadyExists`."""
+        ...
+
     async def keep(self, key: AnswerKey, fingerprint: str, answer: bytes) -> None:
         """Keeps an answer; the first that is kept stays."""
         ...

@@ -23,11 +23,19 @@ class ImageStore(Protocol):
     """Images and their names. The files of an image are blobs; here is who they belong to."""
 
     async def put(
-        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm], blob_key: str = ""
+        self,
+        image: Image,
+        *,
+        name: str,
+        tag: str,
+        realms: Sequence[Realm],
+        blob_key: str = "",
+        mark: Mark | None = None,
     ) -> tuple[TaggedImage, Sequence[str]]:
         """Stores an image unless it is known, and points ``name:tag`` to it in each realm, whatever it pointed to
         before. Stamps ``created_at`` of a new image. With it come the keys of blobs that no image has any more, because
-        it took the last name of another; and ``blob_key`` if images with the same files have theirs already.
+        it took the last name of another; and ``blob_key`` if images with the same files have theirs already. Said again
+        with its ``mark`` it takes the name from nobody who got it since.
 
         Raises:
             ImageNotFound: It has files, none are given, and no image that is known has them.

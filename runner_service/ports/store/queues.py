@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from runner_service.domain.queues import Attachments, Found, NewQueueJob, PopRequest, QueueJob, Search
+from runner_service.ports.store.answers import Mark
 
 
 class QueueStore(Protocol):
@@ -33,12 +34,16 @@ class QueueStore(Protocol):
         job before, that one is returned as it stands."""
         ...
 
-    async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:
+    async def renew(
+        self, job_id: str, *, agent: str | None, lease_seconds: float | None = None, mark: Mark | None = None
+    ) -> None:
         """A sign of life: the lease of the job counts from now, if somebody has it (and is ``agent``, when named). With
         ``lease_seconds`` it is of that length from now on. No error when there is no such job."""
         ...
 
-    async def post_result(self, job_id: str, members: Mapping[str, str], *, word: str | None) -> QueueJob | None:
+    async def post_result(
+        self, job_id: str, members: Mapping[str, str], *, word: str | None, mark: Mark | None = None
+    ) -> QueueJob | None:
         """Merges members of a result (name → JSON text) into what is kept of the id, be there such a job or not.
         ``word`` is the agent's new word for the job's state: an ending one ends the job by its phases' codes; it
         changes nothing when the job has ended or is cancelled, except that an accepted cancel is then carried out.

@@ -47,7 +47,7 @@ class Images:
     ) -> TaggedImage:
         """Stores an image that is made here, under a name in both realms."""
         complete, archive = await asyncio.to_thread(with_files, manifest, files)
-        return await self._put(make_image(complete), archive, name, tag, BOTH)
+        return await self._put(make_image(complete), archive, name, tag, None)
 
     async def push(
         self,
@@ -58,6 +58,7 @@ class Images:
         package: bytes | None = None,
         description: str = "",
         metadata: Mapping[str, str] | None = None,
+        mark: Mark | None = None,
     ) -> TaggedImage:
         """Puts an image into the registry, and into the one elsewhere if there is one: what ``package`` holds, else the
         local image ``reference``, else the local image of that name, else one that is a description alone.
@@ -77,12 +78,12 @@ class Images:
             manifest = image.manifest if image is not None else ImageManifest()
             archive = await self.files(manifest)
         manifest = _described(manifest, description, metadata or {})
-        tagged = await self._put(make_image(manifest), archive, name, tag, BOTH)
+        tagged = await self._put(make_image(manifest), archive, name, tag, mark)
         if self._remote is not None:
             await self._remote.push(tagged, archive)
         return tagged
 
-    async def pull(self, name: str, tag: str = DEFAULT_TAG) -> TaggedImage:
+    async def pull(self, name: str, tag: str = DEFAULT_TAG, *, mark: Mark | None = None) -> TaggedImage:
         """Makes an image of the registry a local one: of the one elsewhere if there is one, else of our own.
 
         Raises:
@@ -93,7 +94,7 @@ class Images:
         if self._remote is not None:
             try:
                 image, archive = await self._remote.pull(name, tag)
-                return await self._put(image, archive, name, tag, BOTH)
+                return await self._put(image, archive, name, tag, mark)
             except ImageNotFound:
                 pass
             except Exception as error:
@@ -104,8 +105,8 @@ class Images:
             if problem is not None:
                 raise problem from None
             raise
-        await self._store.put(found.image, name=found.name, tag=found.tag, realms=(Realm.LOCAL,))
-        return found
+        put, _ = await self._store.put(found.image, name=found.name, tag=found.tag, realms=(Realm.LOCAL,), mark=mark)
+        return put
 
     async def search(self, text: str, *, limit: int, offset: int = 0) -> ImagePage:
         """Images of the registry by name and tag; behind ours come those of the one elsewhere that we do not have."""
@@ -172,7 +173,7 @@ class Images:
         except ImageNotFound:
             return None
 
-    async def _put(self, image: Image, archive: bytes, name: str, tag: str, realms: Sequence[Realm]) -> TaggedImage:
+    async def _put(self, image: Image, archive: bytes, name: str, tag: str, mark: Mark | None) -> TaggedImage:
         check_name(name)
         check_tag(tag)
         if image.manifest.files and digest_of(archive) != image.manifest.files:
@@ -181,7 +182,7 @@ class Images:
         key = new_key("images") if archive else ""
         if key:
             await self._blobs.put(key, _once(archive))
-        tagged, freed = await self._store.put(image, name=name, tag=tag, realms=realms, blob_key=key)
+        tagged, freed = await self._store.put(image, name=name, tag=tag, realms=BOTH, blob_key=key, mark=mark)
         await self._drop(freed)
         return tagged
 

@@ -34,7 +34,7 @@ from runner_service.domain.queues import (
 )
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import EVENTS, QUEUE, Signals, job_topic, log_topic
-from runner_service.ports.store import LabAgentStore, QueueStore
+from runner_service.ports.store import LabAgentStore, Mark, QueueStore
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs.tails import LogTails
 from runner_service.services.queues.definition import (
@@ -227,7 +227,13 @@ class Queues:
         return await self._store.get(job_id)
 
     async def post_result(
-        self, job_id: str, members: Mapping[str, str], *, word: str | None, agent: AgentIdentity | None = None
+        self,
+        job_id: str,
+        members: Mapping[str, str],
+        *,
+        word: str | None,
+        agent: AgentIdentity | None = None,
+        mark: Mark | None = None,
     ) -> QueueJob | None:
         """Merges a result and moves the job on; see `QueueStore.post_result`. With ``agent``, only its own jobs.
 
@@ -235,7 +241,7 @@ class Queues:
             NotYourJob, AgentTaken: See `check_agent`.
         """
         await self.check_agent(job_id, agent)
-        found = await self._store.post_result(job_id, members, word=word)
+        found = await self._store.post_result(job_id, members, word=word, mark=mark)
         if found is not None and word is not None:
             topics = [EVENTS, job_topic(job_id)]
             if found.job.state.terminal:
@@ -297,9 +303,11 @@ class Queues:
         except JobNotFound:
             return None
 
-    async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:
+    async def renew(
+        self, job_id: str, *, agent: str | None, lease_seconds: float | None = None, mark: Mark | None = None
+    ) -> None:
         """A sign of life of the job's agent; see `QueueStore.renew`."""
-        await self._store.renew(job_id, agent=agent, lease_seconds=lease_seconds)
+        await self._store.renew(job_id, agent=agent, lease_seconds=lease_seconds, mark=mark)
 
     async def seen(self, job_id: str, *, agent: str, peer: str) -> None:
         """Somebody asks how a job stands: its agent, if it gives the agent's name, or gives none and calls from where

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner_service.domain.errors import InvalidArgument, RunnerError
 from runner_service.domain.runner_config import RunnerConfig, merged
-from runner_service.ports.store import Mark, RunnerFilter
+from runner_service.ports.store import AnswerStore, Mark, RunnerFilter
 from runner_service.services.runners.control import RunnerControl
 from runner_service.services.runners.registry import Runners
 
@@ -47,9 +47,10 @@ class BatchResult:
 class RunnerBatch:
     """Does one thing to every runner that a filter finds."""
 
-    def __init__(self, *, runners: Runners, control: RunnerControl) -> None:
+    def __init__(self, *, runners: Runners, control: RunnerControl, answers: AnswerStore) -> None:
         self._runners = runners
         self._control = control
+        self._answers = answers
 
     async def operate(
         self,
@@ -61,24 +62,31 @@ class RunnerBatch:
         mark: Mark | None = None,
     ) -> Sequence[BatchResult]:
         """One result per runner, in order of registration; what fails for one leaves the others alone. With a
-        ``mark`` each is told once, and one that is gone is not among the results any more.
+        ``mark`` it is about the runners that the filter found when it was first asked, whatever it finds now, and each
+        of them is told once.
 
         Raises:
             InvalidArgument: The changes can be those of no runner.
+            AlreadyExists: The mark is another request's.
         """
         if operation is Operation.UPDATE_CONFIG:
             if not options.changes:
                 raise InvalidArgument(field="data", problem="say what to change")
             merged(RunnerConfig(), options.changes)
-        page = await self._runners.find(filter, limit=0)
+        found = [runner.runner_id for runner in (await self._runners.find(filter, limit=0)).runners]
+        if mark is not None:
+            found = (await self._answers.begin(mark, " ".join(found))).split()
         results = []
-        for runner in page.runners:
+        for runner_id in found:
+            part = mark and mark.part(runner_id)
             try:
-                await self._one(operation, runner.runner_id, options, by, mark and mark.part(runner.runner_id))
+                # What was done to it before it was deleted counts as done.
+                if part is None or await self._answers.find(part.key) is None:
+                    await self._one(operation, runner_id, options, by, part)
             except RunnerError as error:
-                results.append(BatchResult(runner_id=runner.runner_id, error=error))
+                results.append(BatchResult(runner_id=runner_id, error=error))
             else:
-                results.append(BatchResult(runner_id=runner.runner_id))
+                results.append(BatchResult(runner_id=runner_id))
         return results
 
     async def _one(self, operation: Operation, runner_id: str, options: Options, by: str, mark: Mark | None) -> None:

@@ -7,7 +7,7 @@ from typing import Self
 
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals
-from runner_service.ports.store import RunnerFeedStore, RunnerStore, SampleStore
+from runner_service.ports.store import AnswerStore, RunnerFeedStore, RunnerStore, SampleStore
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogReader
 from runner_service.services.runners.batch import RunnerBatch
@@ -38,6 +38,7 @@ class RunnerServices:
         runners: RunnerStore,
         feed: RunnerFeedStore,
         samples: SampleStore,
+        answers: AnswerStore,
         *,
         signals: Signals,
         clock: Clock,
@@ -62,6 +63,6 @@ class RunnerServices:
                 signals=signals,
                 clock=clock,
             ),
-            batch=RunnerBatch(runners=registry, control=control),
+            batch=RunnerBatch(runners=registry, control=control, answers=answers),
             monitor=monitor,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner_service.domain.jobs import Micros
-from runner_service.ports.store import AnswerKey, KeptAnswer
+from runner_service.ports.store import AnswerKey, KeptAnswer, Mark
 from runner_service.store import answers
 from runner_service.store.engine import Engine
 
@@ -16,6 +16,9 @@ class SqlAnswers:
 
     async def find(self, key: AnswerKey) -> KeptAnswer | None:
         return await self._engine.read(answers.find, key)
+
+    async def begin(self, mark: Mark, note: str) -> str:
+        return await self._engine.write(answers.begin, mark, note)
 
     async def keep(self, key: AnswerKey, fingerprint: str, answer: bytes) -> None:
         await self._engine.write(answers.keep, key, fingerprint, answer)

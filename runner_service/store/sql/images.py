@@ -18,9 +18,16 @@ class SqlImages:
         self._engine = engine
 
     async def put(
-        self, image: Image, *, name: str, tag: str, realms: Sequence[Realm], blob_key: str = ""
+        self,
+        image: Image,
+        *,
+        name: str,
+        tag: str,
+        realms: Sequence[Realm],
+        blob_key: str = "",
+        mark: Mark | None = None,
     ) -> tuple[TaggedImage, Sequence[str]]:
-        return await self._engine.write(images.put, image, name, tag, realms, blob_key)
+        return await self._engine.write(images.put, image, name, tag, realms, blob_key, mark)
 
     async def blob_of(self, files: str) -> str:
         return await self._engine.read(images.blob_of, files)

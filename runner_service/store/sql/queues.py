@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from runner_service.domain.queues import Attachments, Found, NewQueueJob, PopRequest, QueueJob, Search
+from runner_service.ports.store import Mark
 from runner_service.store import queue_listing, queue_results, queues
 from runner_service.store.combiner import Combiner
 from runner_service.store.engine import Engine
@@ -27,14 +28,18 @@ class SqlQueues:
     async def pop(self, wanted: PopRequest) -> QueueJob | None:
         return await self._pops.submit(wanted)
 
-    async def renew(self, job_id: str, *, agent: str | None, lease_seconds: float | None = None) -> None:
-        await self._engine.write(queues.renew, job_id, agent, lease_seconds)
+    async def renew(
+        self, job_id: str, *, agent: str | None, lease_seconds: float | None = None, mark: Mark | None = None
+    ) -> None:
+        await self._engine.write(queues.renew, job_id, agent, lease_seconds, mark)
 
     async def renew_all(self) -> None:
         await self._engine.write(queues.renew_all)
 
-    async def post_result(self, job_id: str, members: Mapping[str, str], *, word: str | None) -> QueueJob | None:
-        return await self._engine.write(queue_results.post_result, job_id, members, word)
+    async def post_result(
+        self, job_id: str, members: Mapping[str, str], *, word: str | None, mark: Mark | None = None
+    ) -> QueueJob | None:
+        return await self._engine.write(queue_results.post_result, job_id, members, word, mark)
 
     async def results(self, job_id: str) -> Mapping[str, str]:
         return await self._engine.read(queue_results.results, job_id)
