@@ -15,11 +15,14 @@ from random import Random
 from typing import Any
 
 import yaml
+from docker_engine import Dockerd
 from faults_proxy import FaultProxy
 from faults_zygote import Child, Crash, Zygote
 
 from runner_client import AsyncClient
 from runner_service.domain import crashpoints
+from runner_service.worker.supervisor.container.engine import quoted
+from runner_service.worker.supervisor.container.order import LABEL_OWNER
 
 PATIENCE = 60.0
 COMMITS = (
@@ -76,9 +79,11 @@ class House:
 
     def __init__(
         self, directory: Path, zygote: Zygote, *, machines: int = 2, slots: int = 4, servers: int = 1,
-        database: str = "",
+        database: str = "", engine: Dockerd | None = None,
     ) -> None:  # fmt: skip
         self.directory = directory
+        self.engine = engine
+        """Of the house alone: every container there is belongs to it."""
         self.zygote = zygote
         self.slots = slots
         self.front = FaultProxy()
@@ -193,7 +198,16 @@ class House:
             "worker", "--data-dir", str(machine.directory), "--server", machine.proxy.address, "--name", machine.name,
             "--slots", str(self.slots), "--label", f"machine={machine.name}",
             output=self.directory / "errors", crash=crash,
+            engine=self.engine.socket if self.engine is not None else "",
         )  # fmt: skip
+
+    def containers(self) -> list[str]:
+        """What bears the label of a runner, dead or alive."""
+        if self.engine is None:
+            return []
+        filters = quoted(json.dumps({"label": [LABEL_OWNER]}))
+        found = self.engine.engine.call("GET", f"/containers/json?all=1&filters={filters}") or []
+        return [container["Id"] for container in found]
 
     async def start_supervisor(self, machine: Machine, crash: Crash, number: int = signal.SIGTERM) -> Child:
         """Starts one with a crash point armed, in place of the one that is there, which gets this signal; waits until

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from runner.v1.job_pb2 import Job, JobSpec, LossPolicy, RetryPolicy, Step
+from docker_engine import IMAGE
+
+from runner.v1.job_pb2 import Container, Job, JobSpec, LossPolicy, RetryPolicy, Step
 from runner.v1.log_pb2 import LogRecord
 from runner.v1.outcome_pb2 import Outcome
 
@@ -14,6 +16,8 @@ KINDS = (
     "plain", "plain", "halves", "stubborn", "leaky", "hidden", "retried", "repeated", "endless", "talk", "terminal",
 )  # fmt: skip
 OUTPUT = (LogRecord.STREAM_STDOUT, LogRecord.STREAM_PTY)
+FROM_OUTSIDE = tuple(f"{path}:{path}:ro" for path in ("/usr", "/lib", "/lib64") if Path(path).exists())
+"""What containers borrow of the machine: the image has neither flock nor setsid."""
 PIECE = 2_000
 """Bytes of input that are given at once."""
 
@@ -103,3 +107,10 @@ def ask(number: int, kind: str, dice: Random, notes: Path, token: str) -> Asked:
         asked.spec.retry.rules.add(kind=Outcome.KIND_LOST)
     asked.spec.kill_grace.FromMilliseconds(200)
     return asked
+
+
+def contain(asked: Asked, notes: Path) -> None:
+    """Has it run in a container, in which it finds the lock, and the place where it writes down that it runs."""
+    volumes = [f"{notes.parent}:{notes.parent}", *FROM_OUTSIDE]
+    asked.spec.container.CopyFrom(Container(image=IMAGE, network="none", volumes=volumes))
+    asked.spec.environment["PATH"] = "/bin:/usr/bin"

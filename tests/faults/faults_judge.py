@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from faults_house import processes_with, until
@@ -23,18 +24,23 @@ SHOWN = 2_000
 class Judge:
     """Counts what is not as it must be, and says it."""
 
-    def __init__(self, client: AsyncClient, tally: Tally, notes: Path, token: str, *, supervisor_died: bool) -> None:
+    def __init__(
+        self, client: AsyncClient, tally: Tally, notes: Path, token: str, *, supervisor_died: bool,
+        containers: Callable[[], list[str]],
+    ) -> None:  # fmt: skip
         """
         Args:
             notes: Where the jobs wrote down that they run, and beside it that they ran twice at one time.
             token: Marks every process of them.
             supervisor_died: Attempts may be LOST for that, and for nothing else.
+            containers: All there are.
         """
         self._client = client
         self._tally = tally
         self._notes = notes
         self._token = token
         self._supervisor_died = supervisor_died
+        self._containers = containers
 
     async def problems(self, asked: list[Asked]) -> list[str]:
         """Everything that is wrong, once all of them have ended."""
@@ -133,13 +139,13 @@ class Judge:
     async def _survivors(self) -> list[str]:
         """A tree is dead when its end is told; of what was lost, when its machine is back."""
         try:
-            await until(lambda: not self._alive(), what="the death of all processes", seconds=20)
+            await until(lambda: not self._alive() and not self._containers(), what="the end of all", seconds=20)
         except AssertionError:
-            left = self._alive()
-            self._tally.survivors += len(left)
+            left, containers = self._alive(), self._containers()
+            self._tally.survivors += len(left) + len(containers)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
-            return [f"processes {left} survive"]
+            return [f"processes {left} and containers {containers} survive"]
         return []
 
     def _alive(self) -> list[int]:

@@ -6,7 +6,7 @@ import asyncio
 from random import Random, getrandbits
 
 from faults_house import House
-from faults_jobs import KINDS, OUTPUT, PIECE, Asked, ask
+from faults_jobs import KINDS, OUTPUT, PIECE, Asked, ask, contain
 from faults_judge import Judge
 from faults_tally import Tally
 
@@ -17,6 +17,8 @@ from runner_client.exec import ExecSession
 
 JOBS = 8
 SECONDS = 120.0
+IN_CONTAINERS = 0.6
+"""Of the jobs, where there is an engine."""
 
 
 class Schedule:
@@ -41,6 +43,11 @@ class Schedule:
         dice = self._dice
         drawn = kinds or dice.choices(KINDS, k=JOBS)
         asked = [ask(number, kind, dice, self._notes, self._token) for number, kind in enumerate(drawn, 1)]
+        if self._house.engine is not None:
+            for one in asked:
+                if dice.random() < IN_CONTAINERS:
+                    contain(one, self._notes)
+                    self._tally.contained += 1
         plan = [(dice.uniform(0.02, 0.35), *self._fault()) for _ in range(dice.randrange(3, 7))] if faults else []
         over = asyncio.Event()
         async with self._house.client() as client:
@@ -54,7 +61,10 @@ class Schedule:
             finally:
                 over.set()
                 await striking
-            judge = Judge(client, self._tally, self._notes, self._token, supervisor_died=self.supervisor_died)
+            judge = Judge(
+                client, self._tally, self._notes, self._token,
+                supervisor_died=self.supervisor_died, containers=self._house.containers,
+            )  # fmt: skip
             problems = await judge.problems(asked)
         assert not problems, f"seed {self._seed}: {problems}; {self.story}"
 

@@ -16,6 +16,8 @@ class Tally:
     schedules: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     jobs: int = 0
+    contained: int = 0
+    """Of them in containers."""
     attempts: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     compared: int = 0
@@ -38,7 +40,10 @@ class Tally:
         rows = [
             ("schedules", f"{self.schedules:,}"),
             ("faults injected", f"{self.faults.total():,} ({kinds})"),
-            ("jobs run", f"{self.jobs:,} in {self.attempts:,} attempts ({ends})"),
+            (
+                "jobs run",
+                f"{self.jobs:,}, {self.contained:,} of them in containers, in {self.attempts:,} attempts ({ends})",
+            ),
             ("bytes compared", f"{self.compared:,}"),
             ("losses", str(self.losses)),
             ("duplicates", str(self.duplicates)),

@@ -84,14 +84,15 @@ class Zygote:
         )
 
     def fork(
-        self, program: str, *arguments: str, output: Path, crash: Crash | None = None, later: float = 0.0
-    ) -> Child:
+        self, program: str, *arguments: str, output: Path, crash: Crash | None = None, later: float = 0.0,
+        engine: str = "",
+    ) -> Child:  # fmt: skip
         """Starts ``serve``, ``worker``, ``supervisor`` or ``step`` (see `faults_ways`) with a command line; its outputs
-        are appended to a file. Its clock is ``later`` by so many seconds."""
+        are appended to a file. Its clock is ``later`` by so many seconds; its Docker engine is behind that socket."""
         arming = f"\0faults-{uuid.uuid4()}"
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {"program": program, "arguments": arguments, "output": str(output), "crash": crash, "later": later}
-        order["arming"] = arming
+        order |= {"arming": arming, "engine": engine}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), arming)
@@ -109,6 +110,8 @@ def _run(order: dict[str, Any]) -> int:
     if order["crash"] is not None:
         crashpoints.arm(*order["crash"])
     threading.Thread(target=_arm_when_told, args=(order["arming"],), daemon=True).start()
+    if order["engine"]:
+        os.environ["DOCKER_HOST"] = f"unix://{order['engine']}"
     if order["later"]:
         shown, now_ns = time.time, time.time_ns
         time.time = lambda: shown() + order["later"]

@@ -56,6 +56,7 @@ def on_sqlite() -> Iterator[type[World]]:
         yield OnSqlite
 
 
+@pytest.mark.timeout(900)
 def test_the_model_holds_on_sqlite(on_sqlite: type[World]) -> None:
     _run(on_sqlite)
 
@@ -80,6 +81,7 @@ def test_an_order_that_is_late_meets_a_job_that_somebody_else_has(on_sqlite: typ
         world.teardown()
 
 
+@pytest.mark.timeout(900)
 def test_the_model_holds_on_postgresql() -> None:
     try:
         with postgres() as server:
