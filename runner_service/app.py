@@ -19,6 +19,7 @@ from runner_service.blobs import Bucket, BucketUnusable, open_blobs
 from runner_service.config import ConfigError, Settings
 from runner_service.data_directory import DataDirectoryBusy, DataDirectoryUnusable, take
 from runner_service.domain.dispatch import DispatchTimes
+from runner_service.domain.errors import StorageFull, StoreUnavailable
 from runner_service.domain.jobs import Micros
 from runner_service.domain.requests import JobDefaults
 from runner_service.domain.webhooks import allowed_hosts
@@ -80,6 +81,8 @@ CANNOT_SERVE = (
     HttpBindError,
     SchemaOutdated,
     SchemaTooNew,
+    StorageFull,
+    StoreUnavailable,
     StoreUnusable,
 )
 """What `open_app` raises when it cannot serve; each message says why and what to do."""

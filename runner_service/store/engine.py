@@ -93,6 +93,11 @@ class Lane:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """Nothing more is asked for, and its threads end."""
+        return self._closed
+
     def submit(self, function: Callable[..., Any], call: Callable[[Connection], Any]) -> asyncio.Future[Any]:
         """Queues ``call``, which calls ``function`` with the arguments that it was asked for with."""
         if self._closed:
@@ -108,6 +113,22 @@ class Lane:
         except RuntimeError:
             # The loop is closed: nobody is left to be told.
             pass
+
+    def hand_back(self, units: Sequence[Unit]) -> None:
+        """Leaves units to another thread. Called from a thread of the lane that took them and has not run them."""
+        try:
+            self._loop.call_soon_threadsafe(self._put_back, units)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told.
+            pass
+
+    def _put_back(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            if self._closed:
+                unit.error = Unavailable()
+                unit.settle()
+            else:
+                self._queue.put(unit)
 
     def take(self, limit: int) -> list[Unit]:
         """Blocks for a unit, drains up to ``limit``; empty at the end. Called from a thread of the lane."""

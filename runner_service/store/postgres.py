@@ -35,6 +35,8 @@ from runner_service.store.upgrade import upgrade
 
 WRITERS = 6
 READERS = 3
+SPARE_SECONDS = 0.5
+"""Between tries of a thread to connect while others of its kind do the work."""
 RETRY_SECONDS = (0.0, 0.05, 0.25, 1.0)
 """Pauses before another try, after a deadlock or a lost connection."""
 
@@ -178,6 +180,8 @@ class PostgresEngine:
         self._caches: dict[type, Any] = {}
         self._horizon = Horizon()
         self._reach = Reach()
+        self._connected: dict[bool, set[int]] = {False: set(), True: set()}
+        """The threads of writers and of readers that have a connection."""
         self.sql = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=patience(url))
 
     @property
@@ -213,12 +217,34 @@ class PostgresEngine:
 
     def _work(self, reader: bool, lane: Lane) -> None:
         conn: PostgresConnection | None = None
-        while units := lane.take(1):
+        connected = self._connected[reader]
+        me = threading.get_ident()
+        while True:
+            # Whom the database has no connection left for leaves the calls to those that have one.
+            while conn is None and connected and not lane.closed:
+                conn = self._try_to_connect(reader)
+                if conn is None:
+                    time.sleep(SPARE_SECONDS)
+            units = lane.take(1)
+            if not units:
+                break
+            if conn is None and connected and not lane.closed:
+                conn = self._try_to_connect(reader)
+                if conn is None:
+                    lane.hand_back(units)
+                    continue
             conn = self._serve(units[0], conn, reader)
+            (connected.discard if conn is None else connected.add)(me)
             lane.deliver(units)
             del units
         if conn is not None:
             conn.driver.close()
+
+    def _try_to_connect(self, reader: bool) -> PostgresConnection | None:
+        try:
+            return self._connect(reader)
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError):
+            return None  # Whoever has a connection says what is wrong with the database, if it is more than this.
 
     def _serve(self, unit: Unit, conn: PostgresConnection | None, reader: bool) -> PostgresConnection | None:
         """Runs a unit until it is committed or refused. Returns the connection for the next one."""

@@ -98,6 +98,26 @@ async def test_a_database_that_is_not_there_is_an_error_of_the_opening(postgres_
             pass
 
 
+async def test_with_too_few_connections_a_server_works_with_those_it_has(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    postgres_server.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 4")
+    try:
+        postgres_server.execute(f"GRANT ALL ON DATABASE {make_url(postgres_url).database} TO few")
+        postgres_server.execute("GRANT pg_read_all_data, pg_write_all_data TO few")
+        url = make_url(postgres_url).set(username="few").render_as_string(False)
+        async with open_store(url) as store:
+            await create(store)
+            await store.jobs.count()  # A connection is for writing now, and one for reading; others take the rest.
+            await asyncio.gather(*(create(store) for _ in range(40)))
+            counts = await asyncio.gather(*(store.jobs.count() for _ in range(40)))
+            assert counts == [{JobState.QUEUED: 41}] * 40
+            assert store.reachable
+    finally:
+        postgres_server.execute("DROP OWNED BY few")
+        postgres_server.execute("DROP ROLE few")
+
+
 async def test_a_database_that_is_away_is_said_once_and_so_is_its_return(
     postgres_server: Server, postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,11 +126,12 @@ async def test_a_database_that_is_away_is_said_once_and_so_is_its_return(
         await create(store)
         postgres_server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
         await _break_connections(postgres_url, database)
-        reads = [store.jobs.count(), store.jobs.count()]
-        for problem in await asyncio.gather(*reads, return_exceptions=True):
-            assert isinstance(problem, StoreUnavailable)
-        assert not store.reachable
-        postgres_server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+        try:
+            for problem in await asyncio.gather(store.jobs.count(), store.jobs.count(), return_exceptions=True):
+                assert isinstance(problem, StoreUnavailable)
+            assert not store.reachable
+        finally:
+            postgres_server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
         assert await store.jobs.count() == {JobState.QUEUED: 1}
         assert store.reachable
     said = [record.__dict__.get("action") for record in caplog.records if record.name.endswith("store.reach")]
