@@ -52,6 +52,27 @@ def test_the_settings_page_names_every_setting() -> None:
     assert missing == []
 
 
+def test_commands_that_errors_advise_do_something() -> None:
+    advised = [
+        (kind.__name__, words.split())
+        for kind in leaves(RunnerError)
+        for words in re.findall(r"`runner ([a-z -]+)`", kind.__doc__ or "")
+    ]
+    assert len(advised) >= 6
+    for name, words in advised:
+        command: click.Command = app
+        for word in words:
+            if word.startswith("-"):
+                assert any(word in option.opts for option in command.params), (name, words)
+                continue
+            assert isinstance(command, click.Group), (name, words)
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, (name, words)
+            command = found
+        # A group by itself shows its help alone.
+        assert not isinstance(command, click.Group) or command.invoke_without_command, (name, words)
+
+
 def options_of_the_command_line() -> Iterator[tuple[str, str]]:
     """The name of each command with each of its long options."""
     commands = [((), app)]

@@ -86,7 +86,7 @@ async def test_a_drained_machine_ends_what_it_has_and_takes_no_more(house: House
         assert (await runner(house, "drain", "machine0", "--undo"))[0] == 0
         assert (await client.wait(waiting.job_id)).state == Job.STATE_SUCCEEDED
         code, _, err = await runner(house, "drain", "machine7")
-        assert code == 1 and "no runners are called machine7" in err
+        assert code == 1 and "no runner is called machine7" in err
 
 
 @pytest.mark.slow

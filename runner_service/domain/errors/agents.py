@@ -6,13 +6,13 @@ from runner_service.domain.errors.kinds import DeadlineExceeded, FailedPrecondit
 
 
 class AgentNotFound(NotFound):
-    """There is no agent with the id {agent_id}. `runner agents` lists those that there are."""
+    """There is no agent with the id {agent_id}. `runner agents list` lists those that there are."""
 
     reason = "AGENT_NOT_FOUND"
 
 
 class ImageNotFound(NotFound):
-    """There is no image {reference}. `runner images` lists those that are here, `runner images pull` gets others."""
+    """There is no image {reference}. `runner images list` shows those here, `runner images pull` gets others."""
 
     reason = "IMAGE_NOT_FOUND"
 

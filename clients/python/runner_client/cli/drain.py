@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner_client.cli.report import FAILED
+from runner_client.cli.report import FAILED, CommandLineError
+from runner_client.cli.runners import id_of
 from runner_client.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -41,19 +42,17 @@ async def _drain(session: Session, names: tuple[str, ...], *, undo: bool, wait: 
     async with session.client() as client:
         known = await client.list_runners()
         for name in names:
-            found = [one for one in known if name in (one.runner_id, one.name)]
-            if len(found) != 1:
-                complain(f"{len(found) or 'no'} runners are called {name}", "`runner runners` lists them; give one id")
-                code = FAILED
-                continue
             try:
+                runner_id = id_of(known, name)
                 runner = await (
-                    client.start_runner(found[0].runner_id)
-                    if undo
-                    else client.drain_runner(found[0].runner_id, reason=reason)
+                    client.start_runner(runner_id) if undo else client.drain_runner(runner_id, reason=reason)
                 )
                 if wait:
                     runner = await _drained(client, runner)
+            except CommandLineError as error:
+                complain(error.what, error.advice)
+                code = FAILED
+                continue
             except (FailedPrecondition, NotFound, Unavailable) as error:
                 complain_of(error, session.server)
                 code = FAILED

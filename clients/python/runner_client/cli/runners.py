@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -139,16 +140,19 @@ def _state(runner: Runner) -> str:
     return word if runner.online or runner.hosted or word != "active" else "offline"
 
 
-async def _find(client: AsyncClient, name: str) -> str:
-    """The id of the runner with this id or name."""
+def id_of(known: Iterable[Runner], name: str) -> str:
+    """The id of the runner with this id or name. Raises `CommandLineError` when none or several have it."""
     from runner_client.cli.report import FAILED, CommandLineError
 
-    found = [one.runner_id for one in await client.list_runners() if name in (one.runner_id, one.name)]
+    found = [one.runner_id for one in known if name in (one.runner_id, one.name)]
     if len(found) != 1:
-        raise CommandLineError(
-            f"{len(found) or 'no'} runners are called {name}", "`runner runners` lists them; give one id", code=FAILED
-        )
+        what = f"{len(found)} runners are" if found else "no runner is"
+        raise CommandLineError(f"{what} called {name}", "`runner runners` lists them; give one id", code=FAILED)
     return found[0]
+
+
+async def _find(client: AsyncClient, name: str) -> str:
+    return id_of(await client.list_runners(), name)
 
 
 async def _show(session: Session, name: str, *, check: bool) -> int:
