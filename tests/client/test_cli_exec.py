@@ -282,6 +282,12 @@ async def test_no_server_is_a_sentence_that_says_how_to_start_one(server: Script
     assert "`runner serve`" in ended.err and ended.err.count("\n") == 1
 
 
+async def test_a_file_that_cannot_be_read_is_a_wrong_command_line(runner: CommandLine) -> None:
+    ended = await runner("exec", "--input", "/no/such", "--", "true")
+    # Not 1, which would be the command's own.
+    assert (ended.code, ended.err) == (2, "runner: cannot read /no/such: No such file or directory — name a file\n")
+
+
 async def test_a_refused_field_is_named(server: ScriptedServer, runner: CommandLine) -> None:
     violation = error_details_pb2.BadRequest.FieldViolation(field="working_directory", description="must be absolute")
     details = [error_details_pb2.BadRequest(field_violations=[violation])]

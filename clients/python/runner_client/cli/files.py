@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.v1.job_pb2 import JobInput
-from runner_client.cli.report import CommandLineError
+from runner_client.cli.report import USAGE, CommandLineError
 
 if TYPE_CHECKING:
     from runner.v1.artifact_pb2 import Artifact
@@ -23,7 +23,7 @@ async def upload(client: AsyncClient, path: Path, name: str = "") -> Artifact:
         with path.open("rb") as file:
             return await client.artifacts.upload(file, name or path.name, request_id=_request_id(path, name))
     except OSError as error:
-        raise CommandLineError(f"cannot read {path}: {error.strerror}") from None
+        raise CommandLineError(f"cannot read {path}: {error.strerror}", "name a file", code=USAGE) from None
 
 
 async def uploaded(client: AsyncClient, words: Sequence[str]) -> list[JobInput]:
