@@ -53,10 +53,11 @@ class Claimer:
 
     async def run(self) -> None:
         """Claims for ever. Errors of the store are logged and tried again: workers stay parked meanwhile."""
-        with self._signals.subscribe(QUEUE) as waiter:
-            self._waiter = waiter
-            while True:
-                await self._arrived.wait()
+        while True:
+            await self._arrived.wait()
+            # While somebody waits for work, and no longer: so it can be told whether a new job is in a hurry.
+            with self._signals.subscribe(QUEUE) as waiter:
+                self._waiter = waiter
                 self._arrived.clear()
                 while self._waiting and not self.stopped:
                     try:

@@ -72,13 +72,15 @@ class Jobs:
         # Subscribed before it is stored: nothing can be missed, and the store need not be asked.
         with self._signals.subscribe(end_topic(job.job_id)) as waiter, self._endings.expect(job.job_id) as ending:
             deadline = time.monotonic() + wait_seconds
-            stored = await self._store_new(job, fingerprint, limit)
+            # Whoever waits for its end waits for nothing before, and while nobody has room it cannot begin.
+            patient = not self._signals.followed(QUEUE)
+            stored = await self._store_new(job, fingerprint, limit, patient=patient)
             if stored.job_id == job.job_id:
                 return await self._until_ended(stored, waiter, ending, deadline)
         return await self.wait(stored.job_id, seconds=wait_seconds)
 
-    async def _store_new(self, job: Job, fingerprint: str, queue_limit: int) -> Job:
-        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=queue_limit)
+    async def _store_new(self, job: Job, fingerprint: str, queue_limit: int, *, patient: bool = False) -> Job:
+        stored, fresh = await self._store.create(job, fingerprint=fingerprint, queue_limit=queue_limit, patient=patient)
         if fresh:
             self._signals.publish((QUEUE, EVENTS, *_feed_topics(stored)))
         return stored

@@ -10,6 +10,9 @@ from runner_service.domain.errors import RunnerError
 from runner_service.store.engine import Engine
 from runner_service.store.statements import Connection
 
+PATIENCE_SECONDS = 0.02
+"""At most, of those who can wait: a busy worker's exchanges come more often."""
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -27,29 +30,57 @@ class Combiner(Generic[Item, Answer]):
         function: Callable[[Connection, Sequence[Item]], Sequence[Answer | RunnerError]],
         *,
         limit: int,
+        before: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
+        """``before``: called before each transaction, so that what can wait elsewhere goes along with it."""
         self._engine = engine
         self._function = function
         self._limit = limit
+        self._before = before
+        self._patience = patience
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._flying = False
+        self._urgent = False
+        """Somebody waits who cannot, or not any longer."""
+        self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, item: Item) -> asyncio.Future[Answer]:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    def submit(self, item: Item, *, patient: bool = False) -> asyncio.Future[Answer]:
+        """``patient``: it can wait for `go_along`, though not for long."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((item, future))
-        if not self._flying:
-            self._launch()
+        if not patient:
+            self._hurry()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._patience, self._hurry)
         return future
 
+    def go_along(self) -> None:
+        """Others are about to write."""
+        if self._waiting and not self._flying:
+            self._launch()
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self.go_along()
+
     def _launch(self) -> None:
+        self._flying, self._urgent = True, False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._before()
         batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+        if self._waiting:
+            self._urgent = True
         try:
             flight = self._engine.write(self._function, [item for item, _ in batch])
         except RunnerError as error:
+            self._flying = False
             for _, future in batch:
                 _refuse(future, error)
             return
-        self._flying = True
         flight.add_done_callback(lambda done: self._land(batch, done))
 
     def _land(
@@ -70,8 +101,8 @@ class Combiner(Generic[Item, Answer]):
         else:
             for item, future in batch:
                 self._alone(item, future)
-        if self._waiting:
-            self._launch()
+        if self._urgent:
+            self.go_along()
 
     def _alone(self, item: Item, future: asyncio.Future[Answer]) -> None:
         try:

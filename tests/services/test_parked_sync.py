@@ -9,6 +9,7 @@ from services_house import SOON, House, parked
 
 from runner_service.domain.dispatch import Action
 from runner_service.domain.jobs import JobState
+from runner_service.ports.signals import QUEUE
 
 
 async def test_a_parked_sync_looks_no_longer_at_what_is_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +33,19 @@ async def test_a_parked_sync_looks_no_longer_at_what_is_over(house: House, monke
         await asyncio.sleep(0)  # The parked call wakes.
     assert 0 < len(set(looked)) <= 3, "the two of its list, and the one that came last"
     call.cancel()
+
+
+async def test_the_queue_is_watched_while_a_worker_has_room_and_no_longer(house: House) -> None:
+    """By that a new job is known to be in a hurry, or to have the time to go along with a report."""
+    worker = await house.worker(slots=1)
+    call = worker.call()
+    assert await parked(call)
+    assert house.store.signals.followed(QUEUE)
+    await house.job()
+    worker.apply(await asyncio.wait_for(call, SOON))
+    await worker.sync()
+    assert await parked(worker.call())
+    assert not house.store.signals.followed(QUEUE)
 
 
 async def test_a_numbered_report_has_the_next_job_started_while_the_sync_is_parked(house: House) -> None:

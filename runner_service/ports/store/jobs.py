@@ -53,10 +53,13 @@ class Expired:
 class JobStore(Protocol):
     """Jobs, their attempts and their events."""
 
-    async def create(self, job: Job, *, fingerprint: str = "", queue_limit: int) -> tuple[Job, bool]:
+    async def create(
+        self, job: Job, *, fingerprint: str = "", queue_limit: int, patient: bool = False
+    ) -> tuple[Job, bool]:
         """Stores a new job, QUEUED or already terminal, stamps ``created_at`` (and ``finished_at``), records
         ``created``, and returns it with True. When ``request_id`` is set and known for this origin and
-        ``created_by``, returns the job of then with False: same id, same answer, no second effect.
+        ``created_by``, returns the job of then with False: same id, same answer, no second effect. A ``patient`` caller
+        can wait some milliseconds for a transaction that there would be anyway.
 
         Raises:
             AlreadyExists: The request id is known with another ``fingerprint``.

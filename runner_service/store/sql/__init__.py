@@ -38,7 +38,7 @@ class SqlStore:
         self.runners = SqlRunners(engine)
         self.runner_feed = SqlRunnerFeed(engine)
         self.samples = SqlSamples(engine)
-        self.dispatch = SqlDispatch(engine)
+        self.dispatch = SqlDispatch(engine, before_reports=self.jobs.creates.go_along)
         self.logs = SqlLogs(engine)
         self.answers = SqlAnswers(engine)
         self.api_keys = SqlApiKeys(engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from runner_service.domain.dispatch import Along, Assignment, Beat, BeatAnswer, Report, Reported, Want
 from runner_service.store import claims, dispatch, journal
@@ -14,10 +14,11 @@ from runner_service.store.exchanges import Exchange, exchange_all
 class SqlDispatch:
     """`DispatchStore`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, before_reports: Callable[[], None]) -> None:
+        """``before_reports``: what their claims should find is written along."""
         self._engine = engine
         self._claims = Combiner(engine, claims.claim_all, limit=256)
-        self._reports = Combiner(engine, exchange_all, limit=64)
+        self._reports = Combiner(engine, exchange_all, limit=64, before=before_reports)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
         return await self._engine.write(dispatch.beat, beat)

@@ -22,10 +22,12 @@ class SqlJobs:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._creates = Combiner(engine, jobs.create, limit=256)
+        self.creates = Combiner(engine, jobs.create, limit=256)
 
-    async def create(self, job: Job, *, fingerprint: str = "", queue_limit: int) -> tuple[Job, bool]:
-        return await self._creates.submit(jobs.NewJob(job, fingerprint, queue_limit))
+    async def create(
+        self, job: Job, *, fingerprint: str = "", queue_limit: int, patient: bool = False
+    ) -> tuple[Job, bool]:
+        return await self.creates.submit(jobs.NewJob(job, fingerprint, queue_limit), patient=patient)
 
     async def get(self, job_id: str) -> Job:
         return await self._engine.read(jobs.get, job_id)
