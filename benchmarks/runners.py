@@ -87,7 +87,6 @@ async def _register(store: SqlStore, runner_id: str, number: int) -> None:
         name=f"runner-{number}",
         state=RunnerState.INACTIVE if number % 10 == 0 else RunnerState.ACTIVE,
         registered_at=0,
-        credential_hash=bytes(32),
         kind=tuple(RunnerKind)[number // 4 % len(RunnerKind)],
     )
     await store.runners.register(runner, RunnerProfile(runner_id=runner_id, tags=tags))

@@ -11,7 +11,7 @@ from runner_service.config import ConfigError, Key, LabClient, Settings
 from runner_service.domain.credentials import Client
 from runner_service.domain.principals import Role
 from runner_service.ports.clock import Clock
-from runner_service.ports.store import ApiKeyStore, ClientStore, RefreshTokenStore, RunnerStore
+from runner_service.ports.store import ApiKeyStore, ClientStore, RefreshTokenStore, WorkerCredentialStore
 from runner_service.rpc.access import Form, Gatekeeper, is_local, read_rules
 from runner_service.rpc.forms import KubeAgentsForm, RustCiForm, SentinelForm, TestflingerForm
 from runner_service.secret_files import secret
@@ -39,7 +39,7 @@ class Stores(Protocol):
     """The parts of a store that credentials lie in."""
 
     @property
-    def runners(self) -> RunnerStore: ...
+    def worker_credentials(self) -> WorkerCredentialStore: ...
     @property
     def api_keys(self) -> ApiKeyStore: ...
     @property
@@ -80,7 +80,13 @@ async def open_access(settings: Settings, *, store: Stores, clock: Clock, secret
     """
     _refuse_shared_secrets(settings)
     passwords = Passwords()
-    auth = Auth(keys=keys_of(settings.security.api_keys), runners=store.runners, issued=store.api_keys, clock=clock)
+    auth = Auth(
+        keys=keys_of(settings.security.api_keys),
+        workers=store.worker_credentials,
+        issued=store.api_keys,
+        clock=clock,
+        worker_life_seconds=settings.security.worker_credential_hours * _HOUR,
+    )
 
     sentinel, lab, rustci = settings.sentinel, settings.testflinger, settings.rustci
     logins = await Logins.open(

@@ -56,7 +56,7 @@ from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, Log
 from runner_service.services.orphans import Orphans
 from runner_service.services.queues import LabSecrets
 from runner_service.services.retention import Retention
-from runner_service.services.runners import RunnerServices
+from runner_service.services.runners import RunnerCredentials, RunnerServices
 from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 from runner_service.services.sweeping import sweep_for_ever
@@ -137,11 +137,15 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             store.runner_feed,
             store.samples,
             store.answers,
+            RunnerCredentials(
+                store=store.worker_credentials,
+                sealer=sealer,
+                life_seconds=settings.security.worker_credential_hours * 3600,
+            ),
             signals=signals,
             clock=clock,
             jobs=jobs,
             reader=reader,
-            sealer=sealer,
         )
         claimer = Claimer(store=store.dispatch, signals=signals)
         gauges = Gauges(agents=store.agents, signals=signals)

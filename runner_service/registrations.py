@@ -131,7 +131,9 @@ def native(services: Services) -> list[Registration]:
         _adds(log_stream_service_pb2_grpc.add_LogStreamServiceServicer_to_server, LogStreamServicer(services.reader)),
         _adds(
             dispatch_service_pb2_grpc.add_DispatchServiceServicer_to_server,
-            DispatchServicer(services.dispatch, services.ingest, services.inputs, services.artifacts),
+            DispatchServicer(
+                services.dispatch, services.ingest, services.inputs, services.artifacts, services.runners.credentials
+            ),
         ),
         _adds(
             auth_service_pb2_grpc.add_AuthServiceServicer_to_server,
@@ -167,6 +169,7 @@ def _runners(services: RunnerServices) -> RunnerServicer:
         metrics=services.metrics,
         feeds=services.feeds,
         batch=services.batch,
+        credentials=services.credentials,
     )
 
 

@@ -68,6 +68,8 @@ class Security(Section):
     secrets_key_file: str = ""
     """With what secrets are sealed, 32 bytes; empty: ``secrets/key`` in the data directory. The same for all servers of
     one store."""
+    worker_credential_hours: float = Field(default=24.0, ge=1)
+    """Life of a worker's credential; one in contact is given the next after half of it."""
     tls: Tls = Tls()
 
     _plain_keys = field_validator("api_keys", mode="before")(plain_keys)

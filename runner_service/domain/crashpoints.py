@@ -85,7 +85,6 @@ OTHER_COMMITS = (
     "queues.set_attachments",
     "queues.expire",
     "queue_results.post_result",
-    "runners.register_once",
     "runners.change",
     "runner_control.advance",
     "runner_control.drop",
@@ -95,6 +94,9 @@ OTHER_COMMITS = (
     "samples.expire",
     "secrets.put",
     "secrets.drop",
+    "worker_credentials.confirm",
+    "worker_credentials.register_once",
+    "worker_credentials.renew",
 )
 """Each is the whole of what it does."""
 BEFORE, AFTER = "before_commit", "after_commit"
@@ -110,6 +112,8 @@ WORKER = (
 )
 """Holds an offer; was told to run it; the executor has accepted it; the server has a part of the log; it has ended; the
 server has taken the report."""
+WORKER_CREDENTIALS = ("worker.given_credential", "worker.kept_credential")
+"""Was told its next credential; has it on disk and has not shown it. Passed once in half a day."""
 SUPERVISOR = (
     "supervisor.recorded",
     "supervisor.spawned",
@@ -131,7 +135,7 @@ def arm(name: str, passes: int = 1, held_seconds: float = 0.0) -> None:
         ValueError: There is no such point.
     """
     global _held_seconds
-    if name not in SERVER + WORKER + SUPERVISOR:
+    if name not in SERVER + WORKER + WORKER_CREDENTIALS + SUPERVISOR:
         raise ValueError(name)
     _armed[name] = passes
     _held_seconds = held_seconds

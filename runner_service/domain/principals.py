@@ -31,6 +31,8 @@ class Principal:
     role: Role
     runner_id: str = ""
     """For the credential of a worker: its runner."""
+    outworn: bytes = b""
+    """For one that is to be followed by another now: its digest."""
 
     def may(self, needed: Role) -> bool:
         """Each role includes those below it; WORKER stands alone, but ADMIN may register workers too."""

@@ -129,8 +129,6 @@ class Runner:
     name: str
     state: RunnerState
     registered_at: Micros
-    credential_hash: bytes
-    """sha256 of the worker's credential; the credential itself is kept by the worker alone."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What jobs may require; ``os``, ``arch`` and ``hostname`` are set by the worker."""
     slots: int = 1

@@ -19,16 +19,20 @@ from runner_service.services.artifacts import Artifacts, NewUpload
 from runner_service.services.dispatch import Dispatch
 from runner_service.services.inputs import Inputs
 from runner_service.services.logs import LogIngest
+from runner_service.services.runners import RunnerCredentials
 
 
 class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
     """Converts, calls one service function, converts."""
 
-    def __init__(self, dispatch: Dispatch, logs: LogIngest, inputs: Inputs, artifacts: Artifacts) -> None:
+    def __init__(
+        self, dispatch: Dispatch, logs: LogIngest, inputs: Inputs, artifacts: Artifacts, credentials: RunnerCredentials
+    ) -> None:
         self._dispatch = dispatch
         self._logs = logs
         self._inputs = inputs
         self._artifacts = artifacts
+        self._credentials = credentials
 
     async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
         _check_own(request.runner_id)
@@ -36,7 +40,8 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         answer = await self._dispatch.sync(
             convert.beat(request, lease_seconds=times.lease), confidential=is_confidential(context)
         )
-        return convert.sync_response(answer, times)
+        credential = await self._credentials.next_of(current_principal.get())
+        return convert.sync_response(answer, times, credential)
 
     async def ReportAttempts(self, request: pb.ReportAttemptsRequest, context: Any) -> pb.ReportAttemptsResponse:
         _check_own(request.runner_id)

@@ -18,6 +18,7 @@ from runner_service.services.runners import (
     Operation,
     RunnerBatch,
     RunnerControl,
+    RunnerCredentials,
     RunnerFeeds,
     RunnerMetrics,
     Runners,
@@ -43,6 +44,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         metrics: RunnerMetrics,
         feeds: RunnerFeeds,
         batch: RunnerBatch,
+        credentials: RunnerCredentials,
     ) -> None:
         self._runners = runners
         self._control = control
@@ -50,6 +52,7 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
         self._metrics = metrics
         self._feeds = feeds
         self._batch = batch
+        self._credentials = credentials
 
     async def RegisterRunner(self, request: pb.RegisterRunnerRequest, context: Any) -> pb.RegisterRunnerResponse:
         local = context.peer().startswith("unix")
@@ -57,6 +60,9 @@ class RunnerServicer(runner_service_pb2_grpc.RunnerServiceServicer):
             convert.new_runner(request, local=local), mark=current_mark.get()
         )
         return pb.RegisterRunnerResponse(runner=await self._shown(runner), credential=credential)
+
+    async def RejoinRunner(self, request: pb.RejoinRunnerRequest, context: Any) -> pb.RejoinRunnerResponse:
+        return pb.RejoinRunnerResponse(credential=await self._credentials.anew(request.runner_id, request.credential))
 
     async def GetRunner(self, request: pb.GetRunnerRequest, context: Any) -> pb.GetRunnerResponse:
         view = await self._status.view(request.runner_id)

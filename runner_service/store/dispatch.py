@@ -14,7 +14,7 @@ from runner_service.domain.jobs import Attempt, AttemptState, Job, JobState, tra
 from runner_service.domain.outcomes import Outcome, OutcomeKind, TimeBudget
 from runner_service.domain.records import changed
 from runner_service.domain.runners import Runner, RunnerState, Told, runner_transition, settled
-from runner_service.store import bodies, runners
+from runner_service.store import bodies, runners, worker_credentials
 from runner_service.store.claims import claim, room
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, executions_of, give_up, locked
@@ -269,5 +269,7 @@ def expire_queued(conn: Connection) -> list[str]:
 
 
 def renew_leases(conn: Connection, lease_seconds: float) -> None:
-    lease_until = conn.now() + round(lease_seconds * 1e6)
+    now = conn.now()
+    lease_until = now + round(lease_seconds * 1e6)
+    worker_credentials.revive(conn, now)
     conn.run(RENEW, {"lease_until": lease_until, "floor": lease_until})

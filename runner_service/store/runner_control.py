@@ -15,7 +15,16 @@ from runner_service.domain.runner_health import Check, HealthReport
 from runner_service.domain.runners import MOVING, Runner, RunnerState, Told, runner_transition, settled
 from runner_service.ports.store import Mark
 from runner_service.ports.store.runners import Advance
-from runner_service.store import answers, dispatch, reports, runner_events, runner_feed, runners, samples
+from runner_service.store import (
+    answers,
+    dispatch,
+    reports,
+    runner_events,
+    runner_feed,
+    runners,
+    samples,
+    worker_credentials,
+)
 from runner_service.store import jobs as job_rows
 from runner_service.store.ledger import Ledger
 from runner_service.store.reports import EXECUTION, Execution, executions_of
@@ -158,6 +167,7 @@ def drop(conn: Connection, runner_id: str, force: bool, by: str, mark: Mark | No
     runner_feed.drop_runner(conn, runner_id)
     conn.run(samples.DROP_RUNNER, {"runner_id": runner_id})
     conn.run(runners.DROP_TAGS, {"runner_id": runner_id})
+    conn.run(worker_credentials.DROP_RUNNER, {"runner_id": runner_id})
     for query in DROPS:
         conn.run(query, {"runner_id": runner_id})
     answers.note(conn, mark, " ".join(job.job_id for job in cancelled))

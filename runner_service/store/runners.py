@@ -87,23 +87,22 @@ def runner_of(row: Row) -> Runner:
         name=row[1],
         state=RunnerState(row[2]),
         registered_at=row[3],
-        credential_hash=row[4],
-        labels=json.loads(row[5]),
-        slots=row[6],
-        local=bool(row[7]),
-        version=row[8],
-        boot_id=row[9],
-        spool_id=row[10],
-        session_id=row[11],
-        last_seen_at=row[12],
-        lease_until=row[13],
-        kind=RunnerKind(row[14]),
-        hosted=bool(row[15]),
-        state_since=row[16],
-        up_us=row[17],
-        told=Told(**json.loads(row[18])),
-        most_jobs=row[19],
-        load=_load_of(row[20]),
+        labels=json.loads(row[4]),
+        slots=row[5],
+        local=bool(row[6]),
+        version=row[7],
+        boot_id=row[8],
+        spool_id=row[9],
+        session_id=row[10],
+        last_seen_at=row[11],
+        lease_until=row[12],
+        kind=RunnerKind(row[13]),
+        hosted=bool(row[14]),
+        state_since=row[15],
+        up_us=row[16],
+        told=Told(**json.loads(row[17])),
+        most_jobs=row[18],
+        load=_load_of(row[19]),
     )
 
 
@@ -117,7 +116,6 @@ def _values(runner: Runner) -> dict[str, Any]:
         "runner_id": runner.runner_id,
         "name": runner.name,
         "registered_at": runner.registered_at,
-        "credential_hash": runner.credential_hash,
         "local": int(runner.local),
         **told_values(runner),
         **heard_values(runner),
@@ -210,17 +208,7 @@ def profiles(conn: Connection, runner_ids: Iterable[str]) -> Mapping[str, Runner
     return {row[0]: profile_of(row) for row in rows}
 
 
-def register_once(
-    conn: Connection, runner: Runner, profile: RunnerProfile, mark: Mark | None, note: str
-) -> tuple[Runner, str]:
-    if (known := answers.known(conn, mark)) is not None:
-        runner_id, _, note = known.partition(" ")
-        return get(conn, runner_id), note
-    answers.note(conn, mark, f"{runner.runner_id} {note}")
-    return _register(conn, runner, profile), note
-
-
-def _register(conn: Connection, runner: Runner, profile: RunnerProfile) -> Runner:
+def register(conn: Connection, runner: Runner, profile: RunnerProfile) -> Runner:
     now = conn.now()
     try:
         old = get(conn, runner.runner_id, lock=True)
@@ -303,7 +291,6 @@ def save_told(conn: Connection, before: Runner, after: Runner, now: int, detail:
         "runner_id": after.runner_id,
         "name": after.name,
         "registered_at": after.registered_at,
-        "credential_hash": after.credential_hash,
         "local": int(after.local),
         **told_values(after),
     }

@@ -8,7 +8,14 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from runner_service.domain.errors import LogSealed, RunnerDeleted, RunnerNotFound, StaleAttempt, StaleWorker
+from runner_service.domain.errors import (
+    CredentialExpired,
+    LogSealed,
+    RunnerDeleted,
+    RunnerNotFound,
+    StaleAttempt,
+    StaleWorker,
+)
 
 
 class Failure(Enum):
@@ -20,6 +27,8 @@ class Failure(Enum):
     """Repeated as it is, it will fail again."""
     REFUSED = auto()
     """The credential is not good here."""
+    EXPIRED = auto()
+    """The credential was good once: join again as the same runner."""
     UNKNOWN_RUNNER = auto()
     """Register again."""
     DELETED_RUNNER = auto()
@@ -33,6 +42,7 @@ class Failure(Enum):
 
 
 _BY_REASON = {
+    CredentialExpired.reason: Failure.EXPIRED,
     RunnerNotFound.reason: Failure.UNKNOWN_RUNNER,
     RunnerDeleted.reason: Failure.DELETED_RUNNER,
     StaleWorker.reason: Failure.STALE_WORKER,

@@ -121,6 +121,12 @@ def _replace(path: Path, text: str) -> None:
     finally:
         os.close(descriptor)
     new.replace(path)
+    # The new name too outlives a loss of power: what it replaces may be void by then.
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class WorkerAlive(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -117,6 +118,13 @@ class Link:
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         reply = await self._runners.RegisterRunner(request, metadata=metadata, timeout=self._times.call_timeout)
         return Identity(runner_id=reply.runner.runner_id, credential=reply.credential, server=self.target)
+
+    async def rejoin(self, identity: Identity, token: str) -> Identity:
+        """The identity with another credential, in place of one that has expired. Raises AioRpcError."""
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        request = runners.RejoinRunnerRequest(runner_id=identity.runner_id, credential=identity.credential)
+        reply = await self._runners.RejoinRunner(request, metadata=metadata, timeout=self._times.call_timeout)
+        return replace(identity, credential=reply.credential)
 
     def sync(self, request: dispatch.SyncRequest, timeout: float) -> SyncCall:
         """To be awaited, which raises AioRpcError, or CancelledError once it was cancelled."""

@@ -14,11 +14,13 @@ import grpc.aio
 from runner.v1 import dispatch_service_pb2 as dispatch
 from runner.v1 import runner_service_pb2 as runners
 from runner_client.contact import misunderstanding
+from runner_service.domain import crashpoints
 from runner_service.domain.dispatch import DispatchTimes
 from runner_service.worker.attempts import Attempts
 from runner_service.worker.checks import capabilities, run_checks
 from runner_service.worker.failures import Failure, failure_of
 from runner_service.worker.identity import (
+    Identity,
     end_registration,
     identity_of_token,
     is_local,
@@ -92,6 +94,8 @@ class SyncLoop:
         """The server's orders for what was adopted, self-stop deadlines and all, have arrived."""
         self._lease = DispatchTimes().lease
         self._register_anew = False
+        self._rejoin = False
+        """The credential has expired."""
         self._idle_replies = 0
         self.ever_in_contact = False
         self.away_since: float | None = asyncio.get_running_loop().time()
@@ -134,7 +138,7 @@ class SyncLoop:
                 self._give_up(ExitCode.USAGE)
                 return
             try:
-                if not self._link.runner_id or self._register_anew:
+                if not self._link.runner_id or self._register_anew or self._rejoin:
                     await self._identify()
                 sent = self._monotonic()
                 reply = await self._sync()
@@ -190,6 +194,8 @@ class SyncLoop:
     async def _apply(self, reply: dispatch.SyncResponse, sent: float) -> None:
         parked = seconds_of(reply.parked)
         lease_end = None
+        if reply.credential:
+            self._succeed(reply.credential)
         if reply.HasField("lease"):
             self._lease = seconds_of(reply.lease)
             # From before the server began to count, so that this count ends before the server's.
@@ -253,7 +259,12 @@ class SyncLoop:
         identity = load_identity(profile.data_directory)
         if identity is None and (identity := identity_of_token(profile.join_token, self._link.target)) is not None:
             store_identity(profile.data_directory, identity)
-        if identity is None or self._register_anew or not identity.holds_at(self._link.target):
+        registers = identity is None or self._register_anew or not identity.holds_at(self._link.target)
+        if identity is not None and self._rejoin and not registers:
+            identity = await self._link.rejoin(identity, profile.join_token)
+            store_identity(profile.data_directory, identity)
+            log.info("Joined again: the credential had expired.", extra={"action": "rejoined"})
+        elif identity is None or registers:
             request = runners.RegisterRunnerRequest(
                 name=profile.name,
                 labels=profile.labels,
@@ -279,6 +290,15 @@ class SyncLoop:
                 identity.runner_id,
                 extra={"action": "registered", "runner_id": identity.runner_id},
             )
+        self._rejoin = False
+        self._link.use(identity)
+
+    def _succeed(self, credential: str) -> None:
+        """Shows another credential from now on: on disk first, for the old one is void once the new one was shown."""
+        crashpoints.reached("worker.given_credential")
+        identity = Identity(runner_id=self._link.runner_id, credential=credential, server=self._link.target)
+        store_identity(self._profile.data_directory, identity)
+        crashpoints.reached("worker.kept_credential")
         self._link.use(identity)
 
     def _verdict(self, error: grpc.aio.AioRpcError) -> ExitCode | None:
@@ -299,6 +319,10 @@ class SyncLoop:
         if failure in (Failure.UNKNOWN_RUNNER, Failure.DELETED_RUNNER):
             # Nobody owns what is held: under the new identity the server will have all of it forgotten.
             self._register_anew = True
+        elif self._rejoin:
+            return self._not_let_in_again(failure, error.details())
+        elif failure is Failure.EXPIRED:
+            self._rejoin = True
         elif failure is Failure.REFUSED:
             if not self._register_anew and self._link.runner_id and not len(self._attempts):
                 # E.g. the server has a new store. With nothing in hand, nothing is lost by a new identity.
@@ -311,6 +335,23 @@ class SyncLoop:
                     extra={"action": "refused"},
                 )
                 return ExitCode.REFUSED
+        return None
+
+    def _not_let_in_again(self, failure: Failure, why: str | None) -> ExitCode | None:
+        """What follows a RejoinRunner that failed."""
+        # Unless nobody answered, the next try is a Sync: a server whose clock was wrong may take the credential then.
+        self._rejoin = failure is Failure.RETRY
+        if failure is Failure.BAD_REQUEST and not len(self._attempts):
+            self._register_anew = True  # It is not even known as an old one.
+        elif failure in (Failure.REFUSED, Failure.EXPIRED) and not self.ever_in_contact:
+            log.error(
+                "The credential of this runner has expired, and the server at %s does not let it in again without a "
+                "join token (%s). Start it with one in RUNNER_TOKEN.",
+                self._link.target,
+                why,
+                extra={"action": "expired"},
+            )
+            return ExitCode.REFUSED
         return None
 
     def _found_contact(self) -> None:

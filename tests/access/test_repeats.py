@@ -21,6 +21,7 @@ NATIVE = [
 WITHOUT = {
     "/runner.v1.AgentService/ChatAgent",  # a conversation: its messages have places
     "/runner.v1.CommandService/ExecCommand",  # its `start` is a RunCommand, its input has places
+    "/runner.v1.RunnerService/RejoinRunner",  # what it answers is the same until it is used
 }
 
 

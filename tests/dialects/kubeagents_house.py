@@ -77,7 +77,7 @@ async def open_kubeagents(
         agent_report_service_pb2_grpc.add_AgentReportServiceServicer_to_server(AgentReportServicer(reports), handlers)
         health = Health(jobs=store.jobs, clock=clock, version="1")
         health_service_pb2_grpc.add_HealthServiceServicer_to_server(HealthServicer(health), handlers)
-        auth = Auth(keys=[ApiKey.of("viewer-key", name="vic", role=Role.VIEWER)], runners=store.runners)
+        auth = Auth(keys=[ApiKey.of("viewer-key", name="vic", role=Role.VIEWER)], workers=store.worker_credentials)
         form = KubeAgentsForm(auth=auth, keys=[ApiKey.of(key, name=key, role=Role.OPERATOR) for key in keys])
         guard = GuardInterceptor(
             Gatekeeper(

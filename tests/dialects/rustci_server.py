@@ -90,7 +90,6 @@ def add_documented_runner(server: SctServer) -> str:
         name="docker-runner-1",
         state=RunnerState.ACTIVE,
         registered_at=0,
-        credential_hash=bytes(32),
         kind=RunnerKind.DOCKER,
         hosted=True,
         most_jobs=5,

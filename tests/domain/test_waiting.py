@@ -25,7 +25,6 @@ def _place(name: str = "one", *, active: int = 0, **fields: Any) -> Place:
         "name": name,
         "state": RunnerState.ACTIVE,
         "registered_at": 0,
-        "credential_hash": b"",
         "labels": {"os": "linux"},
         "slots": 2,
         "lease_until": NOW + 1,

@@ -36,7 +36,7 @@ RunnerService
   viewer: ListRunnerLogs StreamRunnerLogs
   admin: UpdateRunner DeleteRunner StartRunner StopRunner DrainRunner RestartRunner UpdateRunnerConfig
   admin: BatchOperateRunners
-  worker: RegisterRunner
+  worker: RegisterRunner RejoinRunner
 SecretService
   operator: ListSecrets
   admin: SetSecret DeleteSecret

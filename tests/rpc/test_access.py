@@ -21,7 +21,7 @@ from runner_service.domain.errors import (
     RunnerNotFound,
 )
 from runner_service.domain.ids import new_id
-from runner_service.domain.runners import Runner, RunnerState
+from runner_service.domain.worker_credentials import CredentialsOfWorker, WorkerCredential
 from runner_service.rpc.access import ANYBODY, Caller, Gatekeeper, is_local, read_rules
 from runner_service.services.auth import ApiKey, Auth, Role
 
@@ -54,21 +54,17 @@ ROLES = {role.name.lower(): role for role in Role if role}
 class OneRunner:
     """A store of one runner."""
 
-    async def get(self, runner_id: str) -> Runner:
+    async def of(self, runner_id: str) -> CredentialsOfWorker:
         if runner_id != RUNNER_ID:
             raise RunnerNotFound(runner_id=runner_id)
-        return Runner(
-            runner_id=RUNNER_ID,
-            name="one",
-            state=RunnerState.ACTIVE,
-            registered_at=0,
-            credential_hash=hashlib.sha256(CREDENTIAL.encode()).digest(),
-        )
+        digest = hashlib.sha256(CREDENTIAL.encode()).digest()
+        one = WorkerCredential(number=1, digest=digest, expires_at=86_400_000_000)
+        return CredentialsOfWorker(name="one", credentials=(one,), now=0)
 
 
 def _gatekeeper(**options: bool) -> Gatekeeper:
     keys = [ApiKey.of(f"{name}-key", name=name, role=role) for name, role in ROLES.items()]
-    auth = Auth(keys=keys, runners=OneRunner())  # type: ignore[arg-type]
+    auth = Auth(keys=keys, workers=OneRunner())  # type: ignore[arg-type]
     return Gatekeeper(auth=auth, rules=read_rules(SERVICES), **{"require_auth": False, "insecure": False, **options})
 
 

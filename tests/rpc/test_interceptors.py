@@ -53,7 +53,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
     makers = {shape: getattr(grpc, f"{shape}_rpc_method_handler") for shape in SHAPES}
     handlers = {shape: make(_stream if shape.endswith("stream") else _unary) for shape, make in makers.items()}
     rules = {f"/test.Service/{shape}": Rule(options_pb2.ACCESS_REQUIRED, Role.VIEWER) for shape in SHAPES}
-    auth = Auth(keys=[ApiKey.of("key", name="ann", role=Role.VIEWER)], runners=None)  # type: ignore[arg-type]
+    auth = Auth(keys=[ApiKey.of("key", name="ann", role=Role.VIEWER)], workers=None)  # type: ignore[arg-type]
     guard = GuardInterceptor(Gatekeeper(auth=auth, rules=rules, require_auth=False, insecure=False))
     server = grpc.aio.server(interceptors=[guard])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Service", handlers)])

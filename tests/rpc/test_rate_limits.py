@@ -40,7 +40,7 @@ def clock() -> Clock:
 
 
 def _limiter(clock: Clock, **rules: str) -> Limiter:
-    auth = Auth(keys=[ApiKey.of("key", name="ann", role=Role.ADMIN)], runners=None)  # type: ignore[arg-type]
+    auth = Auth(keys=[ApiKey.of("key", name="ann", role=Role.ADMIN)], workers=None)  # type: ignore[arg-type]
     gatekeeper = Gatekeeper(
         auth=auth,
         rules={f"/s.S/{name}": Rule(options_pb2.ACCESS_OPTIONAL, Role.VIEWER, named) for name, named in rules.items()},

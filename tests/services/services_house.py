@@ -27,7 +27,7 @@ from runner_service.services.inputs import Inputs
 from runner_service.services.job_secrets import JobSecrets
 from runner_service.services.jobs import Jobs
 from runner_service.services.logs import Archiver, ArchiveReader, LogIngest, LogReader, LogTails
-from runner_service.services.runners import NewRunner, RunnerServices
+from runner_service.services.runners import NewRunner, RunnerCredentials, RunnerServices
 from runner_service.services.sealing import Sealer
 from runner_service.services.secrets import Secrets
 from runner_service.store import SqlStore
@@ -84,11 +84,11 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         store.runner_feed,
         store.samples,
         store.answers,
+        RunnerCredentials(store=store.worker_credentials, sealer=Sealer(bytes(32))),
         signals=signals,
         clock=clock,
         jobs=jobs,
         reader=reader,
-        sealer=Sealer(bytes(32)),
     )
     house = House(
         store=store,

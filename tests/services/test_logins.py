@@ -246,7 +246,7 @@ async def test_a_revoked_refresh_token_is_good_for_nothing(clients: Clients, ref
 
 
 async def test_an_issued_key_is_good_until_revoked_or_over(house: House) -> None:
-    auth = Auth(keys=[], runners=house.store.runners, issued=house.store.api_keys, clock=house.clock)
+    auth = Auth(keys=[], workers=house.store.worker_credentials, issued=house.store.api_keys, clock=house.clock)
     keys = ApiKeys(store=house.store.api_keys, auth=auth, clock=house.clock, sealer=Sealer(bytes(32)))
     kept, key = await keys.create(name="ci", role=Role.OPERATOR, created_by="ann")
     short, expiring = await keys.create(name="guest", role=Role.VIEWER, created_by="ann", life_seconds=60)
@@ -278,7 +278,7 @@ async def test_an_issued_key_is_good_until_revoked_or_over(house: House) -> None
     ],
 )
 async def test_what_is_wrong_with_a_new_key_is_named(house: House, field: str, values: dict[str, Any]) -> None:
-    auth = Auth(keys=[], runners=house.store.runners, issued=house.store.api_keys, clock=house.clock)
+    auth = Auth(keys=[], workers=house.store.worker_credentials, issued=house.store.api_keys, clock=house.clock)
     keys = ApiKeys(store=house.store.api_keys, auth=auth, clock=house.clock, sealer=Sealer(bytes(32)))
     with pytest.raises(InvalidArgument) as refused:
         await keys.create(created_by="", **values)

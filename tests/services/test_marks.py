@@ -22,7 +22,7 @@ from runner_service.domain.runners import RunnerState
 from runner_service.ports.store import AnswerKey, Mark, RunnerFilter
 from runner_service.services.agent_reports import AgentReports
 from runner_service.services.auth import ApiKeys, Auth
-from runner_service.services.runners import NewRunner, Operation, Runners
+from runner_service.services.runners import NewRunner, Operation, RunnerCredentials, Runners
 from runner_service.services.runners.batch import Options
 from runner_service.services.sealing import Sealer
 
@@ -113,7 +113,10 @@ async def test_a_registration_said_again_is_the_same_runner_with_the_same_creden
     with pytest.raises(AlreadyExists):
         await register(NewRunner(name="two"), mark=OTHER)
     elsewhere = Runners(
-        store=house.store.runners, clock=house.clock, signals=house.store.signals, sealer=Sealer(b"\1" * 32)
+        store=house.store.runners,
+        clock=house.clock,
+        signals=house.store.signals,
+        credentials=RunnerCredentials(store=house.store.worker_credentials, sealer=Sealer(b"\1" * 32)),
     )
     with pytest.raises(CredentialUntold):
         await elsewhere.register(NewRunner(name="one"), mark=MARK)
@@ -124,7 +127,7 @@ async def test_a_registration_said_again_is_the_same_runner_with_the_same_creden
 
 
 async def test_a_key_is_made_once_and_told_again_and_the_store_cannot_tell_it(house: House) -> None:
-    auth = Auth(keys=[], runners=house.store.runners, issued=house.store.api_keys, clock=house.clock)
+    auth = Auth(keys=[], workers=house.store.worker_credentials, issued=house.store.api_keys, clock=house.clock)
     keys = ApiKeys(store=house.store.api_keys, auth=auth, clock=house.clock, sealer=Sealer(bytes(32)))
 
     async def create(mark: Mark | None) -> tuple[str, str]:

@@ -58,7 +58,6 @@ def make_runner(**fields: Any) -> Runner:
         "name": "runner",
         "state": RunnerState.ACTIVE,
         "registered_at": 0,
-        "credential_hash": b"\x01" * 32,
     }
     return Runner(**{**values, **fields})
 

@@ -7,22 +7,21 @@ import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
+from dispatch_registry import Context, Registry, fail
 from dispatched import Attempt
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.rpc import code_pb2
 
 from runner.v1 import dispatch_service_pb2 as pb
-from runner.v1 import input_pb2, job_pb2, outcome_pb2, runner_pb2, runner_service_pb2
+from runner.v1 import input_pb2, job_pb2, outcome_pb2
 from runner.v1.dispatch_service_pb2_grpc import DispatchServiceServicer, add_DispatchServiceServicer_to_server
-from runner.v1.runner_service_pb2_grpc import RunnerServiceServicer, add_RunnerServiceServicer_to_server
+from runner.v1.runner_service_pb2_grpc import add_RunnerServiceServicer_to_server
 from runner_service.domain.ids import new_id
 
-Context = grpc.aio.ServicerContext
 Fault = Callable[[], Any]
 
 
@@ -30,21 +29,13 @@ def seconds(value: float) -> Duration:
     return Duration(seconds=int(value), nanos=int(value % 1 * 1e9))
 
 
-async def fail(context: Context, code: int, reason: str, message: str = "as ordered by the test") -> NoReturn:
-    status = status_pb2.Status(code=code, message=message)
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="runner"))
-    await context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError
-
-
-class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
+class DispatchServer(DispatchServiceServicer, Registry):
     """Holds what a server holds; the tests look at it and change it directly, then `wake`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.lease = 30.0
         self.park = 5.0
-        self.token = ""
-        self.credentials: dict[str, str] = {}
         self.sessions: dict[str, tuple[str, int]] = {}
         self.attempts: dict[str, Attempt] = {}
         self.syncs: list[pb.SyncRequest] = []
@@ -52,7 +43,6 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         """How long each reply to one said that it was."""
         self.reports: list[pb.ReportAttemptsRequest] = []
         self.batches: list[pb.AppendLogsRequest] = []
-        self.registrations: list[runner_service_pb2.RegisterRunnerRequest] = []
         self.brings_along = False
         """Answers to reports confirm what was offered, and offer more."""
         self.starts_along = False
@@ -60,8 +50,6 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         self.answer_gate: asyncio.Event | None = None
         """Answers to reports wait for it."""
         self.followed: set[str] = set()
-        self.faults: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        """By method: failures after the call was processed, as (code, reason); consumed one by one."""
         self.refusals: dict[str, list[tuple[int, str]]] = defaultdict(list)
         """The same before the call was processed."""
         self.cut_after: list[int] = []
@@ -75,7 +63,6 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
         """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
         self.control = pb.WorkerControl()
         """What every Sync tells the worker."""
-        self.changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
 
     # What tests call.
@@ -107,10 +94,6 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             server, self._server = self._server, None
             await server.stop(None)
 
-    def wake(self) -> None:
-        event, self.changed = self.changed, asyncio.Event()
-        event.set()
-
     def submit(self, *argv: str, script: str = "", **fields: Any) -> Attempt:
         step = job_pb2.Step(script=script) if script else job_pb2.Step(argv=job_pb2.Argv(args=argv))
         spec = job_pb2.JobSpec(steps=[step], kill_grace=seconds(fields.pop("kill_grace", 1.0)))
@@ -137,34 +120,9 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
 
     # The protocol.
 
-    async def _authenticate(self, context: Context, runner_id: str) -> None:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        known = {f"Bearer {credential}" for credential in self.credentials.values()}
-        if given not in known:
-            await fail(context, code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID")
-        if runner_id and given != f"Bearer {self.credentials.get(runner_id)}":
-            await fail(context, code_pb2.NOT_FOUND, "RUNNER_NOT_FOUND")
-
-    async def _fault(self, context: Context, method: str) -> None:
-        if self.faults[method]:
-            await fail(context, *self.faults[method].pop(0))
-
     async def _refuse(self, context: Context, method: str) -> None:
         if self.refusals[method]:
             await fail(context, *self.refusals[method].pop(0))
-
-    async def RegisterRunner(
-        self, request: runner_service_pb2.RegisterRunnerRequest, context: Context
-    ) -> runner_service_pb2.RegisterRunnerResponse:
-        if self.token and dict(context.invocation_metadata() or ()).get("authorization") != f"Bearer {self.token}":
-            await fail(context, code_pb2.UNAUTHENTICATED, "CREDENTIALS_INVALID")
-        self.registrations.append(request)
-        await self._fault(context, "RegisterRunner")
-        runner_id = new_id()
-        self.credentials[runner_id] = f"credential-{runner_id}"
-        return runner_service_pb2.RegisterRunnerResponse(
-            runner=runner_pb2.Runner(runner_id=runner_id), credential=self.credentials[runner_id]
-        )
 
     async def Sync(self, request: pb.SyncRequest, context: Context) -> pb.SyncResponse:
         await self._authenticate(context, request.runner_id)
@@ -196,6 +154,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             orders, news = self._orders(request, listed)
             left = began + self.park - asyncio.get_running_loop().time()
             wanted = self.control
+            news |= request.runner_id in self.next_credentials
             news |= wanted.restart or wanted.paused != request.paused or wanted.check_number > request.check_number
             if news or left <= 0:
                 break
@@ -211,6 +170,7 @@ class DispatchServer(DispatchServiceServicer, RunnerServiceServicer):
             orders=orders,
             followed_attempt_ids=sorted(self.followed),
             control=self.control,
+            credential=self.next_credentials.get(request.runner_id, ""),
         )
 
     def _orders(self, request: pb.SyncRequest, listed: dict[str, pb.HeldAttempt]) -> tuple[list[pb.Order], bool]:

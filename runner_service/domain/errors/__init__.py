@@ -54,6 +54,7 @@
     │   ├── CredentialsScheme
     │   ├── CredentialsEmpty
     │   ├── CredentialsInvalid
+    │   ├── CredentialExpired
     │   ├── LoginInvalid
     │   ├── ClientInvalid
     │   ├── TokenRefused         a signed token that is not good
@@ -280,6 +281,12 @@ class CredentialsInvalid(Unauthenticated):
     """The key is not one that this service knows."""
 
     reason = "CREDENTIALS_INVALID"
+
+
+class CredentialExpired(Unauthenticated):
+    """The credential of the runner {runner_id} has expired. Start its worker again with a join token: RUNNER_TOKEN."""
+
+    reason = "CREDENTIAL_EXPIRED"
 
 
 class LoginInvalid(Unauthenticated):

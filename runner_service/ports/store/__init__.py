@@ -39,6 +39,7 @@ from runner_service.ports.store.runners import (
     Tally,
 )
 from runner_service.ports.store.secrets import SecretStore
+from runner_service.ports.store.worker_credentials import WorkerCredentialStore
 
 __all__ = [
     "Advance",
@@ -80,6 +81,7 @@ __all__ = [
     "Statistics",
     "Store",
     "Tally",
+    "WorkerCredentialStore",
 ]
 
 
@@ -92,6 +94,7 @@ class Store(Protocol):
     runners: RunnerStore
     runner_feed: RunnerFeedStore
     samples: SampleStore
+    worker_credentials: WorkerCredentialStore
     dispatch: DispatchStore
     logs: LogStore
     agent_reports: AgentReportStore

@@ -91,15 +91,22 @@ class RunnerStore(Protocol):
     """Registered machines."""
 
     async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
-        """Stores a runner, or replaces the one with this id; stamps ``registered_at`` when it is new. Without
-        ``profile`` that of a new one is empty."""
+        """Stores a runner without a credential, or replaces the one with this id; stamps ``registered_at`` when it is
+        new. Without ``profile`` that of a new one is empty."""
         ...
 
     async def register_once(
-        self, runner: Runner, profile: RunnerProfile, *, mark: Mark | None, note: str
+        self,
+        runner: Runner,
+        profile: RunnerProfile,
+        *,
+        digest: bytes,
+        life_seconds: float,
+        mark: Mark | None,
+        note: str,
     ) -> tuple[Runner, str]:
-        """Stores a new runner and returns it with the note; of a mark that is known, the runner as it is and the note
-        of then.
+        """Stores a new runner with the credential of its worker (its ``digest``; empty: none), which is good for so
+        long, and returns it with the note; of a mark that is known, the runner as it is and the note of then.
 
         Raises:
             RunnerNotFound: The mark is known, and its runner was deleted.

@@ -80,7 +80,7 @@ def beat(request: pb.SyncRequest, *, lease_seconds: float) -> Beat:
     )
 
 
-def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncResponse:
+def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes, credential: str = "") -> pb.SyncResponse:
     return pb.SyncResponse(
         parked=times.duration(answer.parked_seconds),
         lease=times.duration(dispatch_times.lease),
@@ -89,6 +89,7 @@ def sync_response(answer: SyncAnswer, dispatch_times: DispatchTimes) -> pb.SyncR
         control=pb.WorkerControl(
             paused=answer.control.paused, restart=answer.control.restart, check_number=answer.control.check
         ),
+        credential=credential,
     )
 
 

@@ -2,16 +2,16 @@
 
 from runner_service.services.runners.batch import BatchResult, Operation, RunnerBatch
 from runner_service.services.runners.control import RunnerControl
+from runner_service.services.runners.credentials import (
+    CREDENTIAL_PREFIX,
+    REGISTRATION_PREFIX,
+    RunnerCredentials,
+    digest_of,
+)
 from runner_service.services.runners.feed import FeedEnd, FeedPage, FeedQuery, RunnerFeeds
 from runner_service.services.runners.metrics import RunnerMetrics
 from runner_service.services.runners.monitor import Monitor
-from runner_service.services.runners.registry import (
-    CREDENTIAL_PREFIX,
-    REGISTRATION_PREFIX,
-    NewRunner,
-    Runners,
-    RunnerUpdate,
-)
+from runner_service.services.runners.registry import NewRunner, Runners, RunnerUpdate
 from runner_service.services.runners.room import RunnerServices
 from runner_service.services.runners.status import RunnerStatus, RunnerView
 
@@ -27,6 +27,7 @@ __all__ = [
     "Operation",
     "RunnerBatch",
     "RunnerControl",
+    "RunnerCredentials",
     "RunnerFeeds",
     "RunnerMetrics",
     "RunnerServices",
@@ -34,4 +35,5 @@ __all__ = [
     "RunnerUpdate",
     "RunnerView",
     "Runners",
+    "digest_of",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,11 +39,8 @@ from runner_service.ports.signals import (
     runner_topic,
 )
 from runner_service.ports.store import Changed, Mark, RunnerFilter, RunnerPage, RunnerStore
-from runner_service.services.sealing import Sealer
+from runner_service.services.runners.credentials import RunnerCredentials, digest_of, new_nonce
 
-CREDENTIAL_PREFIX = "rw_"
-REGISTRATION_PREFIX = "reg_token_"
-"""May stand before a credential: so RustCI shows it."""
 MAX_SLOTS = MOST_JOBS
 MAX_METADATA = 64 * 1024
 """Characters of JSON."""
@@ -93,11 +88,11 @@ class RunnerUpdate:
 class Runners:
     """The machines that jobs run on."""
 
-    def __init__(self, *, store: RunnerStore, clock: Clock, signals: Signals, sealer: Sealer) -> None:
+    def __init__(self, *, store: RunnerStore, clock: Clock, signals: Signals, credentials: RunnerCredentials) -> None:
         self._store = store
         self._clock = clock
         self._signals = signals
-        self._sealer = sealer
+        self._credentials = credentials
 
     async def register(self, request: NewRunner, *, mark: Mark | None = None) -> tuple[Runner, str]:
         """Stores a new runner and returns it with the credential of its worker, which is kept nowhere else, and told
@@ -114,15 +109,13 @@ class Runners:
             raise InvalidArgument(field="slots", problem=f"give a number from 1 to {MAX_SLOTS}")
         _check(request.host, request.port, request.capabilities, request.tags, request.resources)
         metadata = {name: value for name, value in _members(request.metadata).items() if name not in _NOT_WRITABLE}
-        runner_id, nonce = new_id(), secrets.token_urlsafe(32)
+        runner_id, nonce = new_id(), new_nonce()
         config = _first_config(request.kind, hosted=request.hosted, asked=_most_jobs(metadata))
-        credential = self._credential(runner_id, nonce)
         runner = Runner(
             runner_id=runner_id,
             name=request.name,
             state=RunnerState.ACTIVE,
             registered_at=0,
-            credential_hash=hashlib.sha256(credential.encode()).digest(),
             labels=request.labels,
             slots=request.slots,
             local=request.local,
@@ -140,15 +133,19 @@ class Runners:
             resources=request.resources,
             config=config,
         )
-        registered, nonce = await self._store.register_once(runner, profile, mark=mark, note=nonce)
-        credential = self._credential(registered.runner_id, nonce)
-        if hashlib.sha256(credential.encode()).digest() != registered.credential_hash:
+        registered, nonce = await self._store.register_once(
+            runner,
+            profile,
+            digest=digest_of(self._credentials.derive(runner_id, nonce)),
+            life_seconds=self._credentials.life_seconds,
+            mark=mark,
+            note=nonce,
+        )
+        credential = self._credentials.derive(registered.runner_id, nonce)
+        if mark is not None and not await self._credentials.keeps(registered.runner_id, credential):
             raise CredentialUntold(of=f"runner {registered.runner_id}")
         self._signals.publish((RUNNERS,))
         return registered, credential
-
-    def _credential(self, runner_id: str, nonce: str) -> str:
-        return f"{CREDENTIAL_PREFIX}{runner_id}_{self._sealer.derive(runner_id, nonce)}"
 
     async def get(self, runner_id: str) -> Runner:
         """Returns one runner. Raises `RunnerNotFound`."""

@@ -12,12 +12,12 @@ from runner_service.services.jobs import Jobs
 from runner_service.services.logs import LogReader
 from runner_service.services.runners.batch import RunnerBatch
 from runner_service.services.runners.control import RunnerControl
+from runner_service.services.runners.credentials import RunnerCredentials
 from runner_service.services.runners.feed import RunnerFeeds
 from runner_service.services.runners.metrics import RunnerMetrics
 from runner_service.services.runners.monitor import Monitor
 from runner_service.services.runners.registry import Runners
 from runner_service.services.runners.status import RunnerStatus
-from runner_service.services.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class RunnerServices:
     """What there is to do with runners."""
 
     registry: Runners
+    credentials: RunnerCredentials
     control: RunnerControl
     status: RunnerStatus
     metrics: RunnerMetrics
@@ -39,19 +40,20 @@ class RunnerServices:
         feed: RunnerFeedStore,
         samples: SampleStore,
         answers: AnswerStore,
+        credentials: RunnerCredentials,
         *,
         signals: Signals,
         clock: Clock,
         jobs: Jobs,
         reader: LogReader,
-        sealer: Sealer,
     ) -> Self:
         """Over the parts of an open store."""
-        registry = Runners(store=runners, clock=clock, signals=signals, sealer=sealer)
+        registry = Runners(store=runners, clock=clock, signals=signals, credentials=credentials)
         control = RunnerControl(store=runners, jobs=jobs, signals=signals, clock=clock)
         monitor = Monitor(runners=runners, samples=samples, signals=signals, clock=clock)
         return cls(
             registry=registry,
+            credentials=credentials,
             control=control,
             status=RunnerStatus(store=runners, signals=signals, clock=clock),
             metrics=RunnerMetrics(runners=runners, samples=samples, monitor=monitor, clock=clock),

@@ -42,6 +42,7 @@ from runner_service.store.schema.runners import (
     runner_samples,
     runner_tags,
     runners,
+    worker_credentials,
 )
 from runner_service.store.schema.secrets import secrets
 
@@ -99,4 +100,5 @@ __all__ = [
     "runner_tags",
     "runners",
     "secrets",
+    "worker_credentials",
 ]

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Integer, MetaData, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0021"
+REVISION = "0022"
 """The newest migration; kept here so that an up-to-date database is opened without importing Alembic."""
 
 metadata = MetaData()

@@ -23,7 +23,6 @@ runners = Table(
     Column("name", word(), nullable=False),
     Column("state", Text, nullable=False),
     Column("registered_at", BigInteger, nullable=False),
-    Column("credential_hash", LargeBinary, nullable=False),
     Column("labels", Text, nullable=False),
     Column("slots", BigInteger, nullable=False),
     Column("local", SmallInteger, nullable=False),
@@ -49,6 +48,18 @@ runners = Table(
     Index("runners_by_kind", "kind", "registered_at", "runner_id"),
 )
 Index("runners_local", runners.c.runner_id, sqlite_where=text("local = 1"), postgresql_where=text("local = 1"))
+
+worker_credentials = Table(
+    "worker_credentials",
+    metadata,
+    Column("runner_id", word(), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+    # Empty once it need not be told again.
+    Column("nonce", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 runner_profiles = Table(
     "runner_profiles",

@@ -21,6 +21,7 @@ from runner_service.store.sql.logs import SqlLogs
 from runner_service.store.sql.queues import SqlQueues
 from runner_service.store.sql.runners import SqlRunnerFeed, SqlRunners, SqlSamples
 from runner_service.store.sql.secrets import SqlSecrets
+from runner_service.store.sql.worker_credentials import SqlWorkerCredentials
 
 __all__ = ["SqlStore"]
 
@@ -38,6 +39,7 @@ class SqlStore:
         self.runners = SqlRunners(engine)
         self.runner_feed = SqlRunnerFeed(engine)
         self.samples = SqlSamples(engine)
+        self.worker_credentials = SqlWorkerCredentials(engine)
         self.dispatch = SqlDispatch(engine, before_reports=self.jobs.creates.go_along)
         self.logs = SqlLogs(engine)
         self.answers = SqlAnswers(engine)

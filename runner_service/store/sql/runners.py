@@ -19,7 +19,15 @@ from runner_service.ports.store.runners import (
     Statistics,
     Tally,
 )
-from runner_service.store import runner_control, runner_events, runner_feed, runner_lists, runners, samples
+from runner_service.store import (
+    runner_control,
+    runner_events,
+    runner_feed,
+    runner_lists,
+    runners,
+    samples,
+    worker_credentials,
+)
 from runner_service.store.engine import Engine
 
 
@@ -31,13 +39,22 @@ class SqlRunners:
 
     async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
         profile = profile or RunnerProfile(runner_id=runner.runner_id)
-        registered, _ = await self.register_once(runner, profile, mark=None, note="")
+        registered, _ = await self.register_once(runner, profile, digest=b"", life_seconds=0, mark=None, note="")
         return registered
 
     async def register_once(
-        self, runner: Runner, profile: RunnerProfile, *, mark: Mark | None, note: str
+        self,
+        runner: Runner,
+        profile: RunnerProfile,
+        *,
+        digest: bytes,
+        life_seconds: float,
+        mark: Mark | None,
+        note: str,
     ) -> tuple[Runner, str]:
-        return await self._engine.write(runners.register_once, runner, profile, mark, note)
+        return await self._engine.write(
+            worker_credentials.register_once, runner, profile, digest, life_seconds, mark, note
+        )
 
     async def get(self, runner_id: str) -> Runner:
         return await self._engine.read(runners.get, runner_id)
