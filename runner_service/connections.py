@@ -26,11 +26,41 @@ HEAD_SECONDS = 30.0
 _EXTENSIONS: Any = {WHOLE_REPLY: {}}
 
 
+class Outgoing:
+    """The whole replies of one turn of the event loop, on their way to any connections of a server.
+
+    They are written together, behind the turn. To wake a client that waits costs as much as all else of a write, and
+    one that is awake need not be woken: under load that is a fifth of the time of a request. A reply that is alone in
+    its turn is held up by nothing.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def put(self, transport: asyncio.Transport, reply: bytes) -> None:
+        """Writes a reply soon: before anything that the event loop is told to do from now on."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((transport, reply))
+
+    def flush(self) -> None:
+        """Writes what waits, now. May be called at any time, and must be before a transport is closed or written to by
+        others."""
+        waiting, self._waiting = self._waiting, []
+        for transport, reply in waiting:
+            if not transport.is_closing():
+                transport.write(reply)
+
+
 class HttpConnection(HttpToolsProtocol):
     """A connection that is no WebSocket, or not yet."""
 
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, outgoing: Outgoing, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._outgoing = outgoing
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -57,10 +87,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = _Cycle  # uvicorn makes its own
+        cycle.outgoing = self._outgoing  # type: ignore[attr-defined]
         cycle.scope["extensions"] = _EXTENSIONS
         super()._start_asgi_task(cycle, app)
 
+    def shutdown(self) -> None:
+        self._outgoing.flush()
+        super().shutdown()
+
     def handle_websocket_upgrade(self) -> None:
+        self._outgoing.flush()
         self._head_is_over()
         super().handle_websocket_upgrade()
         self.scope = None  # type: ignore[assignment] # the connection is another protocol's from here on
@@ -81,6 +117,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answers what no application can be asked about, and closes."""
+        self._outgoing.flush()
         self._head_is_over()
         phrase = HTTPStatus(status).phrase
         body = orjson.dumps({"error": phrase, "message": message})
@@ -99,6 +136,8 @@ class HttpConnection(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its reply, with the extension of ``gateway.whole_replies``."""
 
+    outgoing: Outgoing
+
     async def send(self, message: Any) -> None:
         if message["type"] != WHOLE_REPLY:
             await super().send(message)
@@ -114,9 +153,11 @@ class _Cycle(RequestResponseCycle):
         head += (message["head"], b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", message["body"])
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"".join(head))
         self.message_event.set()
-        if not self.keep_alive:
+        if self.keep_alive:
+            self.outgoing.put(self.transport, b"".join(head))
+        else:
+            self.transport.write(b"".join(head))
             self.transport.close()
         self.on_response()
 

@@ -8,11 +8,12 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
-from runner_service.connections import HttpConnection, WebSocketConnection
+from runner_service.connections import HttpConnection, Outgoing, WebSocketConnection
 from runner_service.rpc.server import ServerTls
 
 READINESS_PATH = "/readyz"
@@ -40,7 +41,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http=HttpConnection,
+            http=cast(Any, partial(HttpConnection, outgoing=Outgoing())),
             ws=WebSocketConnection,
             lifespan="off",
             log_config=None,

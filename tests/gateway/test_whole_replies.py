@@ -11,6 +11,7 @@ from harness import Raw
 
 from gateway import Gateway, GatewayOptions
 from gateway.whole_replies import WHOLE_REPLY, lines, pair
+from runner_service.connections import Outgoing
 from runner_service.http import HttpServer
 
 REQUESTS = [
@@ -32,7 +33,8 @@ async def told(gateway: Gateway, method: str, path: str, **extensions: Any) -> l
         sent.append(message)
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request"}
+        await asyncio.Event().wait()  # the client stays, and says no more
+        raise AssertionError
 
     headers = [(b"host", b"t"), (b"x-request-id", b"r1"), (b"accept-encoding", b"gzip")]
     path, _, query = path.partition("?")
@@ -86,6 +88,53 @@ async def test_our_server_offers_it(library: Library) -> None:
     assert head_only.endswith(b"\r\n\r\n")
     assert error.startswith(b"404 Not Found\r\n")
     assert b"\r\nconnection: close\r\n\r\n{" in last
+
+
+@pytest.mark.parametrize("interrupt", ["shutdown", "_cut"])
+async def test_a_reply_that_waits_for_the_end_of_its_turn_is_not_lost(interrupt: str) -> None:
+    reply = {"type": WHOLE_REPLY, "status": 200, "head": b"content-length: 4\r\n", "body": b"late"}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(reply)
+        for connection in tuple(server._server.server_state.connections):
+            getattr(connection, interrupt)()
+
+    server = HttpServer(app)
+    address = await server.listen("127.0.0.1:0")
+    await server.start()
+    raw = await Raw.dial(int(address.rpartition(":")[2]))
+    await raw.send("GET / HTTP/1.1")
+    whole = await asyncio.wait_for(raw.rest(), timeout=20)
+    await raw.close()
+    await server.stop(grace=1)
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert whole.partition(b"\r\n\r\n")[2].startswith(b"late")
+    assert (b"HTTP/1.1 408 " in whole) == (interrupt == "_cut")
+
+
+def test_replies_of_one_turn_leave_behind_it_and_none_to_who_has_gone() -> None:
+    class Transport(asyncio.Transport):
+        closing = False
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+        def write(self, data: Any) -> None:
+            written.append(data)
+
+    async def turn() -> list[bytes]:
+        outgoing, gone = Outgoing(), Transport()
+        outgoing.put(Transport(), b"a")
+        outgoing.put(gone, b"b")
+        outgoing.put(Transport(), b"c")
+        gone.closing = True
+        before = list(written)
+        await asyncio.sleep(0)
+        return before
+
+    written: list[bytes] = []
+    assert asyncio.run(turn()) == []
+    assert written == [b"a", b"c"]
 
 
 @pytest.mark.parametrize("header", [("x-a", "b\r\nx-c: d"), ("x-a\r\nb", "c"), ("x a", "b"), ("x-a", "\0")])
