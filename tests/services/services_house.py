@@ -54,6 +54,7 @@ class House:
     artifacts: Artifacts
     reader: LogReader
     archiver: Archiver
+    blobs: DirectoryBlobs
 
     async def job(self, **fields: Any) -> Job:
         steps = (Step(argv=("true",)),)
@@ -114,6 +115,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=reader,
         archiver=Archiver(store=store.logs, blobs=blobs),
+        blobs=blobs,
     )
     claiming = asyncio.create_task(claimer.run())
     try:

@@ -205,6 +205,18 @@ async def test_files_go_with_the_last_image_that_has_them(
         await blobs.read(key, 0, 1)
 
 
+async def test_files_that_were_lost_come_back_with_the_next_push(
+    images: Images, store: SqlStore, blobs: DirectoryBlobs
+) -> None:
+    manifest = (await images.push(name="a", tag="latest", package=package())).image.manifest
+    files = await images.files(manifest)
+    await blobs.delete(await store.images.blob_of(manifest.files))
+    with pytest.raises(ImageNotFound):
+        await images.files(manifest)
+    await images.push(name="a", tag="latest", package=package())
+    assert await images.files(manifest) == files
+
+
 class FakeRemote:
     """A registry elsewhere, in memory."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from services_house import DONE, FAILED, SOON, House, Worker, parked
 
-from runner_service.domain.errors import InvalidArgument, JobNotFound, StaleAttempt
+from runner_service.domain.errors import InvalidArgument, JobNotFound, LogMissing, StaleAttempt
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Job, JobState
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream
@@ -195,6 +195,9 @@ async def test_an_archived_log_reads_as_before_by_the_same_cursors(house: House)
     for cursor in cursors:
         rest, _, _ = await _read(house, job, cursor=cursor)
         assert rest == records[len(records) - len(rest) :]
+    await house.blobs.delete(f"logs/{attempt_id[-2:]}/{attempt_id}")  # As after a restore without blobs.
+    with pytest.raises(LogMissing, match=attempt_id):
+        await _read(house, job)
 
 
 async def test_archiving_under_a_reader_loses_nothing(house: House) -> None:

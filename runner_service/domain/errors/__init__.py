@@ -10,6 +10,7 @@
     │   ├── RequestNotFound
     │   ├── SecretNotFound
     │   ├── ArtifactNotFound
+    │   ├── LogMissing
     │   ├── RunnerNotFound
     │   │   └── RunnerDeleted
     │   ├── ReportedAgentNotFound
@@ -101,6 +102,7 @@ from runner_service.domain.errors.agents import ToolNotFound as ToolNotFound
 from runner_service.domain.errors.artifacts import ArtifactCorrupt as ArtifactCorrupt
 from runner_service.domain.errors.artifacts import ArtifactNotFound as ArtifactNotFound
 from runner_service.domain.errors.artifacts import BlobsUnavailable as BlobsUnavailable
+from runner_service.domain.errors.artifacts import LogMissing as LogMissing
 from runner_service.domain.errors.artifacts import RangeOutside as RangeOutside
 from runner_service.domain.errors.artifacts import UploadCut as UploadCut
 from runner_service.domain.errors.artifacts import UploadLate as UploadLate

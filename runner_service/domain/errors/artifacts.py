@@ -35,6 +35,12 @@ class UploadLate(FailedPrecondition):
     reason = "UPLOAD_LATE"
 
 
+class LogMissing(NotFound):
+    """The log of attempt {attempt_id} is not where it is kept: it was deleted meanwhile, or blobs are missing."""
+
+    reason = "LOG_MISSING"
+
+
 class BlobsUnavailable(Unavailable):
     """The place where files and old logs are kept is away. Nothing is lost: try again in a moment."""
 

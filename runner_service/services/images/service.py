@@ -182,9 +182,21 @@ class Images:
         key = new_key("images") if archive else ""
         if key:
             await self._blobs.put(key, _once(archive))
+            await self._mend(image.manifest, archive)
         tagged, freed = await self._store.put(image, name=name, tag=tag, realms=BOTH, blob_key=key, mark=mark)
         await self._drop(freed)
         return tagged
+
+    async def _mend(self, manifest: ImageManifest, archive: bytes) -> None:
+        """Writes files anew where a row names them and they are gone, as after a restore without its blobs."""
+        try:
+            await self.files(manifest)
+        except ImageNotFound:
+            try:
+                known = await self._store.blob_of(manifest.files)
+            except ImageNotFound:
+                return  # They are new.
+            await self._blobs.put(known, _once(archive))
 
     async def _drop(self, freed: Iterable[str]) -> None:
         for key in freed:

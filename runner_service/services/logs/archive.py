@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import zstandard
 
-from runner_service.ports.blobs import Blobs
+from runner_service.domain.errors import LogMissing
+from runner_service.ports.blobs import BlobNotFound, Blobs
 from runner_service.ports.store import LogArchive, LogChunk, LogStore
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ class ArchiveReader:
         first, records, offset, size = index[at]
         if sequence >= first + records:
             return ()
-        frame = await self._blobs.read(archive.blob_key, offset, size)
+        try:
+            frame = await self._blobs.read(archive.blob_key, offset, size)
+        except BlobNotFound:
+            raise LogMissing(attempt_id=attempt_id) from None
         journal = await asyncio.to_thread(zstandard.ZstdDecompressor().decompress, frame)
         return (LogChunk(first_sequence=first, records=records, journal=journal),)

@@ -22,7 +22,7 @@ from runner_service.domain.queues import (
     QueueJob,
     Search,
 )
-from runner_service.ports.blobs import Blobs
+from runner_service.ports.blobs import BlobNotFound, Blobs
 from runner_service.ports.clock import Clock
 from runner_service.ports.signals import Signals, log_topic
 from runner_service.ports.store import LabRecordStore, QueueStore
@@ -174,7 +174,10 @@ class LabRecords:
         """The bytes of an archive as they were uploaded."""
         offset = 0
         while offset < file.size:
-            piece = await self._blobs.read(file.blob_key, offset, CHUNK_BYTES)
+            try:
+                piece = await self._blobs.read(file.blob_key, offset, CHUNK_BYTES)
+            except BlobNotFound:
+                raise ArtifactNotFound(artifact_id=file.blob_key) from None
             if not piece:
                 return
             yield piece
