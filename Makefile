@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-slow faults check proto lint types format bench lock clean
+.PHONY: help venv run test test-slow faults check proto lint types format bench bench-page lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ FIRST ?= 1
 
 faults: venv ## the fault suite: SCHEDULES=1000 from seed FIRST=1 on
 	FAULT_SCHEDULES=$(SCHEDULES) FAULT_FIRST_SEED=$(FIRST) FAULT_POSTGRES_SCHEDULES=100 FAULT_CONTAINER_SCHEDULES=100 \
-	FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all FAULT_CALLS=all $(BIN)/python -m pytest tests/faults -n 2 --dist load
+	FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all FAULT_CALLS=all FAULT_LOG_MB=1000 $(BIN)/python -m pytest tests/faults -n 2 --dist load
 
 check: lint types test ## everything that CI checks
 
@@ -61,6 +61,9 @@ format: venv ## format protos and Python
 
 bench: proto ## figures of this machine, as ratios measured in one run
 	$(BIN)/python -m benchmarks
+
+bench-page: proto ## the same, written into docs/reference/benchmarks.md; let nothing else run
+	$(BIN)/python -m benchmarks --page docs/reference/benchmarks.md
 
 lock: venv ## pin the newest versions that pyproject.toml takes (needs uv)
 	uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \

@@ -74,6 +74,34 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
+_PAGE = ("what", "ours", "baseline", "ratio", "floor", "aim", "verdict", "how")
+BEGIN, END = "<!-- figures: make bench-page -->", "<!-- end of figures -->"
+"""Between these lines of a page is what the tool printed."""
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """The rows as a table of a page."""
+    lines: list[Sequence[str]] = [_PAGE, ["---"] * len(_PAGE)]
+    for row in rows:
+        what, ours, baseline, ratio, floor, aim, verdict, against, how = _cells(row)
+        beside = f"{baseline} {against}".strip()
+        lines.append((what, ours, beside, ratio.replace("x", "×"), floor, aim, verdict, how))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def into_page(page: str, rows: Iterable[Row], facts: str) -> str:
+    """The page with these rows in the place of the figures that it had.
+
+    Raises:
+        ValueError: It has no place for figures.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the page has no place for figures")
+    return f"{before}{BEGIN}\n{facts}\n\n{markdown(rows)}\n{END}{after}"
+
+
 def as_json(row: Row) -> dict[str, Any]:
     """The row as members of an object, with what follows from them."""
     return asdict(row) | {"ratio": row.ratio, "verdict": row.verdict}
