@@ -87,6 +87,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def over(library: Any, backend: str) -> Any:
+    """Makes gateways over the library of the test, wherever it is, with settings of a test's own."""
+    from gateway_servicers import register
+    from harness import made
+
+    return functools.partial(made, backend, functools.partial(register, library))
+
+
+@pytest.fixture
 async def gateway(library: Any, descriptors: bytes, backend: str) -> AsyncIterator[Any]:
     """A gateway over all test servicers, with defaults."""
     from gateway_servicers import register

@@ -96,8 +96,8 @@ async def test_a_bad_request_without_credentials_is_401_first(library: Library, 
     assert notes[0] == "audit CheckOutBook"
 
 
-async def test_streams_pass_the_door_too(library: Library) -> None:
-    async with in_memory(Gateway(handlers=capture(library), interceptors=[Door()])) as client:
+async def test_streams_pass_the_door_too(over: Any) -> None:
+    async with over(interceptors=[Door()]) as gateway, in_memory(gateway) as client:
         assert (await client.get("/v1/books:watch?count=1")).status_code == 401
         reply = await client.get("/v1/books:watch?count=1", headers={"authorization": "Bearer sesame"})
         assert reply.status_code == 200
@@ -139,12 +139,12 @@ async def test_behind_a_server_that_does_not_tell_a_talk_begins_after_a_moment(b
         assert json.loads(await talk.recv())["text"] == "re: hi"
 
 
-async def test_a_crashing_interceptor_is_a_500(library: Library) -> None:
+async def test_a_crashing_interceptor_is_a_500(over: Any) -> None:
     class Broken(aio.ServerInterceptor):
         async def intercept_service(self, continuation: Any, details: Any) -> Any:
             raise RuntimeError("broken")
 
-    async with in_memory(Gateway(handlers=capture(library), interceptors=[Broken()])) as client:
+    async with over(interceptors=[Broken()]) as gateway, in_memory(gateway) as client:
         assert (await client.get("/v1/books/x")).status_code == 500
 
 

@@ -32,11 +32,11 @@ class Process:
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[Process]:
+async def app(backend: str) -> AsyncIterator[Process]:
     if not Path("/proc/self/status").exists():
         pytest.skip("there is no /proc to read memory from")
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    command = [sys.executable, str(HERE / "large_bodies_app.py")]
+    command = [sys.executable, str(HERE / "large_bodies_app.py"), backend]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

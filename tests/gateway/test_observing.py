@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from gateway_servicers import Library, capture
+from gateway_servicers import Library
 from harness import Raw, in_memory, served
 from websockets.asyncio.client import connect
 
@@ -28,9 +29,10 @@ def metrics() -> HttpMetrics:
 
 
 @pytest.fixture
-def gateway(library: Library, seen: list[Observation], metrics: HttpMetrics) -> Any:
+async def gateway(over: Any, seen: list[Observation], metrics: HttpMetrics) -> AsyncIterator[Gateway]:
     options = GatewayOptions(observers=(seen.append, metrics), documents={"/metrics": metrics.page})
-    return Gateway(handlers=capture(library), options=options)
+    async with over(options=options) as gateway:
+        yield gateway
 
 
 async def test_requests_are_told_by_their_template(client: httpx.AsyncClient, seen: list[Observation]) -> None:
@@ -78,10 +80,9 @@ async def test_counters_are_by_template_and_bounded(client: httpx.AsyncClient) -
     assert "BREW" not in page
 
 
-async def test_the_access_log_is_for_people_and_machines(library: Library, caplog: pytest.LogCaptureFixture) -> None:
-    app = Gateway(handlers=capture(library), options=GatewayOptions(observers=(access_log,)))
+async def test_the_access_log_is_for_people_and_machines(over: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="gateway.access"):
-        async with in_memory(app) as client:
+        async with over(options=GatewayOptions(observers=(access_log,))) as gateway, in_memory(gateway) as client:
             await client.get("/v1/books/a%20b?token=t", headers={"x-request-id": "r1"})
     (record,) = [each for each in caplog.records if each.name == "gateway.access"]
     assert re.fullmatch(r"GET /v1/books/a%20b 400 in \d+\.\d ms from 127\.0\.0\.1", record.getMessage())
@@ -89,9 +90,8 @@ async def test_the_access_log_is_for_people_and_machines(library: Library, caplo
     assert (told["action"], told["route"], told["request_id"]) == ("http_request", "/v1/books/{name}", "r1")
 
 
-async def test_an_event_stream_is_told_when_to_come_back(library: Library) -> None:
-    app = Gateway(handlers=capture(library), options=GatewayOptions(sse_retry_seconds=2.5))
-    async with in_memory(app) as client:
+async def test_an_event_stream_is_told_when_to_come_back(over: Any) -> None:
+    async with over(options=GatewayOptions(sse_retry_seconds=2.5)) as gateway, in_memory(gateway) as client:
         events = (await client.get("/v1/books:watch?count=2")).text
     assert events.startswith("retry: 2500\nid: 1\nevent: added\n")
     assert events.count("retry:") == 1

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from checklist import covers
-from gateway_servicers import Library, capture
+from gateway_servicers import Library
 from harness import in_memory
 
-from gateway import Gateway, GatewayOptions
+from gateway import GatewayOptions
 from gateway.metadata import reply_shape
 
 
@@ -198,12 +198,12 @@ async def test_bad_deadlines_are_400(client: httpx.AsyncClient, header: str, val
     assert (reply.status_code, reply.json()["details"][0]["reason"]) == (400, "DEADLINE_INVALID")
 
 
-async def test_bodies_over_the_cap_are_413(library: Library) -> None:
+async def test_bodies_over_the_cap_are_413(over: Any) -> None:
     async def chunks() -> Any:
         for _ in range(10):
             yield b" " * 20
 
-    async with in_memory(Gateway(handlers=capture(library), options=GatewayOptions(max_body_bytes=100))) as client:
+    async with over(options=GatewayOptions(max_body_bytes=100)) as gateway, in_memory(gateway) as client:
         announced = await client.post("/e/body", content=b" " * 101)
         found = await client.post("/e/body", content=chunks())
         fits = await client.post("/e/body", content=b"{}" + b" " * 98)
@@ -211,10 +211,10 @@ async def test_bodies_over_the_cap_are_413(library: Library) -> None:
     assert announced.json()["details"][0]["reason"] == "BODY_TOO_LARGE"
 
 
-async def test_gzip_bodies_are_inflated_under_the_cap(library: Library) -> None:
+async def test_gzip_bodies_are_inflated_under_the_cap(over: Any) -> None:
     import gzip
 
-    async with in_memory(Gateway(handlers=capture(library), options=GatewayOptions(max_body_bytes=1000))) as client:
+    async with over(options=GatewayOptions(max_body_bytes=1000)) as gateway, in_memory(gateway) as client:
 
         async def post(content: bytes, encoding: str = "gzip") -> httpx.Response:
             return await client.post("/e/body", content=content, headers={"content-encoding": encoding})
@@ -230,9 +230,9 @@ async def test_gzip_bodies_are_inflated_under_the_cap(library: Library) -> None:
         assert (await post(b"{}", "br")).status_code == 415
 
 
-async def test_cors_answers_preflights_and_marks_replies(library: Library) -> None:
+async def test_cors_answers_preflights_and_marks_replies(over: Any) -> None:
     options = GatewayOptions(cors_origins=("https://ui.test",))
-    async with in_memory(Gateway(handlers=capture(library), options=options)) as client:
+    async with over(options=options) as gateway, in_memory(gateway) as client:
         asked = {"origin": "https://ui.test", "access-control-request-method": "PATCH"}
         preflight = await client.options("/v1/books/x", headers=asked)
         assert preflight.status_code == 204
@@ -251,8 +251,8 @@ async def test_without_origins_there_is_no_cors(client: httpx.AsyncClient) -> No
     assert not any(name.startswith("access-control") for name in reply.headers)
 
 
-async def test_rpcs_without_annotations_are_served_on_demand(library: Library) -> None:
-    async with in_memory(Gateway(handlers=capture(library), options=GatewayOptions(rpc_routes=True))) as client:
+async def test_rpcs_without_annotations_are_served_on_demand(over: Any) -> None:
+    async with over(options=GatewayOptions(rpc_routes=True)) as gateway, in_memory(gateway) as client:
         reply = await client.post("/test.library.v1.LibraryService/CheckOutBook", json={"name": "b"})
         assert reply.json()["title"] == "checked out"
         unserved = await client.post("/test.library.v1.LibraryService/Internal", json={"name": "b"})
