@@ -170,13 +170,13 @@ MUTANTS = (
     ),
     _one(
         "a cancelled job is retried",
-        "domain/jobs.py",
+        "domain/jobs/moves.py",
         "if job.cancel is not None or outcome.succeeded",
         "if outcome.succeeded",
     ),
     _one(
         "a cancelled job ends as its process did",
-        "domain/jobs.py",
+        "domain/jobs/moves.py",
         "if job.cancel is None or outcome.kind is OutcomeKind.CANCELLED:",
         "if True:",
     ),
@@ -227,7 +227,7 @@ MUTANTS = (
     _one("the runner of an append is not checked", "store/logs.py", "or row[11] != runner_id", ""),
     _one(
         "a retry has one attempt too many",
-        "domain/jobs.py",
+        "domain/jobs/moves.py",
         "or job.attempts >= job.spec.max_attempts:",
         "or job.attempts > job.spec.max_attempts:",
     ),
