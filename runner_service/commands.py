@@ -38,6 +38,8 @@ def serve(argv: Sequence[str], more: Mapping[str, Any] | None = None, defaults: 
         print(f"runner: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_CONFIG
     _log(settings.logging.level, options.log_file)
+    # What the server writes is for nobody else, wherever it is copied to.
+    os.umask(0o077)
     import uvloop
 
     # The store's threads hand results to the event loop all the time: with the default of 5 ms each waits for the

@@ -115,7 +115,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[tuple[Gateway, H
                 max_body_bytes=options.max_body_bytes,
                 max_timeout_seconds=options.max_timeout,
                 allowed_headers=DEFAULT_ALLOWED
-                | {"origin", "x-forwarded-for"}
+                | {"origin", "sec-fetch-site", "x-forwarded-for", "forwarded", "x-real-ip", "via"}
                 | {each.lower() for each in options.header},
                 reply_metadata=frozenset(each.lower() for each in options.reply_header),
                 readiness_path=READINESS_PATH,

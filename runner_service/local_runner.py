@@ -103,6 +103,7 @@ class LocalRunner:
             start_new_session=True,
             env=_environment(),
             close_fds=True,
+            umask=0o022,  # Of what it puts into a job's directory, where the job may run as somebody else.
         )
         log.info("local worker started", extra={"action": "worker_started", "pid": self._process.pid})
 

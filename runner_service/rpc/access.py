@@ -25,11 +25,13 @@ HOST_KEY = "host"
 """Metadata with the request's Host header."""
 ORIGIN_KEY = "origin"
 """Metadata with the request's Origin header: a browser names the site whose page calls."""
-FORWARDED_KEY = "x-forwarded-for"
-"""Metadata with the header by which proxies say that the call is somebody else's."""
+FORWARDED_KEYS = frozenset({"x-forwarded-for", "forwarded", "x-real-ip", "via"})
+"""Metadata with the headers by which proxies say that the call is somebody else's."""
+SITE_KEY = "sec-fetch-site"
+"""Metadata with the header by which a browser says whose page calls, also where it names no origin."""
 API_KEY_KEY = "x-api-key"
 """Metadata with the header of that name."""
-READ_HEADERS = frozenset({HOST_KEY, ORIGIN_KEY, FORWARDED_KEY})
+READ_HEADERS = frozenset({HOST_KEY, ORIGIN_KEY, SITE_KEY}) | FORWARDED_KEYS
 """Headers that the gateway must hand on, beside its own defaults."""
 ANYBODY = Principal(name="", role=Role.ADMIN)
 """Whoever reaches a loopback listener that asks for no credential."""
@@ -60,6 +62,8 @@ class Caller:
     """Of a call through HTTP: the address that took it."""
     host: str | None = None
     origin: str | None = None
+    site: str | None = None
+    """What a browser says of the page that calls: ``cross-site`` is another one's."""
     request_id: str = ""
     forwarded: bool = False
     """Another program passed the call on for somebody, and is not trusted to say for whom."""
@@ -184,8 +188,12 @@ class Gatekeeper:
         """The caller with `Caller.local` and `Caller.closed` filled."""
         here = not caller.forwarded and is_local(caller.peer, caller.listener, caller.host)
         # A page of another site makes the browser here call us: it is the site that speaks, and nobody of this machine.
-        if here and caller.origin is not None and not (form.any_origin or rule.feed):
-            here = self._is_own_page(caller.origin, caller.host)
+        # An image or a script of a page has no origin, but still a site.
+        if here and not (form.any_origin or rule.feed):
+            if caller.origin is not None:
+                here = self._is_own_page(caller.origin, caller.host)
+            else:
+                here = caller.site != "cross-site"
         # Safe by default: what is open on this machine is closed to others unless somebody said so aloud.
         # The local worker registers over the socket in the data directory: who reaches it could read every key there.
         own_worker = rule.role is Role.WORKER and caller.peer.startswith("unix")
@@ -197,6 +205,7 @@ class Gatekeeper:
             listener=caller.listener,
             host=caller.host,
             origin=caller.origin,
+            site=caller.site,
             request_id=caller.request_id,
             forwarded=caller.forwarded,
             local=here,

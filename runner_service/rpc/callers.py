@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
-from runner_service.rpc.access import API_KEY_KEY, FORWARDED_KEY, HOST_KEY, LISTENER_KEY, ORIGIN_KEY, Caller
+from runner_service.rpc.access import API_KEY_KEY, FORWARDED_KEYS, HOST_KEY, LISTENER_KEY, ORIGIN_KEY, SITE_KEY, Caller
 
 _FIELDS = {
     "authorization": "authorization",
@@ -15,6 +15,7 @@ _FIELDS = {
     HOST_KEY: "host",
     "x-http-host": "host",  # the same, through a gateway of another process: gRPC keeps the plain name for itself
     ORIGIN_KEY: "origin",
+    SITE_KEY: "site",
     "x-request-id": "request_id",
 }
 
@@ -27,7 +28,7 @@ def caller_of(metadata: Iterable[tuple[str, Any]], peer: str) -> Caller:
         name = _FIELDS.get(key)
         if name is not None:
             found[name] = value
-        elif key == FORWARDED_KEY:
+        elif key in FORWARDED_KEYS:
             forwarded = True
     # gRPC escapes the brackets of an address of IPv6, which the gateway writes as they are.
     peer = unquote(peer) if peer.startswith("ipv6:") else peer

@@ -79,8 +79,12 @@ async def test_who_one_is_without_a_credential_depends_on_where_one_is(served: S
         assert (me["name"], me["role"], me["anonymous"]) == ("", "ROLE_ADMIN", True)
         assert me["peer"].startswith("ipv4:127.0.0.1:")
         assert (await here.get(WHO, headers={"authorization": "Bearer nonsense"})).status_code == 401
-        forwarded = await here.get(WHO, headers={"x-forwarded-for": "198.18.0.9"})
-        assert forwarded.status_code == 401, "a proxy that is not trusted speaks for somebody"
+        for said in ({"x-forwarded-for": "198.18.0.9"}, {"forwarded": "for=198.18.0.9"}, {"x-real-ip": "198.18.0.9"}):
+            forwarded = await here.get(WHO, headers=said)
+            assert forwarded.status_code == 401, "a proxy that is not trusted speaks for somebody"
+        for site, status in (("cross-site", 401), ("same-site", 200), ("same-origin", 200), ("none", 200)):
+            image = await here.get(WHO, headers={"sec-fetch-site": site})
+            assert image.status_code == status, "what a page of another site embeds has no Origin"
 
 
 async def test_a_page_of_another_site_changes_nothing_without_a_credential(served: Served) -> None:
