@@ -56,4 +56,5 @@ async def test_the_data_directory_is_private(server: ServerProcess, client: Asyn
     await client.run_and_stream(["true"], stdout=print, stderr=print)
     for name in (".", "secrets", "run", "worker"):
         assert (server.data_dir / name).stat().st_mode & 0o077 == 0, name
-    assert (server.data_dir / "worker" / "identity").stat().st_mode & 0o077 == 0
+    for name in ("runner.db", "runner.db-wal", "blobs", "worker/identity"):  # Wherever they are copied to.
+        assert (server.data_dir / name).stat().st_mode & 0o077 == 0, name
