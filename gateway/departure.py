@@ -39,7 +39,7 @@ async def unless_gone(work: Coroutine[Any, Any, T], waiting_for: Any, receive: R
 
     watch = asyncio.create_task(watch_client())
     try:
-        result = await _rest(work, waiting_for)
+        result = await rest(work, waiting_for)
         if gone:  # the work took the cancellation and answered all the same
             task.uncancel()
         return result
@@ -52,7 +52,7 @@ async def unless_gone(work: Coroutine[Any, Any, T], waiting_for: Any, receive: R
 
 
 @types.coroutine
-def _rest(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+def rest(work: Coroutine[Any, Any, T] | Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
     """``await work``, for work that was begun and waits for something."""
     while True:
         thrown: BaseException | None = None

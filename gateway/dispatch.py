@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from grpc_status import rpc_status
 
 from gateway.call import Call
 from gateway.context import Context
+from gateway.departure import rest
 from gateway.errors import Failure, crash, deadline_exceeded, from_rpc
 
 log = logging.getLogger(__name__)
@@ -100,16 +101,10 @@ class InProcess:
     async def unary(self, call: Call, request: Any) -> Any:
         context = Context(call, None, request)
         try:
-            if call.deadline is None:
-                direct = self._direct.get(call.method) if call.refusal is None else None
-                if direct is None:
-                    reply = await self._reply(context, request)
-                else:
-                    reply = direct(request, context)
-                    if type(reply) is types.CoroutineType or _waits(reply):
-                        reply = await reply
-            else:
-                reply = await _in_time(self._reply(context, request), call.deadline)
+            direct = self._direct.get(call.method) if call.refusal is None else None
+            reply = self._reply(context, request) if direct is None else direct(request, context)
+            if type(reply) is types.CoroutineType or _waits(reply):
+                reply = await (reply if call.deadline is None else _in_time(reply, call.deadline))
         except BaseException as error:
             raise _translated(context, error) from None
         finally:
@@ -229,10 +224,16 @@ def _behaviour(handler: Handler) -> Callable[[Any, Any], Any]:
     return found  # type: ignore[no-any-return]
 
 
-async def _in_time(work: Coroutine[Any, Any, T], deadline: float) -> T:
+async def _in_time(work: Awaitable[T], deadline: float) -> T:
+    """The result of work that fails when it is not done by ``deadline``. Only what has to wait needs a timer."""
+    begun = work.__await__()
+    try:
+        waiting_for = next(begun)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
     try:
         async with asyncio.timeout_at(deadline) as limit:
-            return await work
+            return await rest(begun, waiting_for)
     except TimeoutError:
         if not limit.expired():
             raise

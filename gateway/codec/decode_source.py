@@ -115,10 +115,11 @@ def _repeated(field: FieldDescriptor, decoder: Decoder, name: str, attribute: st
         if not value.type == key.type == F.TYPE_STRING:
             return [general]
         put = _unless("TypeError", "for key in item:", "    entries[key] = item[key]", general=general)
-        return _if("type(item) is dict", f"entries = {attribute}", *put, general=general)
+        return _if("type(item) is dict", *_if_any(f"entries = {attribute}", *put), general=general)
     if field.type == F.TYPE_STRING:
         texts = decoder.namespace.shared("texts", _TEXTS)
-        return _if(f"type(item) is list and {texts}(map(type, item))", f"{attribute}.extend(item)", general=general)
+        put = _if(f"{texts}(map(type, item))", f"{attribute}.extend(item)", general=general)
+        return _if("type(item) is list", *_if_any(*put), general=general)
     into = decoder.function_name(schema.message_type(field)) if schema.is_message(field) else None
     if into is None:
         return [general]
@@ -130,7 +131,7 @@ def _repeated(field: FieldDescriptor, decoder: Decoder, name: str, attribute: st
         "except Refused as refused:",
         f"    raise refused.under(f'[{{index}}]').under({name!r}) from None",
     ]
-    return _if("type(item) is list and None not in item", *put, general=general)
+    return _if("type(item) is list and None not in item", *_if_any(*put), general=general)
 
 
 def _under(call: str, name: str) -> list[str]:
@@ -142,6 +143,11 @@ def _unless(errors: str, *lines: str, general: str = "") -> list[str]:
     """Leaves it to protobuf to refuse what is of another type, which it does for texts as JSON wants it."""
     *then_lines, otherwise = (*lines, general) if general else lines
     return ["try:", *(f"    {line}" for line in then_lines), f"except {errors}:", f"    {otherwise}"]
+
+
+def _if_any(*lines: str) -> list[str]:
+    """For a list or an object that may be empty, as half of those are that we print ourselves."""
+    return ["if item:", *(f"    {line}" for line in lines)]
 
 
 def _if(test: str, *then: str, general: str = "") -> list[str]:
