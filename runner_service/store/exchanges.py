@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from runner_service.domain.dispatch import Action, Along, Moved, Order, Reported
-from runner_service.domain.errors import RunnerNotFound
 from runner_service.domain.jobs import AttemptState
 from runner_service.store import runners
 from runner_service.store.claims import claim, room
@@ -28,7 +27,9 @@ def exchange_all(conn: Connection, calls: Sequence[Exchange]) -> list[Reported]:
     """The reports of several callers at once; one answer for each."""
     along = [call.along for call in calls if call.along is not None]
     # Before any attempt is locked, as a beat does it, so that no two wait for each other.
-    current = {runner_id: _is_current(conn, along, runner_id) for runner_id in sorted({one.runner_id for one in along})}
+    current = {
+        runner_id: runners.locked_session(conn, runner_id) for runner_id in sorted({one.runner_id for one in along})
+    }
     ended = iter(report(conn, [one for call in calls for one in call.reports]))
     answers = []
     for call in calls:
@@ -41,15 +42,6 @@ def exchange_all(conn: Connection, calls: Sequence[Exchange]) -> list[Reported]:
             _claim(conn, call.along, orders, moved)
         answers.append(Reported([verdict for verdict, _ in verdicts], moved, orders))
     return answers
-
-
-def _is_current(conn: Connection, along: Sequence[Along], runner_id: str) -> tuple[str, int]:
-    """The session that holds the runner's identity, and the number of the last Sync that was taken from it."""
-    try:
-        runner = runners.get(conn, runner_id, lock=True)
-    except RunnerNotFound:
-        return "", 0
-    return runner.session_id, runners.sync_of(conn, runner_id)[0]
 
 
 def _confirm(conn: Connection, along: Along, orders: list[Order], moved: list[Moved]) -> None:

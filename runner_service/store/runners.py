@@ -33,6 +33,11 @@ _HEARD = (
     "labels", "slots", "version", "boot_id", "spool_id", "session_id", "sync_number", "last_seen_at", "lease_until",
     "load", "paused",
 )  # fmt: skip
+SESSION = Query(
+    select(runners.c.session_id, runners.c.sync_number)
+    .where(runners.c.runner_id == string("runner_id"))
+    .with_for_update()
+)
 SYNC = Query(select(runners.c.sync_number, runners.c.paused).where(runners.c.runner_id == string("runner_id")))
 ADD_RUNNER = Query(insert(runners))
 
@@ -310,6 +315,13 @@ def sync_of(conn: Connection, runner_id: str) -> tuple[int, bool]:
     """The number of the last Sync that was taken from the runner's session, and whether it said that it is paused."""
     row = conn.one(SYNC, {"runner_id": runner_id})
     return (int(row[0]), bool(row[1])) if row else (0, False)
+
+
+def locked_session(conn: Connection, runner_id: str) -> tuple[str, int]:
+    """The session that holds the runner's identity, and the number of the last Sync that was taken from it. Of no
+    runner: none. The runner's row is locked."""
+    row = conn.one(SESSION, {"runner_id": runner_id}) if is_id(runner_id) else None
+    return (row[0], int(row[1])) if row else ("", 0)
 
 
 def local_runners(conn: Connection) -> Sequence[Runner]:

@@ -56,6 +56,7 @@ EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 _LENGTH = struct.Struct("<I")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 
 
 class Plan(NamedTuple):
@@ -157,7 +158,7 @@ def unpack(buffer: bytearray) -> list[Message]:
         if start + 4 + size > end:
             break
         try:
-            message = json.loads(buffer[start + 4 : start + 4 + size])
+            message = _decode(buffer[start + 4 : start + 4 + size].decode())
         except ValueError as error:
             raise WireError(str(error)) from None
         if not isinstance(message, dict):
