@@ -118,7 +118,6 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             store=store.artifacts,
             jobs=store.jobs,
             blobs=blobs,
-            clock=clock,
             max_bytes=settings.artifacts.max_bytes,
             keep_seconds=settings.retention.artifacts_days * 86_400,
         )
@@ -311,7 +310,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             audit.run(),
         ]
         sweep = settings.retention.sweep_seconds
-        loops.append(Orphans(owners=store.blobs, blobs=blobs, clock=clock, first_seconds=sweep).run())
+        loops.append(Orphans(owners=store.blobs, blobs=blobs, first_seconds=sweep).run())
         loops.append(sweep_for_ever("artifacts", artifacts.sweep, seconds=sweep))
         loops.append(sweep_for_ever("agent reports", reports.sweep, seconds=sweep))
         loops.append(sweep_for_ever("sessions of reports", reports.expire, seconds=EXPIRE_SECONDS))

@@ -27,7 +27,6 @@ from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import AttemptState
 from runner_service.domain.requests import MAX_NAME
 from runner_service.ports.blobs import BlobNotFound, Blobs
-from runner_service.ports.clock import Clock
 from runner_service.ports.store import ArtifactStore, JobStore, Mark
 
 PART_BYTES = 4 * 1024 * 1024
@@ -58,12 +57,11 @@ class Artifacts:
     """Artifacts of callers and of jobs."""
 
     def __init__(
-        self, *, store: ArtifactStore, jobs: JobStore, blobs: Blobs, clock: Clock, max_bytes: int, keep_seconds: float
+        self, *, store: ArtifactStore, jobs: JobStore, blobs: Blobs, max_bytes: int, keep_seconds: float
     ) -> None:
         self._store = store
         self._jobs = jobs
         self._blobs = blobs
-        self._clock = clock
         self._max_bytes = max_bytes
         self._keep_seconds = keep_seconds
 
@@ -243,12 +241,9 @@ class Artifacts:
 
     async def sweep(self) -> None:
         """Lets go what is over its time, and uploads that nobody ended."""
-        now = self._clock.now()
         while True:
             count, keys = await self._store.expire(
-                created_before=now - round(self._keep_seconds * 1e6),
-                begun_before=now - round(UPLOAD_SECONDS * 1e6),
-                limit=AT_ONCE,
+                seconds=self._keep_seconds, upload_seconds=UPLOAD_SECONDS, limit=AT_ONCE
             )
             for key in keys:
                 await self._blobs.delete(key)

@@ -134,8 +134,13 @@ def drop(conn: Connection, artifact_id: str, mark: Mark | None) -> list[str]:
     return _drop(conn, [artifact_id])
 
 
-def expire(conn: Connection, created_before: int, begun_before: int, limit: int) -> tuple[int, list[str]]:
-    values = {"created_before": created_before, "begun_before": begun_before, "limit": limit}
+def expire(conn: Connection, seconds: float, upload_seconds: float, limit: int) -> tuple[int, list[str]]:
+    now = conn.now()
+    values = {
+        "created_before": now - round(seconds * 1e6),
+        "begun_before": now - round(upload_seconds * 1e6),
+        "limit": limit,
+    }
     found = [row[0] for row in conn.all(EXPIRED, values)]
     return len(found), _drop(conn, found) if found else []
 

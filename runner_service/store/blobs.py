@@ -24,3 +24,7 @@ def owned(conn: Connection, keys: Collection[str]) -> set[str]:
     logs = {key.rpartition("/")[2]: key for key in keys if key.startswith("logs/")}
     rows = conn.all(ATTEMPTS, {"attempt_ids": conn.array(logs)}) if logs else ()
     return found | {logs[attempt_id] for (attempt_id,) in rows}
+
+
+def now(conn: Connection) -> int:
+    return conn.now()

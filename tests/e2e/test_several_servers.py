@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 import random
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -21,6 +23,7 @@ from e2e_until import until
 
 from runner.v1.job_pb2 import Job
 from runner_service.blobs import Bucket, S3Blobs
+from runner_service.domain.blobs import ORPHAN_SECONDS, new_key
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "store"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "blobs"))
@@ -128,3 +131,35 @@ async def test_files_and_old_logs_of_one_are_had_from_the_other(servers: list[Se
         assert followed.bytes_of(STDOUT) == b"x" * 3_000_000
         for server in servers:
             assert not (server.data_dir / "blobs").exists()
+
+
+async def test_one_never_deletes_what_the_other_is_writing(tmp_path: Path) -> None:
+    """What one has stored and not named yet is there for the other, which looks for what belongs to nothing."""
+    shared, lost = tmp_path / "shared", tmp_path / "shared" / new_key("checks")  # the kind that is looked at last
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(postgres())
+        except NoPostgres as error:
+            pytest.skip(str(error))
+        first, second = [ServerProcess(tmp_path / name) for name in ("a", "b")]
+        for server in (first, second):
+            server.data_dir.parent.mkdir()
+            server.settings |= {"store": {"url": database.url("postgres")}, "blobs": {"url": f"file://{shared}"}}
+            stack.callback(server.close)
+        second.settings["retention"] = {"sweep_seconds": 0.2}
+        first.start("--no-local-runner")
+        data = random.Random(2).randbytes(1_000_000)
+        async with first.client() as a, second.client() as b, asyncio.timeout(180):
+            with database.connect() as connection:
+                # The file is there, and its row has to wait.
+                connection.execute("LOCK TABLE artifact_parts IN SHARE ROW EXCLUSIVE MODE")
+                uploading = asyncio.create_task(a.artifacts.upload(io.BytesIO(data), name="file"))
+                await until(lambda: any(path.is_file() for path in shared.rglob("artifacts/??/*")), what="the file")
+                lost.parent.mkdir(parents=True)
+                lost.write_bytes(b"of a server that has crashed")
+                os.utime(lost, (time.time() - 1.5 * ORPHAN_SECONDS,) * 2)
+                second.start("--no-local-runner")
+                await until(lambda: not lost.exists(), what="the end of what belongs to nothing")
+            artifact = await uploading
+            got = b"".join([piece async for piece in b.artifacts.download(artifact)])
+            assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()

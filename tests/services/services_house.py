@@ -109,9 +109,7 @@ async def open_house(store: SqlStore, clock: MovingClock, directory: Path) -> As
         ),
         ingest=LogIngest(store=store.logs, signals=signals, tails=tails),
         secrets=secrets,
-        artifacts=Artifacts(
-            store=store.artifacts, jobs=store.jobs, blobs=blobs, clock=clock, max_bytes=10_000, keep_seconds=3600
-        ),
+        artifacts=Artifacts(store=store.artifacts, jobs=store.jobs, blobs=blobs, max_bytes=10_000, keep_seconds=3600),
         inputs=Inputs(store=store.inputs, jobs=store.jobs, signals=signals),
         reader=reader,
         archiver=Archiver(store=store.logs, blobs=blobs),

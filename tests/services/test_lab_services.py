@@ -47,7 +47,6 @@ def lab(house: House, blobs: DirectoryBlobs, clock: MovingClock) -> Lab:
             store=house.store.artifacts,
             jobs=house.store.jobs,
             blobs=blobs,
-            clock=clock,
             max_bytes=10_000,
             keep_seconds=86_400,
         ),

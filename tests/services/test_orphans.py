@@ -17,8 +17,22 @@ from runner_service.domain.blobs import NAMED_SECONDS, ORPHAN_SECONDS, new_key
 from runner_service.domain.errors import UploadLate
 from runner_service.domain.ids import new_id
 from runner_service.ports.blobs import BlobNotFound
-from runner_service.services.artifacts import NewUpload
+from runner_service.services.artifacts import Artifacts, NewUpload
 from runner_service.services.orphans import Orphans
+
+
+class SlowBlobs(DirectoryBlobs):
+    """Stands still once a blob is there."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.hung, self.going_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, data: AsyncIterator[bytes]) -> int:
+        size = await super().put(key, data)
+        self.hung.set()
+        await self.going_on.wait()
+        return size
 
 
 async def pieces(data: bytes) -> AsyncIterator[bytes]:
@@ -33,7 +47,7 @@ def blobs(tmp_path: Path) -> DirectoryBlobs:
 @pytest.fixture
 def orphans(house: House, blobs: DirectoryBlobs, clock: MovingClock) -> Orphans:
     clock.time = time.time_ns() // 1000
-    return Orphans(owners=house.store.blobs, blobs=blobs, clock=clock, first_seconds=0.0)
+    return Orphans(owners=house.store.blobs, blobs=blobs, first_seconds=0.0)
 
 
 def kept(tmp_path: Path) -> set[str]:
@@ -69,19 +83,13 @@ async def test_an_upload_that_hung_for_days_is_refused_and_not_lost_later(
     house: House, blobs: DirectoryBlobs, orphans: Orphans, clock: MovingClock, tmp_path: Path
 ) -> None:
     """Its server stood still between the blob and the row."""
-    put, hung = blobs.put, asyncio.Event()
-    going_on = asyncio.Event()
-
-    async def slowly(key: str, data: AsyncIterator[bytes]) -> int:
-        size = await put(key, data)
-        hung.set()
-        await going_on.wait()
-        return size
-
-    house.artifacts._blobs.put = slowly  # type: ignore[method-assign]
+    slow = SlowBlobs(tmp_path / "blobs")
+    artifacts = Artifacts(
+        store=house.store.artifacts, jobs=house.store.jobs, blobs=slow, max_bytes=10_000, keep_seconds=3600
+    )
     upload = NewUpload(name="a", request_id="one", by="me")
-    uploading = asyncio.create_task(house.artifacts.upload(upload, pieces(b"data")))
-    await hung.wait()
+    uploading = asyncio.create_task(artifacts.upload(upload, pieces(b"data")))
+    await slow.hung.wait()
     (key,) = kept(tmp_path)
     clock.advance(NAMED_SECONDS - 60)
     age(tmp_path, 60)
@@ -90,7 +98,7 @@ async def test_an_upload_that_hung_for_days_is_refused_and_not_lost_later(
     assert await orphans.sweep() == 1
     with pytest.raises(BlobNotFound):
         await blobs.read(key, 0, 1)
-    going_on.set()
+    slow.going_on.set()
     with pytest.raises(UploadLate):
         await uploading
     clock.time = time.time_ns() // 1000 + SECOND

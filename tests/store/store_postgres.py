@@ -57,10 +57,11 @@ class Server:
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self._directory}"
 
+    def connect(self, database: str = "postgres", *, autocommit: bool = False) -> psycopg.Connection:
+        return psycopg.connect(host=str(self._directory), user="postgres", dbname=database, autocommit=autocommit)
+
     def execute(self, statement: str, database: str = "postgres") -> None:
-        with psycopg.connect(
-            host=str(self._directory), user="postgres", dbname=database, autocommit=True
-        ) as connection:
+        with self.connect(database, autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
     def create(self, template: str = "template1") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from store_house import SECOND, MovingClock
+from store_house import MovingClock
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart, ArtifactState
 from runner_service.domain.errors import ArtifactNotFound, RequestNotFound
@@ -85,8 +85,7 @@ async def test_old_ones_expire_and_unfinished_uploads_sooner(store: SqlStore, cl
     kept = await store.artifacts.begin(make(), request_id="")
     await store.artifacts.finish(kept.artifact_id, "")
     clock.advance(10)
-    now = clock.now()
-    answer = await store.artifacts.expire(created_before=now - 50 * SECOND, begun_before=now - 5 * SECOND, limit=9)
+    answer = await store.artifacts.expire(seconds=50, upload_seconds=5, limit=9)
     assert answer == (2, ["artifacts/aa/0"])
     assert [artifact.artifact_id for artifact in await store.artifacts.list(job_id=None, after="", limit=9)] == [
         kept.artifact_id

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart
-from runner_service.domain.jobs import Micros
 from runner_service.ports.store.answers import Mark
 
 
@@ -54,7 +53,7 @@ class ArtifactStore(Protocol):
         """Deletes it and returns the keys of its blobs. Raises `ArtifactNotFound`."""
         ...
 
-    async def expire(self, *, created_before: Micros, begun_before: Micros, limit: int) -> tuple[int, Sequence[str]]:
-        """Deletes up to ``limit`` artifacts that were created before, and of those that are UPLOADING also what was
-        begun before; says how many, and the keys of their blobs."""
+    async def expire(self, *, seconds: float, upload_seconds: float, limit: int) -> tuple[int, Sequence[str]]:
+        """Deletes up to ``limit`` artifacts that are older, by the clock of the store, and of those that are UPLOADING
+        also what was begun longer ago; says how many, and the keys of their blobs."""
         ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from runner_service.domain.artifacts import Artifact, ArtifactPart
-from runner_service.domain.jobs import Micros
 from runner_service.ports.store import Mark
 from runner_service.store import artifacts
 from runner_service.store.engine import Engine
@@ -44,5 +43,5 @@ class SqlArtifacts:
     async def delete(self, artifact_id: str, *, mark: Mark | None = None) -> Sequence[str]:
         return await self._engine.write(artifacts.drop, artifact_id, mark)
 
-    async def expire(self, *, created_before: Micros, begun_before: Micros, limit: int) -> tuple[int, Sequence[str]]:
-        return await self._engine.write(artifacts.expire, created_before, begun_before, limit)
+    async def expire(self, *, seconds: float, upload_seconds: float, limit: int) -> tuple[int, Sequence[str]]:
+        return await self._engine.write(artifacts.expire, seconds, upload_seconds, limit)
