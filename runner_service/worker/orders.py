@@ -106,6 +106,7 @@ class Orders:
     async def take(self, orders: Collection[dispatch.Order]) -> None:
         """Carries out what came along with the answer to a report."""
         _, starts = self._carry_out(orders, self.leases.lease_end, came_along=True)
+        self.attempts.fewer.set()  # Or as many: whoever waits for the last word looks again.
         if starts:
             await self._renew(self.leases.lease_end)  # So that the executor has a deadline before it has a job.
         self._begin(starts)

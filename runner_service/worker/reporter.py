@@ -59,6 +59,8 @@ class Reporter:
         self._backoff = link.backoff()
         self._number = 0
         """Of the newest call."""
+        self.may_bring_starts = False
+        """A call is under way whose answer may have something started: the server counts on it from then on."""
         self._unanswered = 0
         """Calls in a row in which something could not be confirmed yet."""
 
@@ -93,11 +95,13 @@ class Reporter:
         )
         for held in along or ():
             held.listed = True
+        self.may_bring_starts = bool(batch) and along is not None
         try:
             reply = await self._link.report(request)
         except grpc.aio.AioRpcError as error:
             self._link.reports_heard = self._number  # Whatever its answer was to bring is never taken.
-            if batch and along is not None:
+            if self.may_bring_starts:
+                self.may_bring_starts = False
                 self._unheard()
             if batch and failure_of(error) is Failure.BAD_REQUEST:
                 self._refused(batch, error)
@@ -117,7 +121,7 @@ class Reporter:
         if batch and not any(answers.values()):
             await asyncio.sleep(self._backoff.next())
         # In one step with what the answer brought, up to the first wait: a list that says so has it.
-        self._link.reports_heard = self._number
+        self._link.reports_heard, self.may_bring_starts = self._number, False
         await self._take(reply.orders)
         ordered = {order.attempt_id for order in reply.orders}
         if all(held.attempt_id in ordered for held in along or ()):

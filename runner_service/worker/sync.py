@@ -171,7 +171,9 @@ class SyncLoop:
             return None
         finally:
             self._parked, self._repeat = None, False
-        self._declines_told = declines
+        if self._declines_told != declines:
+            self._declines_told = declines
+            self._attempts.fewer.set()
         return reply
 
     async def _connected(self) -> str:

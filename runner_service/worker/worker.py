@@ -261,7 +261,11 @@ class Worker:
             await self._end_grace()
             await self._until(lambda: not self._attempts.any_live, self._times.farewell)
         if link.connected:
-            await self._until(lambda: not len(self._attempts) and not sync.owes_word, self._times.farewell)
+            # What was held may be forgotten before its report is answered, and the answer have another one started.
+            await self._until(
+                lambda: not (len(self._attempts) or orders.reporter.may_bring_starts or sync.owes_word),
+                self._times.farewell,
+            )
 
     async def _end_grace(self) -> None:
         try:

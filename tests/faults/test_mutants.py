@@ -31,7 +31,18 @@ FAILED = 1
 async def verdict_on(mutant: Mutant, place: Path, **more: str) -> tuple[int, str]:
     """What the tests that are to catch it say."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.caught_by.split()),
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            f"--basetemp={place}-temp",
+            *mutant.caught_by.split(),
+        ),
         cwd=ROOT,
         env={**plant(mutant, place), "FAULT_MODEL_EXAMPLES": "300", "FAULT_SCHEDULES": "25", **more},
         stdout=asyncio.subprocess.PIPE,
