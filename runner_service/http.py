@@ -74,7 +74,8 @@ class HttpServer:
                 self._sockets.append(_bind(host.strip("[]"), int(port)))
             except OSError as error:
                 if time.monotonic() > deadline or isinstance(error, socket.gaierror):
-                    raise HttpBindError(f"cannot listen on {address}: {error.strerror}") from None
+                    why = f"{error.strerror} — end what listens there, or name another address"
+                    raise HttpBindError(f"cannot listen on {address}: {why}") from None
                 await asyncio.sleep(_BIND_AGAIN_SECONDS)
             else:
                 bound, number = self._sockets[-1].getsockname()[:2]

@@ -101,7 +101,8 @@ class RpcServer:
                 return int(self._server.add_secure_port(address, credentials))
             except (OSError, RuntimeError) as error:
                 if time.monotonic() > deadline or isinstance(error, socket.gaierror):
-                    raise BindError(f"cannot listen on {address}: {_why(error)}") from None
+                    why = f"{_why(error)} — end what listens there, or name another address"
+                    raise BindError(f"cannot listen on {address}: {why}") from None
             await asyncio.sleep(_BIND_AGAIN_SECONDS)
 
     async def start(self) -> None:

@@ -50,6 +50,7 @@ def test_a_port_in_use_is_refused(own_server: ServerProcess, door: str) -> None:
             own_server.start(**{"http": {"http": [address]}, "grpc": {"grpc": address}}[door])  # type: ignore[arg-type]
     assert refused.value.code == 1
     assert f"cannot listen on {address}" in refused.value.errors
+    assert "end what listens there, or name another address" in refused.value.errors
     assert "Traceback" not in refused.value.errors
 
 

@@ -217,15 +217,13 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def memory_of(agent: Agent) -> str:
-    return f"{agent.usage.memory_bytes / (1 << 20):.0f} MiB" if agent.usage.memory_bytes else "-"
-
-
 def _rows(agents: Iterable[Agent]) -> list[tuple[str, ...]]:
     return [_row(agent) for agent in agents]
 
 
 def _row(agent: Agent) -> tuple[str, ...]:
+    from runner_client.cli.every_agent import memory_of
+
     return (
         agent.agent_id,
         agent.name,

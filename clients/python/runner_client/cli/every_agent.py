@@ -100,8 +100,6 @@ def _reported_json(agent: ReportedAgent) -> dict[str, Any]:
 
 
 def _managed_row(agent: Agent) -> tuple[str, ...]:
-    from runner_client.cli.agents import memory_of
-
     status = type(agent).Status.Name(agent.status).removeprefix("STATUS_").lower()
     used = f"{agent.usage.requests} requests, {agent.usage.tokens} tokens, {memory_of(agent)}"
     return (agent.agent_id, "managed", agent.name, status, agent.image, used, agent.problem or "-")
@@ -120,3 +118,8 @@ def _reported_row(agent: ReportedAgent) -> tuple[str, ...]:
         f"{agent.active_session_count} of {agent.session_count} sessions alive",
         one_line(latest.message),
     )
+
+
+def memory_of(agent: Agent) -> str:
+    """What its processes hold, in MiB; a dash where nothing was measured."""
+    return f"{agent.usage.memory_bytes / (1 << 20):.0f} MiB" if agent.usage.memory_bytes else "-"
