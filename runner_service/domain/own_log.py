@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner_service.domain.errors import StoreUnavailable
+from runner_service.domain.errors import StorageFull, StoreUnavailable, Unavailable
 
 _LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -18,6 +18,8 @@ _LEVELS: Mapping[str, int] = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+AGAIN_SECONDS = 60.0
+"""Between two lines of one kind about what passes by itself."""
 _OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -26,13 +28,30 @@ def write_own_log(level: str, file: Path | None = None) -> None:
     error; other words mean info."""
     handler = logging.FileHandler(file) if file else logging.StreamHandler()
     handler.setFormatter(LineFormatter())
-    handler.addFilter(_is_news)
+    handler.addFilter(_News())
     logging.basicConfig(level=_LEVELS.get(level, logging.INFO), handlers=[handler], force=True)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """The store says by itself when its database is away, once; each loop that meets it would say it for ever."""
-    return not (record.exc_info and isinstance(record.exc_info[1], StoreUnavailable))
+class _News(logging.Filter):
+    """Keeps what passes by itself, as a disk that is full, from filling the log: each loop that meets it would say it
+    several times a second, with a traceback. Once a minute and in one line is enough; of a database that is away the
+    store says when it went and came back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, Unavailable | StorageFull):
+            return True
+        key = (record.name, str(record.msg))
+        if isinstance(error, StoreUnavailable) or record.created - self._said.get(key, 0.0) < AGAIN_SECONDS:
+            return False
+        self._said[key] = record.created
+        record.exc_info = None
+        record.__dict__.update(reason=error.reason, error=str(error))
+        return True
 
 
 class LineFormatter(logging.Formatter):

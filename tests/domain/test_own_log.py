@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_service.domain.errors import StoreUnavailable
+from runner_service.domain.errors import StorageFull, StoreUnavailable
 from runner_service.domain.own_log import write_own_log
 
 log = logging.getLogger("runner_service.test")
@@ -57,6 +57,20 @@ def test_a_database_that_is_away_is_not_said_by_each_loop_that_meets_it(written:
     except StoreUnavailable:
         log.exception("cannot sweep", extra={"action": "sweep_failed"})
     assert written.read_text() == ""
+
+
+def test_a_full_disk_is_one_line_a_minute_of_each_loop(written: Path) -> None:
+    for what in ("audit", "audit", "metrics"):
+        try:
+            raise StorageFull
+        except StorageFull:
+            log.exception(f"cannot write the {what}", extra={"action": "failed"})
+    said = lines(written)
+    assert [line.partition(" action=")[0] for line in said] == [
+        "ERROR runner_service.test: cannot write the audit",
+        "ERROR runner_service.test: cannot write the metrics",
+    ]
+    assert all("reason=STORAGE_FULL" in line and "disk" in line for line in said)
 
 
 def test_a_traceback_has_its_lines(written: Path) -> None:
