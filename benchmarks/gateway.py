@@ -22,11 +22,11 @@ from gateway.codec import Encoder, Style
 
 CONNECTIONS = 8
 STATIC = {
-    "static": "static ASGI, same bytes",
-    "static-uvicorn": "the same on uvicorn as it comes",
-    "static-whole": "static, in one message as ours",
+    "static": ("", "static ASGI, same bytes"),
+    "static-uvicorn": (", beside uvicorn", "the same on uvicorn as it comes"),
+    "static-whole": (", beside one message", "static, in one message as ours"),
 }
-"""What the gateway is measured against: the application of ``gateway_app``, and what it is called."""
+"""What the gateway is measured against: the application of ``gateway_app``, how its row and how itself is called."""
 
 
 async def measure(quick: bool) -> list[Row]:
@@ -47,11 +47,11 @@ async def measure(quick: bool) -> list[Row]:
                 ours.append(_load(gateway, seconds, request))
             rows += [
                 Row(
-                    what=f"gateway {method} of a 0.9 KB job",
+                    what=f"gateway {method} of a 0.9 KB job{STATIC[name][0]}",
                     ours=statistics.median(ours),
                     unit="/s",
                     baseline=statistics.median(rates),
-                    against=STATIC[name],
+                    against=STATIC[name][1],
                     goal=Goal("ratio", "higher", floor) if name == "static" else None,
                     how=f"median of {rounds} x {seconds:g} s, {CONNECTIONS} connections",
                 )
