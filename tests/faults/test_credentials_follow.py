@@ -106,9 +106,12 @@ async def test_whoever_dies_while_a_credential_changes_hands_the_job_runs_on_onc
             await until(lambda number=number: facts.newest == (number, True), what=f"credential {number} ({fault})")
             known.append(facts.kept)
         assert len(set(known)) == len(known)
+        again = "Joined again"
+        assert again not in house.errors, "it was without a good one"
         # It stays away until all is over, and has nothing but what has expired.
         await both_away(1)
         await until(lambda: facts.newest == (len(faults) + 2, True), what="the worker that joins again")
+        assert house.errors.count(again) == 1
         go.touch()
         done = await client.wait(job.job_id)
         output = b"".join([record.data async for message in client.follow(job.job_id) for record in message.records])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import uuid
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from runner_service.store import SchemaOutdated, SchemaTooNew, SqlStore, claims,
 from runner_service.store import dispatch as dispatch_queries
 from runner_service.store import jobs as job_queries
 from runner_service.store import logs as log_queries
-from runner_service.store.schema import REVISION, metadata, runner_tags
+from runner_service.store.schema import REVISION, metadata, runner_tags, worker_credentials
 from runner_service.store.sqlite import SqliteEngine
 from runner_service.store.statements import Connection, Query
 from runner_service.store.upgrade import MIGRATIONS, revision_of, upgrade
@@ -258,6 +259,28 @@ async def test_runners_that_had_tags_before_are_found_by_them(
 
     async with open_store(engine.url.render_as_string(hide_password=False)) as store:
         assert await store.engine.read(tagged) == [("old", 7, "r" * 36)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_credentials_from_before_they_ended_are_good_for_another_week(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engine = _engine(kind, request, tmp_path)
+    _migrate(engine, "0021")
+    with engine.connect() as connection:
+        then = sqlalchemy.Table("runners", sqlalchemy.MetaData(), autoload_with=connection)
+        empty: dict[str, object] = {column.name: _EMPTY[column.type.python_type] for column in then.c}
+        digest = b"\x07" * 32
+        connection.execute(sqlalchemy.insert(then), {**empty, "runner_id": "r" * 36, "credential_hash": digest})
+        connection.commit()
+    began = time.time_ns() // 1000
+
+    upgrade(engine, migrate=True)
+    with engine.connect() as connection:
+        ((*facts, expires_at),) = connection.execute(sqlalchemy.select(worker_credentials))
+    assert facts == ["r" * 36, 1, digest, ""]
+    week = 7 * 86_400_000_000
+    assert began <= expires_at - week <= time.time_ns() // 1000
 
 
 _EMPTY: dict[type, object] = {str: "", int: 0, bytes: b""}
