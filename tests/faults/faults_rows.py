@@ -293,9 +293,9 @@ ROWS = (
     ),
     # Runners and secrets.
     Row(
-        "runners.register_once",
+        "worker_credentials.register_once",
         post("/api/v2/runners", name="once", slots=1, requestId="r16"),
-        ("runners", "runner_profiles"),
+        ("runners", "runner_profiles", "worker_credentials"),
         see=get("/api/v2/runners"),
     ),
     Row(
