@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from e2e_command_line import CommandLine
 from e2e_jobs import wait_for
 from e2e_processes import processes_of
-from e2e_server import ServerProcess
+from e2e_server import ServerProcess, environment_of
 from e2e_until import until
 
+CLIENTS_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "call-from-other-languages.md"
+ADDRESS = "127.0.0.1:50051"
 CommandLines = Callable[[ServerProcess], CommandLine]
 
 
@@ -36,6 +41,20 @@ async def test_exec_prints_as_it_happens_and_exits_with_the_code(
 async def test_the_line_of_the_issue(server: ServerProcess, command_line: CommandLines) -> None:
     text = "for i in 1 2 3; do echo $i; sleep 0.2; done; exit 7"
     assert await command_line(server)("exec", "--", "sh", "-c", text) == (7, "1\n2\n3\n", "")
+
+
+def test_the_programs_of_the_page_on_clients_work_as_written(server: ServerProcess) -> None:
+    programs = re.findall(r"```python\n(.*?)```", CLIENTS_PAGE.read_text(), re.DOTALL)
+    assert len(programs) == 2 and all(ADDRESS in program for program in programs)
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program.replace(ADDRESS, server.grpc)],
+            env=environment_of(), capture_output=True, text=True, timeout=90, check=True,
+        ).stdout
+        for program in programs
+    ]  # fmt: skip
+    assert said[0] == "STREAM_STDOUT b'hello\\n'\nexit code 7\n"
+    assert "STATE_FAILED" in said[1].splitlines()[0]
 
 
 async def test_streams_stay_apart_and_arguments_arrive_untouched(
