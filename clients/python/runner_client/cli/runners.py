@@ -211,12 +211,15 @@ async def _control(session: Session, name: str, verb: str, timeout: float | None
 
 
 async def _delete(session: Session, name: str, *, force: bool) -> int:
-    from runner_client.cli.output import print_line
+    from runner_client.cli.output import print_json, print_line
 
     async with session.client() as client:
         runner_id = await _find(client, name)
         await client.runners.delete(runner_id, force=force)
-    print_line(runner_id)
+    if session.json:
+        print_json({"runnerId": runner_id})
+    else:
+        print_line(runner_id)
     return 0
 
 

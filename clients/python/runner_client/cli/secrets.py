@@ -70,8 +70,7 @@ async def _list(session: Session) -> int:
     async with session.client() as client:
         secrets = await client.secrets.list()
     if session.json:
-        for secret in secrets:
-            print_json(as_json(secret))
+        print_json([as_json(secret) for secret in secrets])
         return 0
     rows = [(secret.name, f"{secret.update_time.ToDatetime():%Y-%m-%d %H:%M}", secret.created_by) for secret in secrets]
     print_table(("NAME", "SET (UTC)", "BY"), rows)
@@ -79,7 +78,11 @@ async def _list(session: Session) -> int:
 
 
 async def _remove(session: Session, names: tuple[str, ...]) -> int:
+    from runner_client.cli.output import print_json
+
     async with session.client() as client:
         for name in names:
             await client.secrets.delete(name)
+            if session.json:
+                print_json({"name": name})
     return 0
