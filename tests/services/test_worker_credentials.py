@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from services_house import House
 
@@ -44,12 +42,6 @@ class Servers:
         """What a Sync that shows this brings to be shown from then on."""
         principal = await (auth or self.auth).authenticate(f"Bearer {credential}")
         return await self.house.runners.credentials.next_of(principal) or credential
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """The store has tests of its own on both engines."""
-    return f"sqlite:///{tmp_path}/runner.db"
 
 
 @pytest.fixture
