@@ -31,8 +31,10 @@ _READY = re.compile(r"^runner is ready: (.*) grpc://(\S+)$", re.MULTILINE)
 
 
 def environment_of(**more: str) -> dict[str, str]:
-    """What a program of ours is started with: nothing of the test's own that could change what it does."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """What a program of ours is started with: nothing of the test's own that could change what it does, but for a
+    service with a fault that is planted (`faults_mutants`)."""
+    names = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONSAFEPATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PYTHONWARNINGS": "error::ResourceWarning"} | more
 
 

@@ -35,6 +35,13 @@ class Mutant(NamedTuple):
     name: str
     changes: tuple[Change, ...]
     caught_by: str = MODEL
+    """What pytest is to run."""
+
+    @property
+    def catches(self) -> str:
+        """The test that is to catch it, or the file of it."""
+        place, *words = self.caught_by.partition("[")[0].split()
+        return f"{place}::{words[1]}" if words and words[1].startswith("test_") else place
 
 
 def _one(name: str, file: str, before: str, after: str, caught_by: str = MODEL) -> Mutant:

@@ -58,9 +58,9 @@ def _supervisor(home: Path) -> int:
 async def test_the_next_worker_adopts_a_container_or_says_that_it_is_lost(
     server: ServerProcess, engine: Dockerd, tmp_path: Path, killed: set[str], told: tuple[int, int, int, bytes]
 ) -> None:
-    home, go_on = tmp_path / "there", tmp_path / "share" / "go-on"
+    home, go_on, ran = tmp_path / "there", tmp_path / "share" / "go-on", tmp_path / "share" / "ran"
     go_on.parent.mkdir()
-    script = f"echo before; while [ ! -e {go_on} ]; do sleep 0.05; done; echo after; exit 6"
+    script = f"echo run >> {ran}; echo before; while [ ! -e {go_on} ]; do sleep 0.05; done; echo after; exit 6"
     container = Container(image=IMAGE, network="none", volumes=[f"{go_on.parent}:{go_on.parent}"])
     workers = [_join(server, engine, home)]
     try:
@@ -91,6 +91,7 @@ async def test_the_next_worker_adopts_a_container_or_says_that_it_is_lost(
         assert (ended.attempts, ended.outcome.survivors) == (1, 0)
         assert ended.outcome.detail == ("supervisor_died" if kind == Outcome.KIND_LOST else "")
         assert followed.bytes_of(STDOUT) == output
+        assert ran.read_text() == "run\n"
         await until(lambda: not engine.containers(), what="the end of the container")
         assert not processes_of(str(go_on))
     finally:

@@ -19,6 +19,8 @@ from runner_client import AsyncClient
 
 HERE, THERE = "198.18.78.1", "198.18.78.2"
 LEASE = 3.0
+SEEN = 20
+"""Beats of the second run, of which each job that lives has one every twentieth of a second."""
 
 
 @dataclass
@@ -140,7 +142,8 @@ async def test_a_machine_that_is_cut_off_stops_its_jobs_before_another_gets_them
             lost = await client.wait(never.job_id)
             assert (lost.state, lost.outcome.detail) == (Job.STATE_LOST, "lease_expired")
             async with asyncio.timeout(120):
-                while len(set(beats.read_text().split())) < 2:
+                # Long enough for whoever should be dead to be seen between them.
+                while len(set(written := beats.read_text().split())) < 2 or written.count(written[-1]) < SEEN:
                     await asyncio.sleep(0.05)
             # WAIT lets it go on without the server, and its machine is taken back.
             assert (await client.get_job(waiting.job_id)).state == Job.STATE_RUNNING

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults_mutants import MUTANTS, ROOT, Mutant, plant
+from faults_mutants_of_rows import OF_ROWS
 
 TRIES = 3
 """Processes and chance are not the same in every run."""
@@ -23,7 +24,8 @@ SOME = (
     "what had begun when its supervisor died is started again",
     "a cut-off commit is acknowledged",
 )
-PLANTED = [one for one in MUTANTS if one.name in SOME or os.environ.get("FAULT_MUTANTS") == "all"]
+ALL = (*MUTANTS, *OF_ROWS)
+PLANTED = [one for one in ALL if one.name in SOME or os.environ.get("FAULT_MUTANTS") == "all"]
 FAILED = 1
 """pytest's exit code when tests failed; others mean that they were not run."""
 
@@ -65,8 +67,24 @@ async def test_a_planted_fault_is_caught(mutant: Mutant, tmp_path: Path) -> None
 
 
 def test_the_list_is_one_of_different_faults() -> None:
-    assert len({one.name for one in MUTANTS}) == len(MUTANTS)
-    assert set(SOME) < {one.name for one in MUTANTS}
-    for one in MUTANTS:
+    assert len({one.name for one in ALL}) == len(ALL)
+    assert set(SOME) < {one.name for one in ALL}
+    for one in ALL:
         for file, before, after in one.changes:
             assert (ROOT / file).read_text().count(before) == 1 and before != after, one.name
+
+
+UNPLANTED = {"A log of 1 GB grows no process on its way."}
+"""A leak that its test would see takes minutes, and the memory of the machine."""
+
+
+def test_each_guarantee_is_seen_broken_by_a_test_that_it_names() -> None:
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text()
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 15
+    assert {what.strip() for what, *_ in rows} >= UNPLANTED
+    for what, _, tests in rows:
+        named = [test.strip().strip("`") for test in tests.split(",")]
+        assert what.strip() in UNPLANTED or any(test.startswith(one.catches) for one in ALL for test in named), (
+            f"no fault is planted for: {what}"
+        )

@@ -41,15 +41,18 @@ while True:
         os.wait()
     except ChildProcessError:
         break
+if LEAVES:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 os.write(1, b"ready")
 time.sleep(1000)
 """
 
 
-def stubborn(token: str, *, wiped: bool = False) -> list[str]:
-    """Ignores TERM, and so do its double-forked grandchildren in sessions of their own, which it no longer knows."""
+def stubborn(token: str, *, wiped: bool = False, leaves: bool = False) -> list[str]:
+    """Ignores TERM unless it ``leaves``, and so do its double-forked grandchildren in sessions of their own, which it
+    no longer knows."""
     number = str(int(token, 16))
-    script = STUBBORN.replace("TOKEN", repr(number)).replace("WIPED", str(wiped))
+    script = STUBBORN.replace("TOKEN", repr(number)).replace("WIPED", str(wiped)).replace("LEAVES", str(leaves))
     return [sys.executable, "-I", "-S", "-c", script, number]
 
 
@@ -58,10 +61,12 @@ def token() -> str:
     return uuid.uuid4().hex
 
 
-@pytest.mark.parametrize("wiped", [False, True])
-async def test_a_cancel_leaves_no_process_whatever_they_did_to_hide(hold: Hold, token: str, wiped: bool) -> None:
+@pytest.mark.parametrize(("wiped", "leaves"), [(False, False), (True, False), (True, True)])
+async def test_a_cancel_leaves_no_process_whatever_they_did_to_hide(
+    hold: Hold, token: str, wiped: bool, leaves: bool
+) -> None:
     number = str(int(token, 16))
-    await hold.start("a", stubborn(token, wiped=wiped))
+    await hold.start("a", stubborn(token, wiped=wiped, leaves=leaves), kill_grace_seconds=0.2)
     await hold.event("output", "a")
     await until(lambda: len(with_token(number)) == 4)
     await hold.client.kill("a", "cancel", "me")
