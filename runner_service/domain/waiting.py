@@ -27,6 +27,7 @@ class WaitingReason(StrEnum):
     RUNNERS_CLOSED = "RUNNERS_CLOSED"
     NO_ROOM = "NO_ROOM"
     NEXT = "NEXT"
+    ATTACHMENTS = "ATTACHMENTS"
 
 
 class Why(NamedTuple):
@@ -45,8 +46,14 @@ class Place:
 
 
 def why_it_waits(job: Job, places: Sequence[Place], *, position: int, now: Micros) -> Why:
-    """The first of these that holds: its retry delay; no runner at all, with its labels, heard of, or taking work; no
-    room; jobs before it; nothing, it is next. ``position``: how many stand before it."""
+    """The first of these that holds: attachments that are missing; its retry delay; no runner at all, with its labels,
+    heard of, or taking work; no room; jobs before it; nothing, it is next.
+
+    ``position``: how many stand before it.
+    """
+    if job.not_before > now and not job.attempts:
+        # What has not been tried is held back for one thing alone.
+        return Why(WaitingReason.ATTACHMENTS, "the files that it names as attachments have not been uploaded")
     if job.not_before > now:
         seconds = (job.not_before - now) / 1e6
         sentence = f"waits {seconds:.0f} s more before attempt {job.attempts + 1} of {job.spec.max_attempts}"

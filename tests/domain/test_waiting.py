@@ -36,6 +36,7 @@ def _place(name: str = "one", *, active: int = 0, **fields: Any) -> Place:
     ("job", "places", "position", "why"),
     [
         (_job(not_before=NOW + 7_000_000, attempts=1), [], 0, "waits 7 s more before attempt 2 of 3"),
+        (_job(not_before=2**62), [_place()], 0, "the files that it names as attachments have not been uploaded"),
         (_job(), [], 0, "no runner is registered"),
         (
             _job({"gpu": "yes", "os": "linux"}),
@@ -76,6 +77,7 @@ def test_the_first_reason_is_told(job: Job, places: list[Place], position: int, 
 
 REASONS = {
     "waits": WaitingReason.RETRY_DELAY,
+    "the files": WaitingReason.ATTACHMENTS,
     "no runner is registered": WaitingReason.NO_RUNNER,
     "no runner": WaitingReason.LABELS,
     "the runner that it was submitted to": WaitingReason.LABELS,
@@ -85,6 +87,10 @@ REASONS = {
     "it is next": WaitingReason.NEXT,
 }
 """The first that a sentence begins with."""
+
+
+def test_every_reason_is_one_of_the_table() -> None:
+    assert set(REASONS.values()) == set(WaitingReason)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def advice_for(job: Job) -> str:
             return "`runner runners start RUNNER` lets one take work again"
         case reasons.WAITING_REASON_NO_ROOM:
             return f"it starts when there is room; `runner ps` shows what runs, `runner cancel {job.job_id}` ends it"
+        case reasons.WAITING_REASON_ATTACHMENTS:
+            return f"upload them to /v1/job/{job.job_id}/attachments, as testflinger-cli does behind a submit"
     return ""
 
 
