@@ -197,11 +197,4 @@ OF_ROWS = (
         "            except OSError:\n                self._unwritten.clear()\n                return True\n",
         "faults/test_overload.py::test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing",
     ),
-    _one(
-        "a worker that comes back is taken for an older one",
-        "store/dispatch.py",
-        "if said.session_id < runner.session_id:",
-        "if said.session_id <= runner.session_id and said.sync_number == 2:",
-        "faults/test_overload.py::test_thousands_of_parked_workers_come_back_after_a_crash",
-    ),
 )
