@@ -80,6 +80,8 @@ class Combiner(Generic[Item, Answer]):
             self._flying = False
             for _, future in batch:
                 _refuse(future, error)
+            if self._urgent:
+                self.go_along()  # Nothing is under way whose end would see to the others.
             return
         flight.add_done_callback(lambda done: self._land(batch, done))
 

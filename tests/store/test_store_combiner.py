@@ -109,3 +109,13 @@ async def test_a_store_that_closes_refuses_those_who_wait() -> None:
     engine.closed = False
     calls.submit("b")
     assert engine.begun == [["b"]]
+
+
+async def test_a_store_that_closes_under_a_transaction_refuses_all_who_gathered_meanwhile() -> None:
+    engine = Transactions()
+    calls = _made(engine)
+    first, *others = [calls.submit(item) for item in "abcdef"]  # more than two transactions of two
+    engine.closed = True
+    await engine.end()
+    assert await first == "a"
+    assert [type(future.exception()) for future in others] == [Unavailable] * 5
