@@ -11,6 +11,7 @@ import httpx
 import yaml
 from free_ports import free_port
 from sct_server import PATIENCE, SctServer, until
+from store_house import register
 
 from runner_service.domain.runner_config import ResourceLimits, RunnerConfig
 from runner_service.domain.runners import Runner, RunnerKind, RunnerProfile, RunnerState
@@ -104,7 +105,7 @@ def add_documented_runner(server: SctServer) -> str:
 
     async def add() -> None:
         async with open_store(f"sqlite:///{server.data}/runner.db") as store:
-            await store.runners.register(runner, profile)
+            await register(store, runner, profile)
 
     asyncio.run(add())
     return f"runner_{DOCUMENTED}"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from faults_model_machine import POLICIES, SLOTS, TIMES, Execution, Machine, text_of
 from hypothesis import strategies as some
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple
-from store_house import SECOND, MovingClock, make_job, make_runner
+from store_house import SECOND, MovingClock, make_job, make_runner, register
 
 from runner_service.domain.dispatch import self_stop_seconds
 from runner_service.domain.errors import AttemptNotFound
@@ -43,7 +43,7 @@ class Ground(RuleBasedStateMachine):
         self.store: SqlStore = self.do(self.stack.enter_async_context(open_store(self.fresh_url(), clock=self.clock)))
         self.machines: list[Machine] = []
         for _ in range(2):
-            runner = self.do(self.store.runners.register(make_runner(slots=SLOTS)))
+            runner = self.do(register(self.store, make_runner(slots=SLOTS)))
             self.machines.append(Machine(runner.runner_id))
         self.starts: Counter[str] = Counter()
         self.started_of: Counter[str] = Counter()

@@ -13,7 +13,7 @@ from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import Attempt, Job, JobKind, JobSpec, JobState, Step
 from runner_service.domain.logs import LogRecord, LogSeal, LogStream, encode_all
 from runner_service.domain.outcomes import Outcome, OutcomeKind
-from runner_service.domain.runners import Runner, RunnerState
+from runner_service.domain.runners import Runner, RunnerProfile, RunnerState
 from runner_service.ports.store import LogChunk
 from runner_service.store import SqlStore
 
@@ -60,6 +60,13 @@ def make_runner(**fields: Any) -> Runner:
         "registered_at": 0,
     }
     return Runner(**{**values, **fields})
+
+
+async def register(store: SqlStore, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
+    """A runner whose worker needs no credential; without ``profile`` with an empty one."""
+    profile = profile or RunnerProfile(runner_id=runner.runner_id)
+    registered, _ = await store.runners.register_once(runner, profile, digest=b"", life_seconds=0, mark=None, note="")
+    return registered
 
 
 def records(*texts: bytes, first: int = 0, stream: LogStream = LogStream.STDOUT) -> list[LogRecord]:
@@ -141,7 +148,7 @@ class Worker:
 
 
 async def make_worker(store: SqlStore, **fields: Any) -> Worker:
-    runner = await store.runners.register(make_runner(**fields))
+    runner = await register(store, make_runner(**fields))
     worker = Worker(store, runner)
     await worker.beat()
     return worker

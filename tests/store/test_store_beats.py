@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, running
+from store_house import SECOND, MovingClock, Worker, create, kinds, make_runner, make_worker, register, running
 
 from runner_service.domain.dispatch import Action, Beat, BeatAnswer, Listed, Phase, Verdict
 from runner_service.domain.errors import RunnerNotFound, StaleSync, StaleWorker
@@ -16,7 +16,7 @@ from runner_service.store import SqlStore
 
 
 async def test_a_beat_takes_over_identity_facts_and_lease(store: SqlStore, clock: MovingClock) -> None:
-    runner = await store.runners.register(make_runner())
+    runner = await register(store, make_runner())
     clock.advance(7)
     said = Beat(
         runner_id=runner.runner_id,

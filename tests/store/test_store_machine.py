@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import text
-from store_house import BROKEN, DONE, MovingClock, Worker, make_job, make_runner, seal_of
+from store_house import BROKEN, DONE, MovingClock, Worker, make_job, make_runner, register, seal_of
 
 from runner_service.domain.dispatch import Action, Listed, Report, Verdict
 from runner_service.domain.errors import JobFinished, QueueFull
@@ -43,7 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.seen: dict[str, JobState] = {}
 
     async def _worker(self) -> Worker:
-        worker = Worker(self.store, await self.store.runners.register(make_runner()))
+        worker = Worker(self.store, await register(self.store, make_runner()))
         await worker.beat()
         return worker
 

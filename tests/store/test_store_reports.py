@@ -15,6 +15,7 @@ from store_house import (
     kinds,
     make_runner,
     make_worker,
+    register,
     running,
     seal_of,
 )
@@ -273,7 +274,7 @@ async def test_renewed_leases_blame_nobody(store: SqlStore, clock: MovingClock) 
 
 
 async def test_renewed_are_only_leases_that_there_were(store: SqlStore, clock: MovingClock) -> None:
-    never_heard = await store.runners.register(make_runner())
+    never_heard = await register(store, make_runner())
     holder, _, _ = await running(store)
     idle = await make_worker(store)
     clock.advance(10_000)

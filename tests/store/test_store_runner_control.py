@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from store_house import MovingClock, create, make_runner, make_worker
+from store_house import MovingClock, create, make_runner, make_worker, register
 
 from runner_service.domain.dispatch import Action, Want
 from runner_service.domain.errors import RunnerBusy, RunnerNotFound
@@ -45,7 +45,7 @@ async def states(store: SqlStore) -> list[tuple[str, str]]:
 
 async def test_a_hosted_runner_gets_its_jobs_through_whoever_hosts_and_no_more_than_its_share(store: SqlStore) -> None:
     host = await make_worker(store, local=True, kind=RunnerKind.LOCAL)
-    hosted = await store.runners.register(make_runner(hosted=True, most_jobs=2, slots=1))
+    hosted = await register(store, make_runner(hosted=True, most_jobs=2, slots=1))
     for _ in range(4):
         await create(store, spec={"required_labels": {RUNNER_LABEL: hosted.runner_id}})
     want = Want(runner_id=host.runner_id, labels={RUNNER_LABEL: host.runner_id}, count=9)
@@ -68,7 +68,7 @@ async def test_a_bound_job_goes_to_no_other_runner(store: SqlStore) -> None:
 
 
 async def test_nothing_is_claimed_for_a_hosted_runner_that_is_not_active(store: SqlStore) -> None:
-    hosted = await store.runners.register(make_runner(hosted=True, most_jobs=2))
+    hosted = await register(store, make_runner(hosted=True, most_jobs=2))
     await store.runners.change(hosted.runner_id, moving(RunnerState.INACTIVE, Told(paused=True)))
     await create(store, spec={"required_labels": {RUNNER_LABEL: hosted.runner_id}})
     assert await store.dispatch.claim([Want(runner_id=new_id(), labels={}, count=9, hosts=True)]) == []
@@ -121,7 +121,7 @@ async def test_who_does_not_come_in_time_is_an_error_until_it_comes(store: SqlSt
 
 async def test_silence_is_an_error_and_does_not_count_as_uptime(store: SqlStore, clock: MovingClock) -> None:
     worker = await make_worker(store)
-    hosted = await store.runners.register(make_runner(hosted=True))
+    hosted = await register(store, make_runner(hosted=True))
     clock.advance(60)
     await worker.beat()
     clock.advance(91)
@@ -182,7 +182,7 @@ async def test_a_runner_with_jobs_is_deleted_by_force_alone(store: SqlStore) -> 
 
 async def test_a_forced_deletion_of_a_hosted_runner_leaves_its_job_to_the_hosts_worker(store: SqlStore) -> None:
     host = await make_worker(store, local=True)
-    hosted = await store.runners.register(make_runner(hosted=True, most_jobs=1))
+    hosted = await register(store, make_runner(hosted=True, most_jobs=1))
     job = await create(store, spec={"required_labels": {RUNNER_LABEL: hosted.runner_id}})
     await store.dispatch.claim([Want(runner_id=host.runner_id, labels={}, count=1, hosts=True)])
     await host.beat()
@@ -215,7 +215,7 @@ async def test_runners_are_found_by_state_kind_and_tags_in_order_of_registration
         clock.advance(1)
         runner = make_runner(kind=RunnerKind.DOCKER if number % 2 else RunnerKind.NATIVE, name=f"r{9 - number}")
         tags = ("all", f"n{number}", "odd" if number % 2 else "even")
-        made.append(await store.runners.register(runner, RunnerProfile(runner_id=runner.runner_id, tags=tags)))
+        made.append(await register(store, runner, RunnerProfile(runner_id=runner.runner_id, tags=tags)))
     page = await store.runners.find(RunnerFilter(), limit=2, offset=1)
     assert ([one.name for one in page.runners], page.total) == (["r8", "r7"], 6)
     assert page.profiles[made[1].runner_id].tags == ("all", "n1", "odd")
@@ -225,7 +225,7 @@ async def test_runners_are_found_by_state_kind_and_tags_in_order_of_registration
 
 
 async def test_the_latest_check_is_kept(store: SqlStore, clock: MovingClock) -> None:
-    runner = await store.runners.register(make_runner())
+    runner = await register(store, make_runner())
     assert await store.runners.check(runner.runner_id) == (0, None)
     new = HealthReport(checks={"memory": Check(passed=True, available_gb=1.5)})
     await store.runners.save_check(runner.runner_id, 2, new)

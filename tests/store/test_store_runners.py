@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from store_house import MovingClock, make_runner, make_worker
+from store_house import MovingClock, make_runner, make_worker, register
 
 from runner_service.domain.errors import InvalidArgument, RunnerNotFound
 from runner_service.domain.ids import new_id
@@ -15,7 +15,7 @@ from runner_service.store import SqlStore
 
 async def test_a_runner_comes_back_as_it_went_in_with_its_time(store: SqlStore, clock: MovingClock) -> None:
     asked = make_runner(labels={"os": "linux"}, slots=3, local=True, version="1", boot_id="b", session_id=new_id())
-    runner = await store.runners.register(asked)
+    runner = await register(store, asked)
     assert runner == replace(asked, registered_at=clock.now(), state_since=clock.now())
     assert await store.runners.get(runner.runner_id) == runner
 
@@ -25,7 +25,7 @@ async def test_registering_again_replaces_but_keeps_time_and_lease(store: SqlSto
     before = await store.runners.get(worker.runner_id)
     clock.advance(5)
     asked = make_runner(runner_id=worker.runner_id, name="other", slots=9)
-    after = await store.runners.register(replace(asked, state=RunnerState.STARTING))
+    after = await register(store, replace(asked, state=RunnerState.STARTING))
     assert await store.runners.get(worker.runner_id) == after
     assert (after.name, after.slots, after.state) == ("other", 9, "STARTING")
     assert after.registered_at == before.registered_at
@@ -39,7 +39,7 @@ async def test_an_unknown_runner_is_not_found(store: SqlStore, runner_id: str) -
 
 
 async def test_runners_come_by_name_then_id_in_pages(store: SqlStore) -> None:
-    made = [await store.runners.register(make_runner(name=name)) for name in ("b", "a", "b", "B", "c")]
+    made = [await register(store, make_runner(name=name)) for name in ("b", "a", "b", "B", "c")]
     expected = sorted(made, key=lambda runner: (runner.name, runner.runner_id))
     assert list(await store.runners.list(limit=0)) == expected
     found: list[str] = []

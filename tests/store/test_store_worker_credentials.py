@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from store_house import SECOND, MovingClock, Worker, make_runner
+from store_house import SECOND, MovingClock, Worker, make_runner, register
 
 from runner_service.domain.errors import InvalidArgument, RunnerDeleted, RunnerNotFound
 from runner_service.domain.ids import new_id
@@ -105,7 +105,7 @@ async def test_an_expired_one_is_followed_by_a_new_one(store: SqlStore, clock: M
 
 async def test_what_is_not_the_runners_is_followed_by_nothing(store: SqlStore) -> None:
     runner, other = await registered(store), make_runner()
-    await store.runners.register(other)
+    await register(store, other)
     with pytest.raises(InvalidArgument):
         await renewed(store, runner, shown="x", offered="b")
     with pytest.raises(InvalidArgument):

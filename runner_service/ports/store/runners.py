@@ -90,11 +90,6 @@ class Advance:
 class RunnerStore(Protocol):
     """Registered machines."""
 
-    async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
-        """Stores a runner without a credential, or replaces the one with this id; stamps ``registered_at`` when it is
-        new. Without ``profile`` that of a new one is empty."""
-        ...
-
     async def register_once(
         self,
         runner: Runner,

@@ -37,11 +37,6 @@ class SqlRunners:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def register(self, runner: Runner, profile: RunnerProfile | None = None) -> Runner:
-        profile = profile or RunnerProfile(runner_id=runner.runner_id)
-        registered, _ = await self.register_once(runner, profile, digest=b"", life_seconds=0, mark=None, note="")
-        return registered
-
     async def register_once(
         self,
         runner: Runner,
