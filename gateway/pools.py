@@ -37,9 +37,8 @@ async def reflected(channel: aio.Channel, services: Iterable[str] = ()) -> tuple
     """
     wanted = list(services)
     for version in _VERSIONS:
-        conversation = _Conversation(channel, version)
         try:
-            return await conversation.pool(wanted)
+            return await _Conversation(channel, version).pool(wanted)
         except aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 # gRPC names each layer that failed; the innermost says it all.
@@ -47,21 +46,22 @@ async def reflected(channel: aio.Channel, services: Iterable[str] = ()) -> tuple
                 raise ReflectionError(
                     f"the server can't be asked what it serves: {error.code().name} ({why})"
                 ) from error
-        finally:
-            conversation.close()
     raise ReflectionError("the server has no reflection")
 
 
 class _Conversation:
-    """One reflection stream: a question, an answer, and so on."""
+    """Questions to a server that speaks one version of reflection.
+
+    Each is a call of its own, which ends with its only message, though the method takes many: a server that refuses a
+    call whose messages are written one by one is heard as INTERNAL now and then by grpc.aio, whose write came too late.
+    """
 
     def __init__(self, channel: aio.Channel, version: str) -> None:
-        call = channel.stream_stream(
+        self._start: Any = channel.unary_stream(
             f"/{version}.ServerReflection/ServerReflectionInfo",
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
-        self._call: Any = call()
         self._files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     async def pool(self, wanted: list[str]) -> tuple[DescriptorPool, list[str]]:
@@ -76,14 +76,14 @@ class _Conversation:
                 await self._keep(await self._ask(file_by_filename=name))
         return _pool(self._files), wanted
 
-    def close(self) -> None:
-        self._call.cancel()
-
     async def _ask(self, **question: str) -> reflection_pb2.ServerReflectionResponse:
-        await self._call.write(reflection_pb2.ServerReflectionRequest(**question))
-        answer = await self._call.read()
+        call = self._start(reflection_pb2.ServerReflectionRequest(**question))
+        try:
+            answer = await call.read()
+        finally:
+            call.cancel()  # does nothing to one that is over
         if answer is aio.EOF:
-            raise ReflectionError("the server ended the conversation about what it serves")
+            raise ReflectionError("the server does not answer what it serves")
         if answer.HasField("error_response"):
             raise ReflectionError(f"the server does not know {next(iter(question.values()))}")
         return answer
