@@ -92,8 +92,12 @@ async def test_a_joined_worker_takes_the_jobs_that_need_its_label(server: Server
             )
             ended = await asyncio.wait_for(client.wait(job.job_id), 60)
             assert ended.state == Job.STATE_SUCCEEDED
+
+            async def both() -> bool:
+                return len(await client.list_runners()) == 2
+
+            await until(both, what="the local runner, which may be the slower one")
             runners = {runner.runner_id: runner for runner in await client.list_runners()}
-            assert len(runners) == 2
             assert runners[ended.runner_id].name == "second"
             assert runners[ended.runner_id].labels["gpu"] == "big"
             assert not runners[ended.runner_id].local
