@@ -213,12 +213,10 @@ class NativeExecutor:
         if supervisor is not None:
             if stop:
                 try:
-                    await supervisor.shutdown()
-                    _, still = await asyncio.wait((supervisor.lost,), timeout=_STOP_SECONDS)
-                    if still:  # E.g. its disk is full. It ends by itself once it can write down what it knows.
-                        _log.error("The supervisor does not end yet.", extra={"action": "supervisor_stays"})
-                except SupervisorGone:
-                    pass
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await supervisor.end()
+                except TimeoutError:  # E.g. its disk is full. It ends by itself once it can write down what it knows.
+                    _log.error("The supervisor does not end yet.", extra={"action": "supervisor_stays"})
             await supervisor.close()
         while self._journals:
             os.close(self._journals.popitem()[1])

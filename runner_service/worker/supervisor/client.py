@@ -7,8 +7,11 @@ to know. `Client.lost` tells; then connect anew, which starts another supervisor
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from runner_service.domain.inputs import InputRecord
@@ -137,8 +140,17 @@ class Client:
         return int((await self._request("input", attempt_id=attempt_id, offset=offset, records=sent))["received"])
 
     async def shutdown(self) -> None:
-        """Asks it to end every attempt and exit; `lost` is done when it has."""
+        """Asks it to end every attempt and exit; `lost` is done when it does."""
         await self._request("shutdown")
+
+    async def end(self) -> None:
+        """`shutdown`, until nothing of it is left: its guard, which cleans up behind it, has exited too."""
+        with _process(self.guard_pid, like=self.pid) as guard:
+            with contextlib.suppress(SupervisorGone):
+                await self.shutdown()
+            await asyncio.wait((self.lost,))
+            if guard is not None:
+                await _exit_of(guard)
 
     async def close(self) -> None:
         """Lets go; the supervisor and its jobs go on."""
@@ -152,6 +164,36 @@ class Client:
 
     async def _request(self, operation: str, **arguments: Any) -> Message:
         return await self._connection.request({"op": operation, **arguments})
+
+
+@contextlib.contextmanager
+def _process(pid: int, *, like: int) -> Iterator[int | None]:
+    """A pidfd; None unless this is another process of the same program. Who has lost its parent tells of init."""
+    try:
+        if _command(pid) != _command(like):
+            raise ProcessLookupError
+        fd = os.pidfd_open(pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def _exit_of(pidfd: int) -> None:
+    loop = asyncio.get_running_loop()
+    exited = asyncio.Event()
+    loop.add_reader(pidfd, exited.set)
+    try:
+        await exited.wait()
+    finally:
+        loop.remove_reader(pidfd)
 
 
 class _Connection(asyncio.Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -282,3 +283,24 @@ async def test_a_directory_is_kept_as_the_cleanup_policy_says(hold: Hold, cleanu
     work, place = hold.directory / "work" / "a", hold.directory / "kept" / "a" / "file"
     await until(lambda: not work.exists())
     assert place.exists() is kept
+
+
+async def test_it_has_ended_when_its_guard_has(hold: Hold) -> None:
+    guard = hold.client.guard_pid
+    os.kill(guard, signal.SIGSTOP)
+    try:
+        ending = asyncio.create_task(hold.client.end())
+        await asyncio.wait((hold.client.lost,))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not ending.done(), "it cleans up behind its supervisor, and then exits"
+    finally:
+        os.kill(guard, signal.SIGCONT)
+    await asyncio.wait_for(ending, 60)
+    assert not alive(guard)
+
+
+async def test_it_has_ended_without_a_guard_that_was_killed(hold: Hold) -> None:
+    kill9(hold.client.guard_pid)
+    await asyncio.wait_for(hold.client.end(), 60)
+    await until(lambda: not alive(hold.client.pid))
