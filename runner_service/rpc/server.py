@@ -19,6 +19,9 @@ from runner_service.rpc.reflection import add_reflection
 Registration = Callable[[Any], None]
 """Adds a servicer to a server, or to what stands in for one."""
 
+Handler = Any
+"""A `grpc.RpcMethodHandler`, whose parameters grpcio's types leave open."""
+
 BIND_SECONDS = 2.0
 """A dialling client can hold a port of the ephemeral range for a moment while the server restarts."""
 _BIND_AGAIN_SECONDS = 0.1
@@ -65,15 +68,17 @@ class RpcServer:
         services: Sequence[str],
         interceptors: Sequence[grpc.aio.ServerInterceptor],
     ) -> None:
-        self._server = grpc.aio.server(interceptors=list(interceptors), options=list(_OPTIONS))
+        """``interceptors``, the first outermost, are asked once for each method, when the server starts."""
+        self._server = grpc.aio.server(options=list(_OPTIONS))
         self._health = health_aio.HealthServicer()
         self._services = services
+        self._interceptors = interceptors
         self._refusing = False
-        door = _Unregistered(self._server)
+        self._methods = _Methods()
         for register in registrations:
-            register(door)
-        self.add_health(door)
-        add_reflection([*services, "grpc.health.v1.Health"], door)
+            register(self._methods)
+        self.add_health(self._methods)
+        add_reflection([*services, "grpc.health.v1.Health"], self._methods)
 
     def add_health(self, server: Any) -> None:
         """Adds the health of this server to another one, or to what stands in for one."""
@@ -106,6 +111,8 @@ class RpcServer:
             await asyncio.sleep(_BIND_AGAIN_SECONDS)
 
     async def start(self) -> None:
+        await self._methods.intercept(self._interceptors)
+        self._server.add_generic_rpc_handlers([self._methods])
         await self._server.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -134,18 +141,42 @@ class RpcServer:
             await self._health.set(service, status)
 
 
-class _Unregistered:
-    """Keeps gRPC from registering methods one by one: it would wait for the next call of each of them apart, and with
-    some hundred methods that waiting, made anew for every call, costs more than the call."""
+class _Methods(grpc.GenericRpcHandler):
+    """Every method of the server by its path; stands in for the server where servicers are added.
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self._server = server
+    Given servicers and interceptors gRPC goes through all of them for each call, a coroutine per interceptor. Ours
+    decide by the method alone, so that the way through them is gone once. Nor are methods registered with gRPC one by
+    one: it would wait for the next call of each of them apart, and with some hundred methods that waiting, made anew
+    for every call, costs more than the call.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        self._server.add_generic_rpc_handlers(handlers)
+        """They are among the registered ones, too."""
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """They are among the generic ones, too."""
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    async def intercept(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
+        for interceptor in reversed(interceptors):
+            for path in self._handlers:
+                self._handlers[path] = await interceptor.intercept_service(self._find, _Method(path))
+
+    async def _find(self, details: grpc.HandlerCallDetails) -> Handler:
+        return self._handlers[details.method]
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+class _Method(grpc.HandlerCallDetails):
+    """What interceptors are told of the calls of a method."""
+
+    def __init__(self, path: str) -> None:
+        self.method = path
+        self.invocation_metadata = ()
 
 
 def _probe(address: str) -> None:
