@@ -6,9 +6,11 @@ the path wins over body and query; strictly (that is, unless the service ignores
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from gateway.codec import Decoder, NotJson, Refused, schema
 from gateway.errors import Reason, from_refused, refusal
@@ -23,6 +25,9 @@ from runner.gateway.v1 import options_pb2 as options
 
 # NDJSON is what a client stream is made of: JSON, many times.
 _JSON_TYPES = frozenset({"application/json", "application/x-ndjson", "application/ndjson", "application/jsonl"})
+# Fewer levels of JSON or names than this can't be more levels of messages than protobuf reads: the deepest of them, a
+# Struct, has three for each.
+_SHALLOW = 32
 
 
 class Binder:
@@ -45,6 +50,7 @@ class Binder:
         """``also_known`` are query parameters that need not be fields."""
         self.descriptor = descriptor
         self._new = schema.message_class(descriptor)
+        self._decoder = decoder
         self._rules = service_rules
         self._method_rules = method_rules
         self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
@@ -102,12 +108,14 @@ class Binder:
         self._bind_rest(message, request, variables)
         if self._mask is not None and value is not None and not message.HasField(self._mask.name):
             self._fill_mask(message, value)
+        self._check_levels(message, request.raw_query, body)
         return message
 
     def bind_head(self, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> Any:
         """What path, query and headers say, without the body: the part that the messages of a client stream share."""
         message: Any = self._new()
         self._bind_rest(message, request, variables)
+        self._check_levels(message, request.raw_query, b"")
         return message
 
     def bind_part(self, head: Any, request: HttpRequest, part: bytes) -> Any:
@@ -115,6 +123,7 @@ class Binder:
         message: Any = self._new()
         self._bind_body(message, request, part)
         message.MergeFrom(head)
+        self._check_levels(message, "", part)
         return message
 
     def bind_piece(self, head: Any, piece: bytes, content_type: str) -> Any:
@@ -140,6 +149,22 @@ class Binder:
         """The file name of an uploaded part."""
         if self._filename is not None:
             self._filename.put(head, [name])
+
+    @cached_property
+    def _is_endless(self) -> bool:
+        return self._decoder.depth(self.descriptor) > _SHALLOW
+
+    def _check_levels(self, message: Any, query: str, body: bytes) -> None:
+        """400 for a request of more levels than protobuf reads: a server behind a channel could not have it."""
+        in_body = self._raw is None and body.count(b"{") + body.count(b"[") > _SHALLOW
+        if not (in_body or len(query) > 2 * _SHALLOW) or not self._is_endless:
+            return
+        try:
+            self._new().MergeFromString(message.SerializePartialToString())
+        except DecodeError:
+            if in_body:
+                raise refusal(Reason.BODY_MALFORMED, "the body is nested too deeply") from None
+            raise refusal(Reason.QUERY_INVALID, "the query nests too deeply") from None
 
     def _bind_rest(self, message: Any, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> None:
         for name, path in self._plain_paths:

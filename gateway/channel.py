@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # gRPC writes these itself; sent as metadata they would be refused or doubled.
 _OWN = frozenset({"user-agent", "te", "content-type"})
+# gRPC's own words for a deadline that passed before and after the first message came.
+_DEADLINE = frozenset({"Deadline Exceeded", "Stream removed (Deadline Exceeded)"})
 
 
 class Channel:
@@ -123,7 +125,7 @@ class Channel:
         code = error.code()
         if code is grpc.StatusCode.OK:
             return Failure(code_pb2.UNKNOWN, "the server ended the call without an answer")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() == "Deadline Exceeded":
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() in _DEADLINE:
             return deadline_exceeded()  # noticed by our own end of the channel
         lost = self._channel.get_state() is not grpc.ChannelConnectivity.READY
         if code is grpc.StatusCode.UNAVAILABLE and lost:

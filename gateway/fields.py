@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.codec import Decoder, Refused, schema
+from gateway.codec import Decoder, NotJson, Refused, schema
 from gateway.codec.scalars_in import Decode, text_decoder
 from gateway.codec.text import parse
 from gateway.codec.times import in_seconds
@@ -183,10 +183,17 @@ def as_text_field(fields: tuple[FieldDescriptor, ...], decoder: Decoder, *, key:
     if name in _TEXT_FORMS:
         return TextField(fields, key, None, into)
     if name in _JSON_FORMS:
-        return TextField(fields, key, None, lambda message, text: into(message, parse(text.encode())))
+        return TextField(fields, key, None, lambda message, text: into(message, _parsed(text)))
     raise Refused("is a message: name one of its fields", bare=True)
 
 
+def _parsed(text: str) -> Any:
+    try:
+        return parse(text.encode())
+    except NotJson:
+        raise Refused("JSON", text) from None
+
+
 def _json_text(text: str, *, is_text: bool) -> Any:
-    parse(text.encode())  # validated, and kept as it was written
+    _parsed(text)  # validated, and kept as it was written
     return text if is_text else text.encode()

@@ -147,4 +147,6 @@ def _text(parameter: Parameter, target: TextField) -> str:
     if parameter.value is not None:
         return parameter.value
     # A bare `?flag` says yes; for anything but a bool it says nothing.
-    return "true" if target.field.type == schema.F.TYPE_BOOL else ""
+    field = target.field
+    wrapped = schema.is_message(field) and schema.message_type(field).full_name == "google.protobuf.BoolValue"
+    return "true" if wrapped or field.type == schema.F.TYPE_BOOL else ""

@@ -66,7 +66,7 @@ class Decoder:
         @functools.cache  # asked at the first text: most of the types that could be read never are
         def known() -> tuple[int | None, RawShape | None]:
             # Of a type that has a bottom, deeper text is refused for not being of it: its depth need not be counted.
-            counted = None if self._depth(descriptor) <= max_depth else max_depth
+            counted = None if self.depth(descriptor) <= max_depth else max_depth
             shape = self.raw_shape(descriptor)
             return counted, shape if shape is None or field is None else shape.members.get(field.name)
 
@@ -142,7 +142,7 @@ class Decoder:
             return scalar_decoder(value, strict=self.style.strict_types)
         return scalar_decoder_of_map(value, raw=rules.raw_json)
 
-    def _depth(self, descriptor: Descriptor) -> int:
+    def depth(self, descriptor: Descriptor) -> int:
         """How deep the JSON of a type can be; very deep where it has no bottom, or takes what it does not know."""
         return BOTTOMLESS if self.style.ignore_unknown else depth_of(descriptor, self._depths)
 

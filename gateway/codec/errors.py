@@ -7,6 +7,7 @@ what was found.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
@@ -62,6 +63,8 @@ def shown(value: Any) -> str:
         return "an object"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is out of range"  # how 1e400 is read; JSON has no infinities
     if isinstance(value, str) and len(value) > _SHOWN:
         value = value[:_SHOWN] + "…"
     try:

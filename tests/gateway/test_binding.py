@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -104,6 +105,7 @@ async def test_bad_path_variables(client: httpx.AsyncClient, path: str, reason: 
         ("kindMap[x]=good", "kindMap", {"x": "good"}, "a map of enums"),
         ("boolMap[true]=1.5", "boolMap", {"true": 1.5}, "bool keys"),
         ("boolValue", "boolValue", True, "a bare flag"),
+        ("boolWrapper", "boolWrapper", True, "a bare flag that is wrapped"),
         ("boolValue=1", "boolValue", True, "1"),
         ("optionalValue=0", "optionalValue", 0, "present and zero"),
         ("timestamp=2026-01-01T01:00:00%2B01:00", "timestamp", "2026-01-01T00:00:00Z", "an offset"),
@@ -153,10 +155,17 @@ async def test_query_parameters(client: httpx.AsyncClient, query: str, member: s
         ("%zz=1", "QUERY_INVALID", "", "no escape in a name"),
         ("duration=1h", "FIELD_INVALID", "duration", "hours"),
         ("bytesValue=*", "FIELD_INVALID", "bytesValue", "no base64"),
+        ("value=abc", "FIELD_INVALID", "value", "no JSON"),
+        (f"nested.{'inner.' * 150}int32Value=1", "QUERY_INVALID", "", "more levels than protobuf reads"),
+        (f"struct={'{%22a%22:' * 40}1{'}' * 40}", "QUERY_INVALID", "", "each level of a Struct is three of them"),
     ],
 )
 async def test_bad_query_parameters(client: httpx.AsyncClient, query: str, reason: str, field: str, why: str) -> None:
     assert reason_of(await client.get(f"/e/query?{query}")) == (400, reason, field), why
+
+
+DEEP = '{"a":' * 40 + "1" + "}" * 40
+"""As a Struct it is 120 messages, one in the other."""
 
 
 @covers("body")
@@ -209,6 +218,15 @@ async def test_bodies_bound_to_fields(
         ("POST", "/e/body", "{", "BODY_MALFORMED", "", "no JSON"),
         ("POST", "/e/body", "{} {}", "BODY_MALFORMED", "", "two values"),
         ("POST", "/e/body", '{"int32Value":1,"int32Value":1}', "BODY_MALFORMED", "", "a name twice"),
+        ("POST", "/e/body", f'{{"struct":{DEEP}}}', "BODY_MALFORMED", "", "more levels than protobuf reads"),
+        (
+            "PUT",
+            "/e/body/deep",
+            '{"inner":' * 99 + "{}" + "}" * 99,
+            "BODY_MALFORMED",
+            "",
+            "two levels below the request",
+        ),
         ("POST", "/e/body?int32Value=1", "{}", "PARAMETER_UNKNOWN", "int32Value", "the body is everything"),
         ("PUT", "/e/body/nested?nested.int32Value=1", "{}", "FIELD_CONFLICT", "nested.int32Value", "the body's field"),
         ("POST", "/e/body/x", '{"stringValue":"y"}', "FIELD_CONFLICT", "string_value", "the path says otherwise"),
@@ -219,6 +237,13 @@ async def test_bad_bodies(
     client: httpx.AsyncClient, method: str, path: str, body: str, reason: str, field: str, why: str
 ) -> None:
     assert reason_of(await client.request(method, path, content=body)) == (400, reason, field), why
+
+
+async def test_what_protobuf_can_carry_is_taken(client: httpx.AsyncClient) -> None:
+    struct = {"a": json.loads('{"a":' * 30 + "1.0" + "}" * 30)}
+    assert (await echo(client, "POST", "/e/body", json={"struct": struct}))["struct"] == struct
+    wide = [{"int32Value": number} for number in range(100)]
+    assert len((await echo(client, "POST", "/e/body", json={"messages": wide}))["messages"]) == 100
 
 
 async def test_path_and_body_may_agree(client: httpx.AsyncClient) -> None:

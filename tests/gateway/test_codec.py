@@ -165,6 +165,7 @@ def test_misfits_are_refused_with_path_and_type(
         ('{"int32Value": 1, "int32_value": 2}', "int32_value: given twice, in both spellings of its name"),
         ('{"stringValue": 123}', "stringValue: expected a string, got 123"),
         ('{"stringValue": {"a": 1}}', "stringValue: expected a string, got an object"),
+        ('{"doubleValue": 1e400}', "doubleValue: expected a number, got a number that is out of range"),
     ],
 )
 def test_errors_read_like_sentences(protos: SimpleNamespace, body: str, text: str) -> None:
