@@ -102,3 +102,8 @@ class Outcome:
     @property
     def succeeded(self) -> bool:
         return self.kind is OutcomeKind.EXITED and self.exit_code == 0
+
+    @property
+    def words(self) -> str:
+        """Kind and detail, as events have them: ``LOST lease_expired``."""
+        return f"{self.kind} {self.detail}" if self.detail else self.kind

@@ -260,9 +260,8 @@ def expire_queued(conn: Connection) -> list[str]:
     found = bodies.load(conn, [row[0] for row in rows])
     for row in rows:
         job = job_of(row, found[row[0]])
-        ledger.moved(
-            job, transition(job, JobState.TIMED_OUT, at=now, outcome=OUTWAITED), "finished", OutcomeKind.TIMED_OUT
-        )
+        ended = transition(job, JobState.TIMED_OUT, at=now, outcome=OUTWAITED)
+        ledger.moved(job, ended, "finished", OUTWAITED.words)
         moved.append(job.job_id)
     ledger.flush()
     return moved

@@ -237,6 +237,6 @@ def cancel(conn: Connection, job_id: str, by: str, reason: str) -> Job:
             attempt_id=attempt_id,
             runner_id=runner_id,
         )
-        after = ledger.moved(job, ended, "finished", outcome.kind)
+        after = ledger.moved(job, ended, "finished", outcome.words)
     ledger.flush()
     return after

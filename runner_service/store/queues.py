@@ -218,7 +218,7 @@ def _push_again(conn: Connection, job_id: str, *, give_back: bool) -> tuple[Queu
 def wait_again(conn: Connection, ledger: Ledger, held: Execution, why: Outcome) -> Job:
     """Ends the attempt of an agent and lets its job wait for the next one. The caller flushes the ledger."""
     queued = transition(held.job, JobState.QUEUED, at=ledger.now, not_before=0)
-    ledger.moved(held.job, queued, "requeued", why.detail)
+    ledger.moved(held.job, queued, "requeued", why.words)
     ended = replace(held.attempt, state=AttemptState.FINISHED, finished_at=ledger.now, outcome=why)
     ledger.save_attempt(ended, reported=False)
     close_log(conn, held, complete=False)

@@ -82,13 +82,13 @@ def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: boo
         not_before = now + round(job.spec.retry_delay_seconds * 1e6)
         deadline = queue_deadline(job.spec, since=not_before)
         after = transition(job, JobState.QUEUED, at=now, not_before=not_before, queue_deadline=deadline)
-        ledger.moved(execution.job, after, "requeued", outcome.kind)
+        ledger.moved(execution.job, after, "requeued", outcome.words)
     else:
         # A worker that stops cancels by itself: what is CANCELLED says by whom, whoever it was.
         by_worker = recorded.kind is OutcomeKind.CANCELLED and job.cancel is None
         cancel = Cancel(at=now, by=recorded.detail, reason=recorded.message) if by_worker else job.cancel
         after = transition(job, state_of(recorded), at=now, outcome=recorded, cancel=cancel)
-        ledger.moved(execution.job, after, "finished", recorded.kind)
+        ledger.moved(execution.job, after, "finished", recorded.words)
     ended = changed(attempt, state=AttemptState.FINISHED, finished_at=now, outcome=recorded)
     ledger.save_attempt(ended, reported=reported)
     return Execution(after, ended, execution.log, reported)

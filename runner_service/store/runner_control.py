@@ -105,7 +105,7 @@ def advance(conn: Connection, silence_seconds: float) -> Advance:
         live = []
         for execution in executions[runner.runner_id]:
             if execution.attempt.state is AttemptState.ASSIGNED:
-                dispatch.release(ledger, execution.job, "runner stopped")
+                dispatch.release(ledger, execution.job, "drained")
                 released.append(execution.job.job_id)
             else:
                 live.append(execution.job)

@@ -116,3 +116,4 @@ class JobEvent:
     """``created``, ``assigned``, ``running``, ``requeued``, ``cancel_requested``, ``finished``."""
     attempt_id: str = ""
     detail: str = ""
+    """The contract says of what; an end is told by `Outcome.words`."""
