@@ -20,6 +20,7 @@ from gateway.call import Call
 from gateway.codec import schema
 from gateway.dispatch import Write
 from gateway.errors import Failure, Reason, crash, deadline_exceeded, from_rpc
+from runner_client.streams import send_all
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +172,7 @@ class _Requests:
 
     async def _write(self, call: Call, requests: AsyncIterator[Any], rpc: Any) -> None:
         try:
-            async for request in requests:
-                await rpc.write(request)
-            await rpc.done_writing()
-        except (aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the call is over, and says itself with what
+            await send_all(rpc, requests)
         except Failure as failure:
             self.failure = failure
             rpc.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runner_service.worker": ({"runner_service.domain", "runner", "runner_client"}, {*GRPC, "psutil", "yaml"}),
     # The composition root: app, commands, config, http, local_runner, running.
     "runner_service": ({"runner_service", "gateway", "runner", "runner_client"}, EVERYTHING),
-    "gateway": ({"runner.gateway"}, {*GRPC, "orjson", "prometheus_client", "python_multipart", "zstandard"}),
+    "gateway": (
+        {"runner.gateway", "runner_client.streams"},
+        {*GRPC, "orjson", "prometheus_client", "python_multipart", "zstandard"},
+    ),
     "runner_client.cli": ({"runner_client", "runner"}, {*GRPC, "click", "rich", "yaml"}),
     "runner_client": ({"runner"}, GRPC),
 }
@@ -119,6 +123,13 @@ def test_no_rest_path_stands_in_python() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 for prefix in ("/api/", "/v1/", "/webhook/"):
                     assert not node.value.startswith(prefix), f"{module}:{node.lineno} holds the path {node.value}"
+
+
+def test_calls_are_written_to_by_one_module() -> None:
+    """Methods that take a stream are called without one; `runner_client.streams` writes to the call, and says why."""
+    written = re.compile(r"\.done_writing\(|await (?:self\._)?(?:call|rpc)\.write\(")
+    rooms = [module for module, path in modules() if written.search(path.read_text())]
+    assert rooms == ["runner_client.streams"]
 
 
 def test_every_proto_noun_is_a_pair_and_every_service_has_a_servicer() -> None:

@@ -8,6 +8,7 @@ import logging
 import grpc.aio
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_client.streams import send
 from runner_service.domain.inputs import InputRecord, placed
 from runner_service.worker.executors.base import Executor, ExecutorError
 from runner_service.worker.failures import Failure, failure_of
@@ -65,21 +66,20 @@ class InputFeed:
         call = self._link.stream_inputs()
         telling: asyncio.Task[None] | None = None
         try:
-            await call.write(
+            await send(
+                call,
                 dispatch.StreamInputsRequest(
                     runner_id=self._link.runner_id,
                     attempt_id=self._attempt_id,
                     fence=self._fence,
                     offset=self._received,
                     written_offset=self._written,
-                )
+                ),
             )
             telling = asyncio.create_task(self._tell(call, self._written))
             while isinstance(reply := await call.read(), dispatch.StreamInputsResponse):
                 if not await self._give(reply.offset, [input_record_of(record) for record in reply.records]):
                     return True
-            return False
-        except asyncio.InvalidStateError:  # The call has ended under the writer.
             return False
         finally:
             call.cancel()
@@ -102,12 +102,10 @@ class InputFeed:
 
     async def _tell(self, call: InputsCall, told: int) -> None:
         """Says how far the processes are, once per turn at most."""
-        try:
-            while True:
-                while told < self._written:
-                    told = self._written
-                    await call.write(dispatch.StreamInputsRequest(written_offset=told))
-                self._news.clear()
-                await self._news.wait()
-        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            pass  # The reader knows why.
+        while True:
+            while told < self._written:
+                told = self._written
+                if not await send(call, dispatch.StreamInputsRequest(written_offset=told)):
+                    return  # The reader knows why.
+            self._news.clear()
+            await self._news.wait()

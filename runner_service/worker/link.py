@@ -16,6 +16,7 @@ from runner.v1 import runner_service_pb2 as runners
 from runner.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from runner.v1.runner_service_pb2_grpc import RunnerServiceStub
 from runner_client.channel import Tls
+from runner_client.streams import upload
 from runner_service.worker.backoff import Backoff
 from runner_service.worker.identity import Identity, is_local
 from runner_service.worker.times import WorkerTimes
@@ -136,13 +137,6 @@ class Link:
             request, metadata=self._metadata, timeout=self._times.call_timeout, wait_for_ready=True
         )
 
-    async def ask_for_log(self, attempt_id: str, fence: int) -> dispatch.AppendLogsOnceResponse:
-        """How the log of an attempt stands; appends nothing. Raises AioRpcError."""
-        request = dispatch.AppendLogsOnceRequest(runner_id=self.runner_id, attempt_id=attempt_id, fence=fence)
-        return await self._dispatch.AppendLogsOnce(
-            request, metadata=self._metadata, timeout=self._times.call_timeout, wait_for_ready=True
-        )
-
     def append_logs(self) -> AppendCall:
         """Opens a log stream, as soon as there is a connection."""
         return self._dispatch.AppendLogs(metadata=self._metadata, wait_for_ready=True)
@@ -160,8 +154,9 @@ class Link:
     async def upload_output(
         self, requests: AsyncIterator[dispatch.UploadOutputRequest]
     ) -> dispatch.UploadOutputResponse:
-        """Raises AioRpcError."""
-        return await self._dispatch.UploadOutput(requests, metadata=self._metadata, wait_for_ready=True)
+        """Raises AioRpcError, or what making the requests raises."""
+        call = self._dispatch.UploadOutput(metadata=self._metadata, wait_for_ready=True)
+        return await upload(call, requests)
 
 
 async def pause(seconds: float, until: asyncio.Event | None = None) -> None:

@@ -225,14 +225,6 @@ class Shipment:
         if self._task is None and not self._dropped:
             self._task = self._shipper.spawn(self._ship())
 
-    async def _refusal(self) -> Failure:
-        """What the server has against this log; RETRY when it has nothing."""
-        try:
-            await self._shipper.link.ask_for_log(self.attempt_id, self.fence)
-        except grpc.aio.AioRpcError as error:
-            return failure_of(error)
-        return Failure.RETRY
-
     async def _ship(self) -> None:
         """Keeps a stream up until everything has gone by it that has to."""
         shipper = self._shipper
@@ -244,9 +236,6 @@ class Shipment:
                 return
             except grpc.aio.AioRpcError as error:
                 failure = failure_of(error)
-                if error.code() is grpc.StatusCode.INTERNAL:
-                    # The client may make that of a refusal that crosses a write on the same stream: ask once more.
-                    failure = await self._refusal()
                 if failure is Failure.STALE_ATTEMPT:
                     shipper.stale(self.attempt_id)
                     return

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runner.v1 import dispatch_service_pb2 as dispatch
+from runner_client.streams import finish, send
 from runner_service.domain import crashpoints
 from runner_service.domain.logs import JournalCorrupt
 from runner_service.worker.executors.base import Executor
@@ -58,12 +59,9 @@ class Uplink:
             acknowledgements = asyncio.create_task(self._acknowledgements(call))
             try:
                 await self._send(call, skip_below, acknowledgements)
-                await call.done_writing()
+                await finish(call)
                 self._shipment.settle()
                 await asyncio.wait((acknowledgements,), timeout=1.0)  # Lets the server end the call by itself.
-            except asyncio.InvalidStateError:  # The call has ended under the writer; the reader knows why.
-                await acknowledgements
-                raise StreamCut from None
             finally:
                 acknowledgements.cancel()
                 await asyncio.wait((acknowledgements,))
@@ -79,9 +77,9 @@ class Uplink:
         )
         try:
             async with asyncio.timeout(self._times.ack_timeout):
-                await call.write(opening)
+                await send(call, opening)
                 reply = await call.read()
-        except (TimeoutError, asyncio.InvalidStateError):
+        except TimeoutError:
             raise StreamCut from None
         if not isinstance(reply, dispatch.AppendLogsResponse):
             raise StreamCut
@@ -113,7 +111,7 @@ class Uplink:
             shipment.wake.clear()
             now = loop.time()
             due = self._due(now)
-            if due <= now and await self._send_batch(call, skip_below):
+            if due <= now and await self._send_batch(call, skip_below, acknowledgements):
                 continue
             if window:
                 if now >= self._moved + self._times.ack_timeout:
@@ -135,7 +133,7 @@ class Uplink:
             return float("inf") if shipment.fits_report else now
         return shipment.policy.due(unsent)
 
-    async def _send_batch(self, call: AppendCall, skip_below: int) -> bool:
+    async def _send_batch(self, call: AppendCall, skip_below: int, acknowledgements: asyncio.Task[None]) -> bool:
         """Sends what there is, at most a batch. False when the journal has nothing to give yet."""
         shipment, window = self._shipment, self._shipment.window
         records, behind = await self._executor.read_log(shipment.attempt_id, window.sent.offset, BATCH_BYTES)
@@ -155,5 +153,7 @@ class Uplink:
         if not window:
             self._moved = now
         window.push(end)
-        await call.write(dispatch.AppendLogsRequest(records=records_to_wire(records)))
+        if not await send(call, dispatch.AppendLogsRequest(records=records_to_wire(records))):
+            await acknowledgements  # The reader knows why it has ended.
+            raise StreamCut
         return True

@@ -191,6 +191,8 @@ class Library(library_pb2_grpc.LibraryServiceServicer):
 
     async def EchoBooks(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         async for request in requests:
+            if request.shelf == "closed":
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the shelf is closed")
             yield request.book
 
     async def UploadBook(self, requests: Any, context: Any) -> Any:

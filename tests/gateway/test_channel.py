@@ -110,6 +110,14 @@ async def test_answers_are_byte_identical_over_a_channel(here: Gateway, remote: 
             assert far.headers.raw == near.headers.raw, url
 
 
+async def test_an_upload_that_is_refused_under_way_says_why(remote: Gateway) -> None:
+    body = b'{"title": "t"}\n' * 30
+    async with in_memory(remote) as client:
+        for _ in range(10):
+            reply = await client.post("/v1/shelves/closed/books:echo", content=body)
+            assert (reply.status_code, reply.json()["message"]) == (403, "the shelf is closed")
+
+
 async def test_a_server_that_is_gone_is_503_without_its_address() -> None:
     async with aio.insecure_channel("127.0.0.1:1") as channel:
         gateway = Gateway(backend=Channel(channel), services=["test.library.v1.LibraryService"])

@@ -56,8 +56,6 @@ class DispatchServer(DispatchServiceServicer, Registry):
         """Streams are cut after so many batches, one entry per stream; the last is committed, not acknowledged."""
         self.cut_with = (code_pb2.UNAVAILABLE, "CUT")
         """How they are cut."""
-        self.stale_with = (code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
-        """How a stream of a stale attempt is refused."""
         self.append_gate: asyncio.Event | None = None
         self.misses: dict[str, int] = {}
         """By attempt: so many reports are answered with LOG_MISSING, records in them thrown away."""
@@ -286,7 +284,7 @@ class DispatchServer(DispatchServiceServicer, Registry):
                 await self._authenticate(context, request.runner_id)
                 attempt = self.attempts.get(request.attempt_id)
                 if attempt is None or attempt.fence != request.fence or attempt.runner_id != request.runner_id:
-                    await fail(context, *self.stale_with)
+                    await fail(context, code_pb2.FAILED_PRECONDITION, "STALE_ATTEMPT")
                     return
                 attempt.streams += 1
             if attempt.state == "FINISHED":

@@ -7,6 +7,7 @@ import hashlib
 
 import pytest
 from dispatched import Attempt
+from google.rpc import code_pb2
 from worker_house import House
 
 from runner.v1.dispatch_service_pb2 import HeldAttempt
@@ -72,6 +73,14 @@ async def test_a_stream_that_is_cut_at_every_kth_batch_is_resumed_at_the_right_b
     await house.finished(attempt)
     assert wrote(attempt, bytes(39 * RECORD + 1) + b"end")
     assert attempt.streams > 1
+
+
+async def test_a_log_that_is_refused_under_way_is_not_tried_again(house: House) -> None:
+    house.server.cut_with, house.server.cut_after = (code_pb2.FAILED_PRECONDITION, "LOG_SEALED"), [1] * 20
+    attempts = [house.server.submit("fake", f"stdout*={30 * RECORD}") for _ in range(8)]
+    house.worker()
+    await house.finished(*attempts)
+    assert [attempt.streams for attempt in attempts] == [1] * 8
 
 
 async def test_a_log_that_the_server_misses_is_shipped_whole(house: House) -> None:

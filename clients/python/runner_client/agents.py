@@ -11,6 +11,7 @@ from grpc import aio
 
 from runner.v1.agent_service_pb2_grpc import AgentServiceStub
 from runner_client.calls import Caller
+from runner_client.streams import send_all
 
 if TYPE_CHECKING:
     from runner.v1.agent_pb2 import Agent, AgentEvent, AgentLogEntry
@@ -108,12 +109,10 @@ class AgentCalls:
         """Yields the frames of a chat whose first request names the agent. It ends when the requests have ended and all
         is answered. Not resumed: a chat that is cut is over. Raises a :class:`ClientError`."""
         call = self._stub.ChatAgent(metadata=self._caller.metadata)
-        greeted = asyncio.Event()
-        writing = asyncio.create_task(_write_all(call, requests, greeted))
+        writing = asyncio.create_task(_send_all(call, requests))
         try:
             async for frame in call:
                 self._caller.reached()
-                greeted.set()
                 yield frame
         except aio.AioRpcError as error:
             raise self._caller.met(error) from None
@@ -123,16 +122,9 @@ class AgentCalls:
             await asyncio.gather(writing, return_exceptions=True)
 
 
-async def _write_all(call: Any, requests: AsyncIterator[ChatAgentRequest], greeted: asyncio.Event) -> None:
-    """Writes the requests, those behind the first once the server has answered it: grpcio hides why a call has ended
-    that ends under a write, and a call that is refused ends at once."""
+async def _send_all(call: Any, requests: AsyncIterator[ChatAgentRequest]) -> None:
     try:
-        async for request in requests:
-            await call.write(request)
-            await greeted.wait()
-        await call.done_writing()
-    except (aio.AioRpcError, asyncio.InvalidStateError):
-        pass  # the call has ended: its status says why
+        await send_all(call, requests)
     except BaseException:
         call.cancel()  # whoever makes the requests has failed
         raise

@@ -22,6 +22,7 @@ from runner.v1.artifact_service_pb2 import (
 from runner.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from runner_client.calls import Caller
 from runner_client.errors import NotFound, ServerFault
+from runner_client.streams import upload
 
 if TYPE_CHECKING:
     from runner.v1.artifact_pb2 import Artifact
@@ -57,8 +58,8 @@ class ArtifactCalls:
         while True:
             head = UploadArtifactRequest(name=name, media_type=media_type, request_id=request_id, offset=offset)
             try:
-                call = self._stub.UploadArtifact(_pieces(source, head), metadata=self._caller.metadata)
-                artifact = (await call).artifact
+                call = self._stub.UploadArtifact(metadata=self._caller.metadata)
+                artifact = (await upload(call, _pieces(source, head))).artifact
                 break
             except aio.AioRpcError as error:
                 await retry.pause(self._caller.met(error))

@@ -52,14 +52,11 @@ class Caller:
         self._reached = True
 
     def met(self, error: aio.AioRpcError) -> ClientError:
-        """The error of our tree for a call that failed.
-
-        Of a stream that is cut while it is written to, gRPC's own core may say INTERNAL; a server that says so also
-        says more.
-        """
-        if error.code() is StatusCode.INTERNAL and not error.trailing_metadata():
-            return Unavailable("The stream was cut.")
-        return self._met(error)
+        """The error of our tree for a call that failed."""
+        ours = from_rpc_error(error)
+        # Only a server that is there can send another code, or a reason of its own.
+        self._reached = self._reached or error.code() is not StatusCode.UNAVAILABLE or ours.reason != Unavailable.reason
+        return ours
 
     def retry(self) -> Retry:
         return self._retry(self._patience if self._reached else self._connect_patience)
@@ -73,7 +70,7 @@ class Caller:
             try:
                 reply = await method(request, timeout=seconds, metadata=self._metadata)
             except aio.AioRpcError as error:
-                await retry.pause(self._met(error))
+                await retry.pause(self.met(error))
             else:
                 self._reached = True
                 return reply
@@ -101,16 +98,10 @@ class Caller:
                         return
                 cut: ClientError = Unavailable("The stream stopped before its end.")
             except aio.AioRpcError as error:
-                cut = self._met(error)
+                cut = self.met(error)
             finally:
                 call.cancel()
             if time.monotonic() - opened > CAP_SECONDS:
                 # It was quiet, not away: patience counts from this cut.
                 retry.progress()
             await retry.pause(cut)
-
-    def _met(self, error: aio.AioRpcError) -> ClientError:
-        ours = from_rpc_error(error)
-        # Only a server that is there can send another code, or a reason of its own.
-        self._reached = self._reached or error.code() is not StatusCode.UNAVAILABLE or ours.reason != Unavailable.reason
-        return ours

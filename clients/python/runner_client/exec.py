@@ -15,6 +15,7 @@ from runner.v1.input_pb2 import EndOfInput, InputRecord, InputStatus, TerminalSi
 from runner.v1.log_pb2 import LogEnd
 from runner_client.calls import Caller
 from runner_client.errors import ClientError, Unavailable
+from runner_client.streams import send
 
 PIECE_BYTES = 32 * 1024
 """Of input in one message."""
@@ -91,7 +92,7 @@ class ExecSession:
             call = self._method(metadata=self._caller.metadata)
             sending: asyncio.Task[None] | None = None
             try:
-                await call.write(self._opening)
+                await send(call, self._opening)
                 while (message := await call.read()) is not aio.EOF:
                     self._caller.reached()
                     retry.progress()
@@ -111,20 +112,11 @@ class ExecSession:
                 cut: ClientError = Unavailable("The stream stopped before its end.")
             except aio.AioRpcError as error:
                 cut = self._caller.met(error)
-            except asyncio.InvalidStateError:  # The call has ended under the first write: its status says why.
-                cut = await self._why(call)
             finally:
                 call.cancel()
                 if sending is not None:
                     sending.cancel()
             await retry.pause(cut)
-
-    async def _why(self, call: Any) -> ClientError:
-        try:
-            await call.read()
-        except aio.AioRpcError as error:
-            return self._caller.met(error)
-        return Unavailable("The stream stopped before its end.")
 
     def _give(self, record: InputRecord, *, urgent: bool = False) -> None:
         if urgent:
@@ -157,19 +149,17 @@ class ExecSession:
 
     async def _send(self, call: Any) -> None:
         """Sends again what was not confirmed, then what comes, as far as there is room."""
-        try:
-            for offset, record in list(self._given):
-                await call.write(_input(offset, record))
-            while self.takes_input:
-                self._changed.clear()
-                while self._waiting and (not self._waiting[0].HasField("data") or self._has_room()):
-                    record = self._waiting.popleft()
-                    offset, self._next = self._next, self._next + _places(record)
-                    self._given.append((offset, record))
-                    await call.write(_input(offset, record))
-                await self._changed.wait()
-        except (aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # Whoever reads knows why.
+        for offset, record in list(self._given):
+            await send(call, _input(offset, record))
+        while self.takes_input:
+            self._changed.clear()
+            while self._waiting and (not self._waiting[0].HasField("data") or self._has_room()):
+                record = self._waiting.popleft()
+                offset, self._next = self._next, self._next + _places(record)
+                self._given.append((offset, record))
+                if not await send(call, _input(offset, record)):
+                    return  # Whoever reads knows why.
+            await self._changed.wait()
 
 
 def _input(offset: int, record: InputRecord) -> ExecCommandRequest:
