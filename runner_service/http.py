@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import uvicorn
 
-from runner_service.connections import HttpConnection, Outgoing, WebSocketConnection
+from runner_service.connections import HttpConnection, WebSocketConnection
+from runner_service.cycle import Outgoing
 from runner_service.rpc.server import ServerTls
 
 READINESS_PATH = "/readyz"

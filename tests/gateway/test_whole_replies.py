@@ -11,7 +11,7 @@ from harness import Raw
 
 from gateway import Gateway, GatewayOptions
 from gateway.whole_replies import WHOLE_REPLY, lines, pair
-from runner_service.connections import Outgoing
+from runner_service.cycle import Outgoing
 from runner_service.http import HttpServer
 
 REQUESTS = [
