@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -64,6 +65,40 @@ def test_a_secret_of_many_lines_is_masked_as_a_terminal_shows_it_and_line_by_lin
     assert b"MIIE" not in redact([PEM], b"x" + shown + b"y")
     for line in PEM.splitlines():
         assert redact([PEM], b"a " + line + b" b") == b"a *** b"
+
+
+LONG = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZXBsb3kifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
+WRAPPED = {
+    "base64": base64.encodebytes(b"user:" + LONG + b"\n"),
+    "in a terminal": base64.encodebytes(b"user:" + LONG + b"\n").replace(b"\n", b"\r\n"),
+    "begins at the end of a line": base64.encodebytes(b"x" * 50 + LONG),
+    "openssl": re.sub(rb"(.{64})", rb"\1\n", base64.b64encode(LONG)) + b"\n",
+    "xxd": re.sub(rb"(.{60})", rb"\1\n", LONG.hex().encode()) + b"\n",
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+def test_what_an_encoder_broke_into_lines_is_masked_wherever_it_is_cut(wrapped: bytes) -> None:
+    text = b"before\n" + wrapped + b"after\n"
+    whole = redact([LONG], text)
+    assert whole.startswith(b"before\n")
+    assert whole.endswith(b"after\n")
+    assert whole.count(MASK) == 1
+    # At either end stands what is beside the secret, and the letter of base64 that depends on it.
+    assert len(whole) < len(b"before\n***\nafter\n") + len(wrapped) - len(LONG) * 4 // 3
+    for at in range(len(text)):
+        assert redact([LONG], text[:at], text[at:]) == whole
+    assert redact([LONG], *(text[at : at + 1] for at in range(len(text)))) == whole
+
+
+def test_a_line_that_ends_as_a_form_begins_is_not_late_and_the_next_is_masked_even_so() -> None:
+    form = base64.b64encode(LONG)
+    redactor = Redactor(Forms([LONG]))
+    assert redactor.feed(b"see " + form[:3] + b"\n") == b"see " + form[:3] + b"\n"
+    assert redactor.feed(form[3:] + b"\n") == b"***" + form[-2:] + b"\n"
+    assert redactor.feed(form[:4] + b"\n") == b""  # Four letters tell too much, also to who waits.
+    assert redactor.show() == b""
+    assert redactor.feed(b"other\n") == form[:4] + b"\nother\n"
 
 
 def test_secrets_that_overlap_leave_nothing_of_either() -> None:
