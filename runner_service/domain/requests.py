@@ -186,7 +186,8 @@ def _check(request: NewJob) -> None:
     _check_range("queue_timeout", request.queue_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
     _check_range("start_timeout", request.start_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
     _check_range("idle_timeout", request.idle_timeout_seconds, 0, MAX_TIMEOUT_SECONDS)
-    _check_limits(request.limits)
+    if request.limits is not NO_LIMITS:
+        _check_limits(request.limits)
     _check_retry_rules(request.retry_rules)
     _check_range("timeout", request.timeout_seconds or 0, -MAX_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS)
     _check_range("kill_grace", request.kill_grace_seconds or 0, 0, 3600)
@@ -195,7 +196,8 @@ def _check(request: NewJob) -> None:
     _check_range("loss.wait", request.loss_wait_seconds or 0, 0, MAX_TIMEOUT_SECONDS)
     if request.loss_policy is LossPolicy.RETRY and not request.idempotent:
         raise InvalidArgument(field="loss.idempotent", problem="RETRY needs a job that is declared idempotent")
-    _check_files(request)
+    if request.inputs or request.outputs:
+        _check_files(request)
     if len(request.secrets) > MAX_TAGS:
         raise InvalidArgument(field="secrets", problem=f"at most {MAX_TAGS} are taken")
     for variable, secret in request.secrets.items():
@@ -207,11 +209,12 @@ def _check(request: NewJob) -> None:
     for title, words in (("tags", request.tags), ("required_labels", request.required_labels)):
         if len(words) > MAX_TAGS:
             raise InvalidArgument(field=title, problem=f"at most {MAX_TAGS} are taken")
-        if any("\0" in name + value for name, value in words.items()):
+        if words and any("\0" in name + value for name, value in words.items()):
             raise InvalidArgument(field=title, problem="names and values hold no NUL characters")
-    if any(name.startswith("queue/") for name in request.required_labels):
+    labels = request.required_labels
+    if labels and any(name.startswith("queue/") for name in labels):
         raise InvalidArgument(field="required_labels", problem="jobs of lab queues are pushed with QueueService")
-    if "" in request.required_labels:
+    if "" in labels:
         raise InvalidArgument(field="required_labels", problem="a label has a name")
     check_request_id(request.request_id)
 

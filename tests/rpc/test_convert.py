@@ -101,6 +101,15 @@ def test_a_spec_that_is_asked_for_is_the_spec_that_is_made(spec: JobSpec) -> Non
     assert make_spec(jobs.new_job(again), JobDefaults()) == replace(spec, required_labels=labels)
 
 
+def test_what_is_done_to_the_message_of_a_spec_is_not_seen_in_the_next() -> None:
+    spec = JobSpec(steps=(Step(argv=("true",)),), timeout_seconds=7.5)
+    first = jobs.spec(spec)
+    as_made = first.SerializeToString(deterministic=True)
+    first.timeout.seconds, first.retry.max_attempts, first.loss.idempotent = 99, 99, True
+    first.steps.add(script="false")
+    assert jobs.spec(replace(spec)).SerializeToString(deterministic=True) == as_made
+
+
 @given(_specs())
 def test_a_worker_executes_the_spec_that_was_stored(spec: JobSpec) -> None:
     got = wire.spec_of(jobs.spec(spec))

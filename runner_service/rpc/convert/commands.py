@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from runner.v1 import command_pb2, command_service_pb2
-from runner_service.domain.jobs import Job, JobKind, Stdin, Step
+from runner_service.domain.jobs import NO_LIMITS, Job, JobKind, Stdin, Step
 from runner_service.domain.requests import NewJob
 from runner_service.rpc.convert import jobs, outcomes, times
 
 
 def command(value: Job) -> command_pb2.Command:
-    return command_pb2.Command(
+    asked = value.spec
+    message = command_pb2.Command(
         job_id=value.job_id,
-        argv=value.spec.steps[0].argv,
-        environment=value.spec.environment,
-        working_directory=value.spec.working_directory,
-        timeout=times.duration(value.spec.timeout_seconds),
+        argv=asked.steps[0].argv,
+        working_directory=asked.working_directory,
+        timeout=times.duration(asked.timeout_seconds),
         priority=value.priority,
-        tags=value.tags,
         state=jobs.STATES[value.state],
         create_time=times.timestamp(value.created_at),
         start_time=times.timestamp(value.started_at),
@@ -24,9 +23,14 @@ def command(value: Job) -> command_pb2.Command:
         outcome=outcomes.to_proto(value.outcome),
         cancel=jobs.cancel(value),
         runner_id=value.runner_id,
-        limits=jobs.limits(value.spec.limits),
-        container=jobs.container(value.spec.container),
+        limits=jobs.limits(asked.limits),
+        container=jobs.container(asked.container),
     )
+    if asked.environment:
+        message.environment.update(asked.environment)
+    if value.tags:
+        message.tags.update(value.tags)
+    return message
 
 
 def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = Stdin.NULL) -> NewJob:
@@ -46,7 +50,7 @@ def new_job(request: command_service_pb2.RunCommandRequest, *, stdin: Stdin = St
         inputs=jobs.inputs(request.inputs),
         outputs=tuple(request.outputs),
         secrets=dict(request.secrets),
-        limits=jobs.limits_from(request.limits),
+        limits=jobs.limits_from(request.limits) if request.HasField("limits") else NO_LIMITS,
         container=jobs.container_from(request.container, field="container") if request.HasField("container") else None,
         terminal_rows=request.terminal.rows or 24,
         terminal_columns=request.terminal.columns or 80,

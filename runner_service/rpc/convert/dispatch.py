@@ -100,8 +100,8 @@ def _order(order: Order, dispatch_times: DispatchTimes, secrets: Mapping[str, Ma
         message.self_stop.CopyFrom(times.duration(self_stop_seconds(order.job, dispatch_times)))
         if order.action in (Action.OFFER, Action.START):
             message.spec.CopyFrom(jobs.spec(order.job.spec))
-    for variable, value in secrets.get(order.attempt_id, {}).items():
-        message.secrets[variable] = value
+    if order.attempt_id in secrets:
+        message.secrets.update(secrets[order.attempt_id])
     if order.cancel is not None:
         message.reason = order.cancel.by
     return message

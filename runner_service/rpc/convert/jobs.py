@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -10,6 +14,7 @@ from runner.v1 import input_pb2, job_pb2, job_service_pb2
 from runner_service.domain.containers import Container, PullPolicy
 from runner_service.domain.errors import InvalidArgument
 from runner_service.domain.jobs import (
+    NO_LIMITS,
     Attempt,
     AttemptState,
     CleanupPolicy,
@@ -78,14 +83,43 @@ def cancel(value: Job) -> job_pb2.Cancel | None:
 
 
 def spec(value: JobSpec) -> job_pb2.JobSpec:
+    message = job_pb2.JobSpec()
+    # Most jobs differ in nothing but what they run: the rest is one message, made once.
+    message.CopyFrom(_terms(_TERMS(value)))
+    for step in value.steps:
+        _add_step(message, step)
+    if value.environment:
+        message.environment.update(value.environment)
+    message.working_directory = value.working_directory
+    if value.required_labels:
+        message.required_labels.update(value.required_labels)
+    if value.secrets:
+        message.secrets.update(value.secrets)
+    for one in value.inputs:
+        message.inputs.add(artifact_id=one.artifact_id, path=one.path, executable=one.executable)
+    if value.outputs:
+        message.outputs.extend(value.outputs)
+    return message
+
+
+_Terms = namedtuple(
+    "_Terms",
+    "timeout_seconds kill_grace_seconds log_limit_bytes max_attempts retry_delay_seconds retry_rules loss_policy "
+    "loss_wait_seconds idempotent stdin terminal_rows terminal_columns limits queue_timeout_seconds "
+    "start_timeout_seconds idle_timeout_seconds spool_policy cleanup container",
+)
+"""What may be the same for many jobs."""
+_TERMS = attrgetter(*_Terms._fields)
+
+
+@lru_cache(maxsize=256)
+def _terms(values: tuple[Any, ...]) -> job_pb2.JobSpec:
+    """A message to copy from."""
+    value = _Terms._make(values)
     return job_pb2.JobSpec(
-        steps=[_step(step) for step in value.steps],
-        environment=value.environment,
-        working_directory=value.working_directory,
         timeout=times.duration(value.timeout_seconds),
         kill_grace=times.duration(value.kill_grace_seconds),
         log_limit_bytes=value.log_limit_bytes,
-        required_labels=value.required_labels,
         retry=job_pb2.RetryPolicy(
             max_attempts=value.max_attempts,
             delay=times.duration(value.retry_delay_seconds),
@@ -96,12 +130,6 @@ def spec(value: JobSpec) -> job_pb2.JobSpec:
             wait=times.duration(value.loss_wait_seconds),
             idempotent=value.idempotent,
         ),
-        inputs=[
-            job_pb2.JobInput(artifact_id=one.artifact_id, path=one.path, executable=one.executable)
-            for one in value.inputs
-        ],
-        outputs=value.outputs,
-        secrets=value.secrets,
         stdin=STDINS[value.stdin],
         terminal=(
             input_pb2.TerminalSize(rows=value.terminal_rows, columns=value.terminal_columns)
@@ -146,7 +174,7 @@ def container_from(value: job_pb2.Container, *, field: str) -> Container:
 
 def limits(value: Limits) -> job_pb2.Limits | None:
     """Unset where there are none."""
-    if value == Limits():
+    if value == NO_LIMITS:
         return None
     return job_pb2.Limits(
         cpus=value.cpus, memory_bytes=value.memory_bytes, processes=value.processes, disk_bytes=value.disk_bytes
@@ -163,10 +191,12 @@ def _rule(value: RetryRule) -> job_pb2.RetryRule:
     )
 
 
-def _step(step: Step) -> job_pb2.Step:
+def _add_step(spec: job_pb2.JobSpec, step: Step) -> None:
+    message = spec.steps.add(name=step.name, always=step.always)
     if step.argv:
-        return job_pb2.Step(name=step.name, argv=job_pb2.Argv(args=step.argv), always=step.always)
-    return job_pb2.Step(name=step.name, script=step.script, always=step.always)
+        message.argv.args.extend(step.argv)
+    else:
+        message.script = step.script
 
 
 def inputs(values: Sequence[job_pb2.JobInput]) -> tuple[JobInput, ...]:
@@ -198,7 +228,7 @@ def new_job(request: job_service_pb2.CreateJobRequest) -> NewJob:
         idle_timeout_seconds=times.check_not_negative("spec.idle_timeout", asked.idle_timeout),
         spool_policy=_SPOOLS_BACK.get(asked.spool_policy, SpoolPolicy.BLOCK),
         cleanup=_CLEANUPS_BACK.get(asked.cleanup, CleanupPolicy.ALWAYS),
-        limits=limits_from(asked.limits),
+        limits=limits_from(asked.limits) if asked.HasField("limits") else NO_LIMITS,
         container=container_from(asked.container, field="spec.container") if asked.HasField("container") else None,
         retry_delay_seconds=times.check_not_negative("spec.retry.delay", asked.retry.delay),
         retry_rules=tuple(map(_rule_from, asked.retry.rules)),

@@ -14,7 +14,7 @@ def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
     if outcome is None:
         return None
     usage = outcome.usage
-    return outcome_pb2.Outcome(
+    message = outcome_pb2.Outcome(
         kind=KINDS[outcome.kind],
         exit_code=outcome.exit_code,
         signal=outcome.signal,
@@ -28,12 +28,16 @@ def to_proto(outcome: Outcome | None) -> outcome_pb2.Outcome | None:
             max_rss_bytes=usage.max_rss_bytes,
             peak_memory_bytes=usage.peak_memory_bytes,
         ),
-        unenforced_limits=outcome.unenforced_limits,
-        step_codes=outcome.step_codes,
     )
+    if outcome.unenforced_limits:
+        message.unenforced_limits.extend(outcome.unenforced_limits)
+    if outcome.step_codes:
+        message.step_codes.extend(outcome.step_codes)
+    return message
 
 
 def from_proto(outcome: outcome_pb2.Outcome) -> Outcome:
+    usage = outcome.usage
     return Outcome(
         kind=KINDS_BACK.get(outcome.kind, OutcomeKind.INFRASTRUCTURE),
         exit_code=outcome.exit_code if outcome.HasField("exit_code") else None,
@@ -43,10 +47,10 @@ def from_proto(outcome: outcome_pb2.Outcome) -> Outcome:
         step=outcome.step,
         survivors=outcome.survivors,
         usage=Usage(
-            wall_us=times.micros_of(outcome.usage.wall_time),
-            cpu_us=times.micros_of(outcome.usage.cpu_time),
-            max_rss_bytes=outcome.usage.max_rss_bytes,
-            peak_memory_bytes=outcome.usage.peak_memory_bytes,
+            wall_us=times.micros_of(usage.wall_time),
+            cpu_us=times.micros_of(usage.cpu_time),
+            max_rss_bytes=usage.max_rss_bytes,
+            peak_memory_bytes=usage.peak_memory_bytes,
         ),
         unenforced_limits=tuple(outcome.unenforced_limits),
         step_codes=tuple(outcome.step_codes),
