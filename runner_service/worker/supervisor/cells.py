@@ -22,6 +22,10 @@ from runner_service.worker.supervisor import linux
 PERIOD_US = 100_000
 MIN_QUOTA_US = 1_000
 CONTROLLERS = ("pids", "memory", "cpu")
+LEAST_MEMORY = 8 << 20
+"""No cell has less: with less a process cannot even start, and who enters to start it would be ended in its place."""
+HEADROOM = 8 << 20
+"""So much more a cell that is in use may have while the supervisor is in it."""
 MAX_SPARE = 64
 """Empty cells that are kept for who comes next."""
 
@@ -53,19 +57,23 @@ class Layout(NamedTuple):
     peak: str
     oom: str
     cpu: str
+    no_quota: str
 
 
 V1 = Layout(
     "tasks", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control",
-    "cpu.cfs_quota_us",
+    "cpu.cfs_quota_us", "-1",
 )  # fmt: skip
-V2 = Layout("cgroup.procs", "memory.max", "memory.swap.max", "memory.peak", "memory.events", "cpu.max")
+V2 = Layout(
+    "cgroup.procs", "memory.max", "memory.swap.max", "memory.peak", "memory.events",
+    "cpu.max", "max",
+)  # fmt: skip
 
 
 class Cell:
     """The cgroups of one attempt."""
 
-    __slots__ = ("_closed", "_directories", "_homes", "_layout", "_raised", "_used", "enforced")
+    __slots__ = ("_closed", "_directories", "_homes", "_layout", "_used", "enforced")
 
     def __init__(self, layout: Layout, directories: dict[str, str], homes: dict[str, int]) -> None:
         """
@@ -78,8 +86,6 @@ class Cell:
         self._homes = homes
         self._used = False
         """Something was started in it, and may live."""
-        self._raised = False
-        """One more process is allowed: the supervisor."""
         self._closed = False
         self.enforced = Limits()
 
@@ -91,6 +97,7 @@ class Cell:
     def impose(self, limits: Limits) -> None:
         """Writes the limits; those that can be written are ``enforced``."""
         cpus, memory, processes = limits
+        memory = max(memory, LEAST_MEMORY) if memory else 0
         self.enforced = Limits(
             cpus if cpus and self._set("cpu", self._layout.cpu, _quota(cpus, self._layout)) else 0.0,
             memory if memory and self._set_memory(memory) else 0,
@@ -100,22 +107,35 @@ class Cell:
     def enter(self) -> None:
         """Moves this process in, so that its next child is born here.
 
+        What holds the attempt must not hold this process, which has all the others to look after: alone with its first
+        child it finds room enough, but no quota that is used up; later there may be no room, and the kernel could end
+        it for the memory of the job.
+
         Raises:
             OSError: Not possible; `leave` still has to be called.
         """
-        # This process counts while it is here. Alone with its child, it takes no place from anybody.
-        self._raised = bool(self.enforced.processes) and (self._used or self.enforced.processes < 2)
-        if self._raised:
-            self._set_processes(self.enforced.processes + 1)
-        self._used = True
+        cpus, memory, processes = self.enforced
+        if cpus:
+            self._set("cpu", self._layout.cpu, self._layout.no_quota)
+        if processes and (self._used or processes < 2):
+            self._set_processes(processes + 1)
+        if memory and self._used:
+            self._set_memory(memory + HEADROOM)
         for directory in self._places():
             write(f"{directory}/{self._layout.members}", "0")
 
     def leave(self) -> None:
         for home in dict.fromkeys(self._homes[controller] for controller in self._directories):
             os.pwrite(home, b"0", 0)
-        if self._raised:
-            self._set_processes(self.enforced.processes)
+        cpus, memory, processes = self.enforced
+        if cpus:
+            self._set("cpu", self._layout.cpu, _quota(cpus, self._layout))
+        if processes and (self._used or processes < 2):
+            self._set_processes(processes)
+        if memory and self._used:
+            # v2 ends what is too much; v1 refuses while nothing can be taken back, and the job keeps the headroom.
+            self._set_memory(memory)
+        self._used = True
 
     def pids(self) -> list[int]:
         """Every living process of the attempt. Opened each time: v1 makes the list when the file is opened."""
@@ -169,12 +189,11 @@ class Cell:
         return self._set("pids", "pids.max", str(count))
 
     def _set_memory(self, size: int) -> bool:
-        if not self._set("memory", self._layout.memory, str(size)):
-            return False
+        done = self._set("memory", self._layout.memory, str(size))
         # Absent where the kernel does not account for swap; there is none then, or it is not held against anybody.
-        self._set("memory", self._layout.swap, str(size) if self._layout is V1 else "0")
-        self._set("memory", "memory.oom.group", "1")
-        return True
+        swap = self._set("memory", self._layout.swap, str(size) if self._layout is V1 else "0")
+        # On v1 memory may not be more than memory and swap together, which are raised first.
+        return done or (swap and self._set("memory", self._layout.memory, str(size)))
 
     def _set(self, controller: str, name: str, text: str) -> bool:
         directory = self._directories.get(controller)

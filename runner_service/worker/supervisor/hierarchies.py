@@ -46,16 +46,25 @@ def open_cells(places: Places, most: Limits) -> Cells | None:
     """The cells below these places; None where no limit can be imposed. On v2 the caller must be in the realm."""
     if "pids" in places.v1 or "memory" in places.v1:
         return Cells(V1, places.v1, {name: os.path.dirname(path) for name, path in places.v1.items()}, most)  # noqa: PTH120
-    if places.unified and shared(places.unified) != places.unified:
+    on_v2 = controllers(places)
+    if on_v2:
         home = shared(places.unified)
         if most.processes:
             try:
                 write(f"{home}/pids.max", str(most.processes))
             except OSError:
                 pass
-        found = dict.fromkeys(CONTROLLERS, places.unified)
-        return Cells(V2, found, dict.fromkeys(CONTROLLERS, home), most)
+        return Cells(V2, dict.fromkeys(on_v2, places.unified), dict.fromkeys(on_v2, home), most)
     return None
+
+
+def controllers(places: Places) -> list[str]:
+    """Those of v2 that cells below these places have."""
+    try:
+        given = linux.read(f"{places.unified}/cgroup.subtree_control").decode().split() if places.unified else []
+    except OSError:
+        given = []
+    return [name for name in CONTROLLERS if name in given]
 
 
 def shared(unified: str) -> str:
@@ -150,11 +159,13 @@ def _make_unified(own: str, name: str) -> str:
 
 
 def _hand_down(parent: str) -> bool:
-    """Gives the controllers of a v2 cgroup to those below it; False when it has not all of them."""
+    """Gives the controllers of a v2 cgroup to those below it; False when ``pids``, without which no cell can be closed,
+    is none of them. A user's own session may have no ``cpu``."""
     try:
-        if not set(CONTROLLERS).issubset(linux.read(f"{parent}/cgroup.controllers").decode().split()):
+        found = linux.read(f"{parent}/cgroup.controllers").decode().split()
+        if "pids" not in found:
             return False
-        write(f"{parent}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+        write(f"{parent}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS if name in found))
     except OSError:
         return False
     return True

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner_service.worker.supervisor.cells import CONTROLLERS, V2, Cells, Limits
+from runner_service.worker.supervisor.cells import CONTROLLERS, HEADROOM, LEAST_MEMORY, V2, Cells, Limits
 
-FILES = ("cgroup.procs", "pids.max", "memory.max", "memory.swap.max", "memory.oom.group", "cpu.max")
+FILES = ("cgroup.procs", "pids.max", "memory.max", "memory.swap.max", "cpu.max")
 
 
 @pytest.fixture
@@ -39,7 +39,6 @@ def test_limits_are_written_as_v2_has_them(place: Path) -> None:
         "pids.max": "100",
         "memory.max": str(1 << 30),
         "memory.swap.max": "0",
-        "memory.oom.group": "1",
         "cpu.max": "150000 100000",
     }
     assert (cell.oom_kills(), cell.peak_memory()) == (2, 1 << 20)
@@ -58,6 +57,25 @@ def test_the_supervisor_is_in_a_cell_for_the_moment_of_a_spawn_and_does_not_coun
     assert said(place)["pids.max"][0] == "5"
     cell.close()
     assert said(place)["pids.max"][0] == "0"
+
+
+def test_no_limit_of_a_job_holds_up_or_ends_the_supervisor(place: Path) -> None:
+    cell = cells(place, Limits()).make("a", Limits(0.5, 1 << 30))
+    assert cell is not None
+    cell.enter()
+    assert said(place)["cpu.max"][:3] == "max"  # A quota that is used up would keep it there.
+    assert said(place)["memory.max"] == str(1 << 30)
+    cell.leave()
+    cell.enter()
+    assert said(place)["memory.max"] == str((1 << 30) + HEADROOM)  # The first step may have left it nothing.
+    cell.leave()
+    assert (said(place)["cpu.max"], said(place)["memory.max"]) == ("50000 100000", str(1 << 30))
+
+
+def test_a_process_can_start_in_any_limit_of_memory(place: Path) -> None:
+    cell = cells(place, Limits()).make("a", Limits(memory_bytes=1))
+    assert cell is not None and cell.enforced.memory_bytes == LEAST_MEMORY
+    assert said(place)["memory.max"] == str(LEAST_MEMORY)
 
 
 def test_a_job_without_limits_shares_the_leaf_and_the_runners_limits_are_the_most(place: Path) -> None:
