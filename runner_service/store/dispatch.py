@@ -81,6 +81,7 @@ RENEW = Query(
     )
 )
 FORGOTTEN = Outcome(kind=OutcomeKind.LOST, detail="runner_forgot")
+REBOOTED = Outcome(kind=OutcomeKind.LOST, detail="machine_rebooted")
 OUTWAITED = Outcome(kind=OutcomeKind.TIMED_OUT, detail=TimeBudget.QUEUE)
 EXPIRED = Outcome(kind=OutcomeKind.LOST, detail="lease_expired")
 
@@ -97,6 +98,8 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
     judges = new_session or said.sync_number > taken
     now = conn.now()
     same_spool = bool(said.spool_id) and (said.boot_id, said.spool_id) == (runner.boot_id, runner.spool_id)
+    # What a machine wrote down last may not have reached its disk when its power failed.
+    rebooted = bool(runner.boot_id and said.boot_id) and said.boot_id != runner.boot_id
     heard = replace(
         runner,
         session_id=said.session_id,
@@ -152,7 +155,7 @@ def beat(conn: Connection, said: Beat) -> BeatAnswer:
             elif (same_spool if new_session else attempt.attempt_id in came) and job.cancel is None:
                 job = _take_back(ledger, job)
             else:
-                job = give_up(conn, ledger, execution, FORGOTTEN).job
+                job = give_up(conn, ledger, execution, REBOOTED if rebooted else FORGOTTEN).job
             moved.append(Moved(job, attempt.attempt_id))
     ledger.flush()
     orders += [Order(action=Action.FORGET, attempt_id=one.attempt_id, fence=one.fence) for one in listed.values()]

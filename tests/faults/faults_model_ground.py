@@ -18,6 +18,7 @@ from runner_service.domain.dispatch import self_stop_seconds
 from runner_service.domain.errors import AttemptNotFound
 from runner_service.domain.jobs import MOVES, AttemptState, Job, JobState
 from runner_service.domain.logs import decode
+from runner_service.domain.outcomes import Outcome
 from runner_service.ports.store import JobFilter
 from runner_service.store import SqlStore, open_store
 
@@ -146,13 +147,15 @@ class Ground(RuleBasedStateMachine):
         except AttemptNotFound:
             return False
 
-    def was_given_up(self, attempt_id: str) -> bool:
-        """The server ended it without its runner, or took it back."""
+    def was_given_up(self, attempt_id: str, reported: Outcome) -> bool:
+        """The server ended it without its runner, which reported this, or took it back."""
         try:
             outcome = self.do(self.store.jobs.attempt(attempt_id)).outcome
         except AttemptNotFound:
             return True
-        return outcome is not None and outcome.detail in ("lease_expired", "runner_forgot")
+        if outcome is None or outcome.detail == reported.detail:
+            return False
+        return outcome.detail in ("lease_expired", "runner_forgot", "machine_rebooted")
 
     def kept(self, attempt_id: str) -> int:
         """How many records the server has."""

@@ -155,6 +155,6 @@ class Reports(Talk):
             return  # The server has not taken it yet: this is its first time.
         before = self.all_jobs()
         reported = self.do(self.store.dispatch.report([report]))
-        if wrong or self.was_given_up(old.attempt_id):
+        if wrong or self.was_given_up(old.attempt_id, old.outcome):
             assert reported.verdicts == [Verdict.STALE]
         assert self.all_jobs() == before

@@ -235,15 +235,19 @@ async def test_what_a_later_session_of_the_same_spool_does_not_list_was_never_st
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "why"),
     [
-        {**SPOOL, "boot_id": "later"},
-        {**SPOOL, "spool_id": "copy"},
-        {**SPOOL, "spool_id": ""},
+        ({**SPOOL, "boot_id": "later"}, "machine_rebooted"),
+        ({**SPOOL, "boot_id": "later", "spool_id": "copy"}, "machine_rebooted"),
+        ({**SPOOL, "boot_id": ""}, "runner_forgot"),
+        ({**SPOOL, "spool_id": "copy"}, "runner_forgot"),
+        ({**SPOOL, "spool_id": ""}, "runner_forgot"),
     ],
-    ids=["other boot", "other spool", "no spool"],
+    ids=["other boot", "other boot and spool", "no boot", "other spool", "no spool"],
 )
-async def test_of_another_boot_or_spool_nobody_knows_what_was_started(store: SqlStore, said: dict[str, str]) -> None:
+async def test_of_another_boot_or_spool_nobody_knows_what_was_started(
+    store: SqlStore, said: dict[str, str], why: str
+) -> None:
     worker = await make_worker(store)
     await _forgets(worker, **SPOOL)
     job = await create(store)
@@ -252,7 +256,7 @@ async def test_of_another_boot_or_spool_nobody_knows_what_was_started(store: Sql
     await store.dispatch.beat(replace(worker.said(), **SPOOL))
     await _forgets(worker, **said)
     lost = await store.jobs.get(job.job_id)
-    assert (lost.state, lost.outcome and lost.outcome.detail) == (JobState.LOST, "runner_forgot")
+    assert (lost.state, lost.outcome and lost.outcome.detail) == (JobState.LOST, why)
 
 
 @pytest.mark.parametrize("spools", [("spool", "other", "other"), ("spool", "other", "spool"), ("spool", "", "spool")])

@@ -28,10 +28,11 @@ class DispatchStore(Protocol):
 
         A RUNNING attempt that is not listed is known to be gone, because the list is complete as of the first beat with
         this ``sync_number`` (one that repeats it passes over what was confirmed since, see `report`): it ends LOST with
-        detail ``runner_forgot`` through the same path as a report (so a job may be retried). But with the first beat of
-        a session that has the boot id and the spool id of the session before, it is known never to have started: it
-        goes back to the queue at no cost, as if it had never been assigned. So does one that a report brought to be
-        started, when the first list after its answer (``reports_heard``) does not show it.
+        detail ``runner_forgot``, or ``machine_rebooted`` when the boot id is not the one of the beat before, by the
+        same path as a report (so a job may be retried). But with the first beat of a session that has the boot id and
+        the spool id of the session before, it is known never to have started: it goes back to the queue at no cost, as
+        if it had never been assigned. So does one that a report brought to be started, when the first list after its
+        answer (``reports_heard``) does not show it.
 
         Raises:
             RunnerNotFound: No such runner: register again.
