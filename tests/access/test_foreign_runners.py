@@ -19,6 +19,7 @@ from runner.v1.outcome_pb2 import Outcome
 from runner.v1.runner_service_pb2 import RegisterRunnerRequest
 from runner.v1.runner_service_pb2_grpc import RunnerServiceStub
 from runner_client.errors import from_rpc_error
+from runner_client.streams import send, upload
 from runner_service.domain.ids import new_id
 
 RECORD = LogRecord(sequence=0, stream=LogRecord.STREAM_STDOUT, data=b"true words")
@@ -61,22 +62,26 @@ async def said_once(request: Any) -> AsyncIterator[Any]:
     yield request
 
 
+async def answered(call: Any, request: Any) -> Any:
+    await send(call, request)
+    return await call.read()
+
+
 CALLS: dict[str, Callable[[Machine, dict[str, Any]], Any]] = {
     "AppendLogsOnce": lambda me, of: me.stub.AppendLogsOnce(
         pb.AppendLogsOnceRequest(**of, records=[RECORD]), metadata=me.metadata
     ),
-    "AppendLogs": lambda me, of: me.stub.AppendLogs(
-        said_once(pb.AppendLogsRequest(**of, records=[RECORD])), metadata=me.metadata
-    ).read(),
+    "AppendLogs": lambda me, of: answered(
+        me.stub.AppendLogs(metadata=me.metadata), pb.AppendLogsRequest(**of, records=[RECORD])
+    ),
     "SealLogs": lambda me, of: me.stub.SealLogs(pb.SealLogsRequest(**of, seal=SEAL), metadata=me.metadata),
-    "StreamInputs": lambda me, of: me.stub.StreamInputs(
-        said_once(pb.StreamInputsRequest(**of)), metadata=me.metadata
-    ).read(),
+    "StreamInputs": lambda me, of: answered(me.stub.StreamInputs(metadata=me.metadata), pb.StreamInputsRequest(**of)),
     "FetchInput": lambda me, of: me.stub.FetchInput(
         pb.FetchInputRequest(**of, artifact_id=new_id()), metadata=me.metadata
     ).read(),
-    "UploadOutput": lambda me, of: me.stub.UploadOutput(
-        said_once(pb.UploadOutputRequest(**of, name="out", data=b"x", end=True)), metadata=me.metadata
+    "UploadOutput": lambda me, of: upload(
+        me.stub.UploadOutput(metadata=me.metadata),
+        said_once(pb.UploadOutputRequest(**of, name="out", data=b"x", end=True)),
     ),
 }
 
