@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,13 @@ def test_the_revision_in_the_code_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 
-def _engine(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> sqlalchemy.Engine:
-    """Of a database of its own, without any table."""
-    if kind == "sqlite":
-        return SqliteEngine(tmp_path / f"{uuid.uuid4()}.db", None).sql
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], sqlalchemy.Engine]:
+    """Makes databases without any table."""
+    if request.param == "sqlite":
+        return lambda: SqliteEngine(tmp_path / f"{uuid.uuid4()}.db", None).sql
     server = request.getfixturevalue("postgres_server")
-    return sqlalchemy.create_engine(server.url(server.create()), poolclass=sqlalchemy.pool.NullPool)
+    return lambda: sqlalchemy.create_engine(server.url(server.create()), poolclass=sqlalchemy.pool.NullPool)
 
 
 def _migrate(engine: sqlalchemy.Engine, revision: str) -> None:
@@ -49,11 +51,10 @@ def _migrate(engine: sqlalchemy.Engine, revision: str) -> None:
         connection.commit()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_empty_database_becomes_what_the_migrations_would_make_of_it(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    empty: Callable[[], sqlalchemy.Engine],
 ) -> None:
-    made, migrated = (_engine(kind, request, tmp_path) for _ in range(2))
+    made, migrated = (empty() for _ in range(2))
     upgrade(made, migrate=True)
     _migrate(migrated, "head")
     assert _everything(made) == _everything(migrated)
@@ -240,12 +241,11 @@ async def test_a_large_body_is_not_rewritten_when_the_job_moves(sqlite_url: str)
         assert Path(path + "-wal").stat().st_size < 200_000
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_runners_that_had_tags_before_are_found_by_them(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    empty: Callable[[], sqlalchemy.Engine],
 ) -> None:
     """Of 0015, the first migration that moves rows."""
-    engine = _engine(kind, request, tmp_path)
+    engine = empty()
     _migrate(engine, "0014")
     with engine.connect() as connection:
         then = sqlalchemy.Table("runners", sqlalchemy.MetaData(), autoload_with=connection)
@@ -261,11 +261,10 @@ async def test_runners_that_had_tags_before_are_found_by_them(
         assert await store.engine.read(tagged) == [("old", 7, "r" * 36)]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_credentials_from_before_they_ended_are_good_for_another_week(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    empty: Callable[[], sqlalchemy.Engine],
 ) -> None:
-    engine = _engine(kind, request, tmp_path)
+    engine = empty()
     _migrate(engine, "0021")
     with engine.connect() as connection:
         then = sqlalchemy.Table("runners", sqlalchemy.MetaData(), autoload_with=connection)
