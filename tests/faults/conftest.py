@@ -17,6 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "worker" / "exec
 
 from e2e_server import ServerProcess
 from faults_tally import TALLIES, Tally
+from faults_zygote import Zygote
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """Begins the processes of a module's tests."""
+    made = Zygote()
+    yield made
+    made.close()
 
 
 @pytest.fixture

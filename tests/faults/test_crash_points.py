@@ -28,13 +28,6 @@ SERVICE = Path(crashpoints.__file__).parent.parent
 KINDS = ("plain", "halves", "endless", "retried", "repeated", "talk")
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 async def house(tmp_path: Path, zygote: Zygote) -> AsyncIterator[House]:
     made = House(tmp_path, zygote, machines=1, slots=8)

@@ -30,13 +30,6 @@ CROWD = int(os.environ.get("FAULT_CROWD", "500"))
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """24 MiB, and root alone can make one."""
