@@ -52,7 +52,8 @@ class Binder:
         self._new = schema.message_class(descriptor)
         self._decoder = decoder
         self._rules = service_rules
-        self._method_rules = method_rules
+        self._body_required = method_rules.body_required
+        self._non_json_as_empty = method_rules.non_json_as_empty
         self._supplied = [Supplied(field, decoder) for field in descriptor.fields if is_supplied(field)]
         supplied = frozenset(each.name for each in self._supplied)
         self.end = next((each.name for each in self._supplied if each.is_end), "")
@@ -105,10 +106,12 @@ class Binder:
         """The request message; raises ``Failure`` (400, 415) naming what does not fit."""
         message: Any = self._new()
         value = self._bind_body(message, request, body) if body or self.body_fields is not None else None
-        self._bind_rest(message, request, variables)
+        if variables or self._supplied or request.raw_query:
+            self._bind_rest(message, request, variables)
         if self._mask is not None and value is not None and not message.HasField(self._mask.name):
             self._fill_mask(message, value)
-        self._check_levels(message, request.raw_query, body)
+        if self._is_endless:
+            self._check_levels(message, request.raw_query, body)
         return message
 
     def bind_head(self, request: HttpRequest, variables: dict[tuple[str, ...], str]) -> Any:
@@ -182,21 +185,21 @@ class Binder:
             if body and not self._rules.ignore_unbound_body:
                 raise refusal(Reason.BODY_UNEXPECTED, "this request takes no body")
             return None
-        if not body and self._method_rules.body_required:
+        if not body and self._body_required:
             raise refusal(Reason.BODY_REQUIRED, "the body is empty")
         if self._raw is not None:
             self._raw(message, body, request.header("content-type") or "")
             return None
-        if self._method_rules.non_json_as_empty:
+        if self._non_json_as_empty:
             if not body or not _is_json(request.header("content-type") or ""):
                 body = b"{}"
-        else:
+        elif request.first.get(b"content-type") != b"application/json":
             self.check_media_type(request, body)
         try:
             try:
                 return self._decode_body(message, body)
             except NotJson:
-                if not self._method_rules.non_json_as_empty:
+                if not self._non_json_as_empty:
                     raise
                 return self._decode_body(message, b"{}")
         except Refused as refused:
@@ -221,8 +224,6 @@ class Binder:
 
     def check_media_type(self, request: HttpRequest, body: bytes) -> None:
         """415 unless the body is JSON, says nothing of its type, or the service takes any."""
-        if request.first.get(b"content-type") == b"application/json":
-            return
         given = request.header("content-type")
         if not given or not body or self._rules.any_content_type or _is_json(given):
             return

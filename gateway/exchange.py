@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from gateway.admission import Admission, Admit
+from gateway.body import has_body, read_body
 from gateway.call import Call
 from gateway.deadlines import timeout_of
 from gateway.departure import ClientLeft, Receive, unless_gone
@@ -15,7 +16,7 @@ from gateway.errors import Failure, Reason, crash, refusal
 from gateway.escapes import EscapeError
 from gateway.heads import check_head
 from gateway.http_reply import HttpReply
-from gateway.intake import read, subject, take
+from gateway.intake import bound, subject, take
 from gateway.metadata import query_metadata, request_id
 from gateway.readiness import readiness
 from gateway.replies import part_of, unary_reply
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 class Exchange:
     """The life of one request."""
+
+    __slots__ = ("_receive", "_responder", "_send", "_site", "request", "request_id")
 
     def __init__(self, site: Site, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self._site = site
@@ -82,7 +85,14 @@ class Exchange:
         if admit is not None and not endpoint.subject:
             await self._admit(admit, endpoint, match.variables(entry), call)
         if endpoint.simple:
-            message = await read(request, self._receive, entry, match, call)
+            body: bytes | Failure = b""
+            if has_body(request):
+                # Not in a function of its own: of all that a request goes through, this is what every POST does.
+                try:
+                    body = await read_body(request, self._receive, endpoint.max_body_bytes)
+                except Failure as failure:
+                    body = failure
+            message = bound(request, entry, match, call, body)
         else:
             message, self._receive = await take(request, self._receive, entry, match, call)
         if admit is not None and endpoint.subject:
@@ -100,7 +110,8 @@ class Exchange:
         if endpoint.plain_status and not call.initial and not call.trailing:
             assert endpoint.body is not None
             body, media_type = endpoint.body(answer)
-            await responder.plain(endpoint.plain_status, body, media_type)
+            told = responder.in_one(endpoint.plain_status, body, media_type)
+            await (self._send(told) if told is not None else responder.plain(endpoint.plain_status, body, media_type))
             return
         reply = unary_reply(endpoint, answer, call.initial, call.trailing, site.settings.reply_metadata)
         if endpoint.raw_reply or len(reply.headers) > 1:

@@ -47,23 +47,27 @@ async def read(
     request: HttpRequest, receive: Receive, entry: Entry[Endpoint], match: Match[Endpoint], call: Call
 ) -> Any:
     """The request message of a unary RPC, or server stream. Raises ``ClientLeft``."""
-    body = b""
+    body: bytes | Failure = b""
     if has_body(request):
         try:
             body = await read_body(request, receive, entry.target.max_body_bytes)
         except Failure as failure:
-            call.refusal = call.refusal or failure
-            return entry.target.binder.new()
+            body = failure
     return bound(request, entry, match, call, body)
 
 
-def bound(request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes) -> Any:
-    """The request message of a unary RPC, or server stream, with a body that was read."""
+def bound(
+    request: HttpRequest, entry: Entry[Endpoint], match: Match[Endpoint], call: Call, body: bytes | Failure
+) -> Any:
+    """The request message of a unary RPC, or server stream, with a body that was read, or could not be."""
+    binder = entry.target.binder
     try:
-        return entry.target.binder.bind(request, match.variables(entry), body)
+        if isinstance(body, Failure):
+            raise body
+        return binder.bind(request, match.variables(entry) if entry.template.variables else {}, body)
     except Failure as failure:
         call.refusal = call.refusal or failure
-        return entry.target.binder.new()
+        return binder.new()
 
 
 def subject(message: Any, paths: tuple[tuple[str, ...], ...]) -> dict[tuple[str, ...], str]:

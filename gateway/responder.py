@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from gateway.call import Call
 from gateway.compression import compressed
@@ -52,25 +53,28 @@ class Responder:
         self.started = False
         self.head_only = request.method == "HEAD"
 
-    async def plain(self, status: int, body: bytes, media_type: str) -> None:
-        """Sends a reply of which there is no more to say than its type; ``Endpoint.plain_status`` tells which are such.
+    def in_one(self, status: int, body: bytes, media_type: str) -> dict[str, Any] | None:
+        """The one message of a reply of which there is no more to say than its type (``Endpoint.plain_status`` tells
+        which are such), to be sent at once; None where ``plain`` has to say it.
 
-        Most are. ``reply`` would send the same, in three times the time.
+        Most replies are such. ``reply`` would send the same, in three times the time.
         """
+        if not self._whole or self.admitted or (b"accept-encoding" in self._request.first and self._is_long(body)):
+            return None
+        self.started = True
+        return {
+            "type": WHOLE_REPLY,
+            "status": status,
+            "head": b"%b%b\r\ncontent-length: %d\r\n"
+            % (self._site.plain_head(media_type), self._request_id.encode(), len(body)),
+            "body": b"" if self.head_only else body,
+        }
+
+    async def plain(self, status: int, body: bytes, media_type: str) -> None:
+        """Sends what ``in_one`` has no message for."""
         site = self._site
-        if self.admitted or (b"accept-encoding" in self._request.first and self._is_long(body)):
+        if self._whole or self.admitted or (b"accept-encoding" in self._request.first and self._is_long(body)):
             await self.reply(HttpReply(status, body, [("content-type", media_type)]))
-            return
-        if self._whole:
-            head = b"%b%b\r\ncontent-length: %d\r\n" % (
-                site.plain_head(media_type),
-                self._request_id.encode(),
-                len(body),
-            )
-            self.started = True
-            await self._send(
-                {"type": WHOLE_REPLY, "status": status, "head": head, "body": b"" if self.head_only else body}
-            )
             return
         headers = [
             pair(("content-type", media_type)),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -68,6 +69,16 @@ class _News:
         await self._event.wait()
 
 
+async def _end_so(failed: BaseException | None, *_: Any) -> None:
+    """An application that does as one before it did."""
+    if failed is not None:
+        raise failed
+
+
+def _nothing() -> None:
+    pass
+
+
 class Cycle(RequestResponseCycle):
     """One request and its reply."""
 
@@ -100,8 +111,15 @@ class Cycle(RequestResponseCycle):
 
     async def run_asgi(self, app: Any) -> None:
         try:
-            await super().run_asgi(app)
+            failed = None
+            try:
+                await app(self.scope, self.receive, self.send)
+            except BaseException as error:
+                failed = error
+            if failed is not None or not (self.response_complete or self.disconnected):
+                await super().run_asgi(partial(_end_so, failed))  # which says it in the log, and to the client
         finally:
+            self.on_response = _nothing  # that a connection and its last request do not hold each other
             # Its last step. A callback of the task would take another turn of the loop.
             task = asyncio.current_task()
             assert task is not None

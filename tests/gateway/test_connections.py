@@ -132,3 +132,22 @@ async def test_a_server_forgets_the_tasks_of_requests_that_are_over(server: Serv
     tasks = server._server.server_state.tasks
     await asyncio.wait_for(asyncio.gather(*tasks), timeout=60)
     assert not tasks
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_application_that_fails_is_a_500_or_a_reply_that_breaks_off(begun: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        raise RuntimeError("on purpose")
+
+    server = Server(app)
+    server.port = int((await server.listen("127.0.0.1:0")).rpartition(":")[2])
+    await server.start()
+    raw = await server.dial()
+    await raw.send("GET / HTTP/1.1")
+    said = await asyncio.wait_for(raw.rest(), timeout=60)
+    await raw.close()
+    await server.stop(grace=0)
+    assert said.startswith(b"HTTP/1.1 200 " if begun else b"HTTP/1.1 500 ")
+    assert said.endswith(b"\r\n\r\n" if begun else b"\r\n\r\nInternal Server Error")
