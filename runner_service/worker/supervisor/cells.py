@@ -9,7 +9,8 @@ others share the runner's limit of processes.
 A cell is closed before its processes are killed: at ``pids.max`` 0 no fork succeeds, so nothing outruns the look.
 
 Making and removing a cgroup costs the kernel more than the start of a small program. A cell that held only the runner's
-own limit of processes, and was neither closed nor left with a process in it, is therefore the next one's.
+own limit of processes, and was neither closed nor left with a process in it, is therefore the next one's. Its files
+stay open then: to open one costs several times what is read from it or written to it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ LEAST_MEMORY = 8 << 20
 """No cell has less: with less a process cannot even start, and who enters to start it would be ended in its place."""
 HEADROOM = 8 << 20
 """So much more a cell that is in use may have while the supervisor is in it."""
+_KEPT_OPEN = {"tasks": os.O_WRONLY, "pids.current": os.O_RDONLY, "pids.max": os.O_RDONLY}
 MAX_SPARE = 64
 """Empty cells that are kept for who comes next."""
 
@@ -73,7 +75,7 @@ V2 = Layout(
 class Cell:
     """The cgroups of one attempt."""
 
-    __slots__ = ("_closed", "_directories", "_homes", "_layout", "_used", "enforced")
+    __slots__ = ("_closed", "_directories", "_files", "_homes", "_layout", "_used", "enforced")
 
     def __init__(self, layout: Layout, directories: dict[str, str], homes: dict[str, int]) -> None:
         """
@@ -87,6 +89,8 @@ class Cell:
         self._used = False
         """Something was started in it, and may live."""
         self._closed = False
+        self._files: dict[str, int] = {}
+        """Those that stay open, once it was renewed."""
         self.enforced = Limits()
 
     @property
@@ -121,6 +125,9 @@ class Cell:
             self._set_processes(processes + 1)
         if memory and self._used:
             self._set_memory(memory + HEADROOM)
+        if self._files:
+            os.pwrite(self._files[self._layout.members], b"0", 0)
+            return
         for directory in self._places():
             write(f"{directory}/{self._layout.members}", "0")
 
@@ -140,6 +147,8 @@ class Cell:
     def pids(self) -> list[int]:
         """Every living process of the attempt. Opened each time: v1 makes the list when the file is opened."""
         try:
+            if self._files and os.pread(self._files["pids.current"], 16, 0) == b"0\n":
+                return []
             listed = linux.read(f"{self._directories['pids']}/cgroup.procs")
         except OSError:
             return []
@@ -165,10 +174,33 @@ class Cell:
             return False
         try:
             empty = os.stat(self._directories["pids"]).st_nlink == 2 and not self.pids()  # noqa: PTH116
-            self._used = not empty or self._number("pids", "pids.max", b"") != self.enforced.processes
-        except OSError:
+            if self._files:
+                limit = int(os.pread(self._files["pids.max"], 32, 0))
+            else:
+                limit = self._number("pids", "pids.max", b"")
+            self._used = not empty or limit != self.enforced.processes
+        except (OSError, ValueError):
             return False
         return not self._used
+
+    def open_files(self) -> bool:
+        """Opens those that the next attempts need. False: they were open, or cannot be."""
+        if self._files:
+            return False
+        try:
+            for name, mode in _KEPT_OPEN.items():
+                self._files[name] = os.open(f"{self._directories['pids']}/{name}", mode | os.O_CLOEXEC)
+        except OSError:
+            self.close_files()
+            return False
+        return True
+
+    def close_files(self) -> bool:
+        """True: they were open."""
+        were_open = bool(self._files)
+        while self._files:
+            os.close(self._files.popitem()[1])
+        return were_open
 
     def remove(self) -> bool:
         """Removes what holds no process any more; True when nothing is left."""
@@ -234,6 +266,8 @@ class Cells:
         self._left: list[Cell] = []
         self._spare: list[Cell] = []
         """Of `Limits` that are the runner's own."""
+        self._open = 0
+        """Cells whose files are open: so many that the others' attempts do not lack for files."""
         opened: dict[str, int] = {}
         for path in dict.fromkeys(homes.values()):
             opened[path] = os.open(f"{path}/{layout.members}", os.O_WRONLY | os.O_CLOEXEC)
@@ -270,8 +304,11 @@ class Cells:
         """Takes a cell back for the next attempt, or removes it: at once or, when something of it cannot be ended, some
         time."""
         if len(self._spare) < MAX_SPARE and cell.enforced == self._most and cell.renew():
+            if self._open < MAX_SPARE:
+                self._open += cell.open_files()
             self._spare.append(cell)
             return
+        self._open -= cell.close_files()
         self._left = [one for one in (*self._left, cell) if not one.remove()]
 
 

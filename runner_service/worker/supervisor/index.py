@@ -19,13 +19,12 @@ import os
 from collections.abc import Iterable, Iterator
 
 from runner_service.worker.supervisor import linux
+from runner_service.worker.supervisor.compact import encode
 from runner_service.worker.supervisor.journal import Base
 from runner_service.worker.supervisor.wire import Known, Message
 
 REWRITE_BYTES = 4 << 20
 """Beyond this, and twice its size after the last time, the file is rewritten with what is still of interest."""
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Index:
@@ -148,4 +147,4 @@ class Index:
 
 
 def _line(fact: Message) -> bytes:
-    return _encode(fact).encode() + b"\n"
+    return encode(fact).encode() + b"\n"

@@ -17,8 +17,9 @@ from runner_service.worker.supervisor.verdict import Refused
 
 _null = -1
 _home = -1
-_ignored: list[signal.Signals] = []
-"""Signals that this process ignores, and a child would too: SIGPIPE as Python does, SIGHUP under nohup."""
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""A child ignores none, as this process does SIGPIPE, and under nohup SIGHUP. The C library asks for each that is not
+named here what it is, before it sets it all the same."""
 
 
 def spawn(
@@ -48,7 +49,6 @@ def spawn(
     if _null < 0:
         _null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         _home = os.open("/", os.O_PATH | os.O_CLOEXEC)
-        _ignored.extend(n for n in signal.Signals if signal.getsignal(n) is signal.SIG_IGN)
     try:
         os.chdir(working_directory)
     except OSError as error:
@@ -66,7 +66,7 @@ def spawn(
             ),
             setsid=True,
             setsigmask=(),
-            setsigdef=_ignored,
+            setsigdef=_SIGNALS,
         )
     except OSError as error:
         reason = _REASONS.get(error.errno or 0)
@@ -106,16 +106,17 @@ _REASONS = {
 
 def _find(command: str, path: str) -> str:
     """Where a command is, as a shell in the current directory would find it."""
-    forbidden = False
     candidates = [command] if "/" in command else [f"{folder or '.'}/{command}" for folder in path.split(":")]
+    for candidate in candidates if command else ():
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):  # noqa: PTH113
+            return candidate
+    forbidden = False
     for candidate in candidates if command else ():
         try:
             mode = os.stat(candidate).st_mode  # noqa: PTH116
         except OSError as error:
             forbidden = forbidden or (error.errno == errno.EACCES and "/" in command)
             continue
-        if stat.S_ISREG(mode) and os.access(candidate, os.X_OK):
-            return candidate
         forbidden = forbidden or stat.S_ISREG(mode) or "/" in command
     if forbidden:
         raise Refused("COMMAND_NOT_EXECUTABLE", f'exec: "{command}": permission denied')

@@ -39,6 +39,8 @@ import json
 import struct
 from typing import Any, NamedTuple
 
+from runner_service.worker.supervisor.compact import encode
+
 PROTOCOL = 1
 MAX_FRAME_BYTES = 8 << 20
 """A plan holds arguments and environment, which the service caps at 1 MiB."""
@@ -55,7 +57,6 @@ EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 """Of no bytes."""
 
 _LENGTH = struct.Struct("<I")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 
 
@@ -139,7 +140,7 @@ class WireError(Exception):
 
 def pack(message: Message) -> bytes:
     """Encodes one frame."""
-    body = _encode(message).encode()
+    body = encode(message).encode()
     return _LENGTH.pack(len(body)) + body
 
 
