@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -92,6 +93,29 @@ async def test_ps_on_a_terminal_is_a_rich_table(server: ScriptedServer, runner: 
     shown = os.read(ours, 65_536)
     os.close(ours)
     assert job_id(1).encode() in shown and b"\x1b[36mrunning" in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "heads"),
+    [
+        (200, ["JOB ID", "STATE", "RESULT", "ORIGIN", "AGE", "TIME", "COMMAND"]),
+        (80, ["JOB ID", "STATE", "RESULT", "ORIGIN", "COMMAND"]),
+        (50, ["JOB ID", "COMMAND"]),
+    ],
+)
+async def test_a_narrow_terminal_shows_fewer_columns_and_ids_whole(
+    server: ScriptedServer, runner: CommandLine, columns: int, heads: list[str]
+) -> None:
+    server.add_job(Job(spec=JobSpec(steps=[Step(script="x" * 300)]), state=Job.STATE_RUNNING))
+    ours, theirs = os.openpty()
+    process = await runner.start("ps", stdout=theirs, env={"TERM": "xterm", "COLUMNS": str(columns)})
+    os.close(theirs)
+    assert (await runner.end(process)).code == 0
+    head, line = re.sub(r"\x1b\[[0-9;]*m", "", os.read(ours, 65_536).decode()).splitlines()
+    os.close(ours)
+    assert re.split(r"\s{2,}", head.strip()) == heads
+    assert line.startswith(job_id(1)) and line.rstrip().endswith("xxx…")
+    assert len(line) <= columns
 
 
 async def test_show_tells_what_there_is(server: ScriptedServer, runner: CommandLine) -> None:

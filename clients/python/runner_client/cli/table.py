@@ -28,6 +28,10 @@ STATE_STYLES = {
 }
 """Colours of the words that are states, wherever they stand."""
 
+_GAP = 2
+_LAST = 12
+"""Of the last column so much is always to be seen."""
+
 
 def on_terminal() -> bool:
     return os.isatty(STDOUT)
@@ -47,13 +51,33 @@ def print_table(heads: Sequence[str], rows: Rows) -> None:
 
 
 def rich_table(heads: Sequence[str], rows: Rows) -> Table:
-    """Returns the table for a terminal: ids whole, only the last column is cut."""
+    """Returns the table for a terminal: ids whole, only the last column is cut. Where that would leave nothing of it,
+    the columns before it are left out instead, from the right."""
+    from rich.cells import cell_len
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, head in enumerate(heads, 1):
-        table.add_column(head, no_wrap=True, overflow="ellipsis" if number == len(heads) else "ignore")
-    for row in rows:
-        table.add_row(*(Text(printable(cell), style=STATE_STYLES.get(cell, "")) for cell in row))
+    texts = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *texts, strict=True)]
+    width = Console().width
+    shown = _that_fit(widths, width)
+    left = width - sum(widths[number] + _GAP for number in shown[:-1])
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for number in shown[:-1]:
+        table.add_column(heads[number], no_wrap=True, overflow="ignore", min_width=widths[number])
+    table.add_column(heads[-1], no_wrap=True, overflow="ellipsis", max_width=max(1, left))
+    for row in texts:
+        table.add_row(*(Text(row[number], style=STATE_STYLES.get(row[number], "")) for number in shown))
     return table
+
+
+def _that_fit(widths: Sequence[int], width: int) -> list[int]:
+    """The columns that a terminal has room for: always the first and the last, others if the last keeps some of it."""
+    shown = list(range(len(widths)))
+    while len(shown) > 2:
+        left = width - sum(widths[number] + _GAP for number in shown[:-1])
+        if left >= min(widths[-1], _LAST):
+            break
+        del shown[-2]
+    return shown
