@@ -50,6 +50,7 @@ class LocalRunner:
         self._data_dir = data_dir
         self._command = [
             sys.executable,
+            "-P",  # Else a module of the directory that the server was started in goes before ours.
             "-m",
             "runner_service.worker",
             "--data-dir",

@@ -107,6 +107,9 @@ class ServerProcess:
         config, output = self._directory / "config.yaml", self._directory / f"output-{self.starts}"
         config.write_text(yaml.safe_dump(self.settings))
         self.starts += 1
+        here = self._directory / "here"  # Nothing of the directory that it is started in is taken for a part of it.
+        here.mkdir(exist_ok=True)
+        (here / "runner_service.py").write_text("raise ImportError('of the working directory')\n")
         command = [str(RUNNER), "serve", "--config", str(config), "--data-dir", str(self.data_dir)]
         for address in http or self._http:
             command += ["--http", address]
@@ -116,7 +119,7 @@ class ServerProcess:
         with output.open("wb") as out, (self._directory / "errors").open("ab") as err:
             begin = err.tell()
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment_of(**(env or {}))
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=here, env=environment_of(**(env or {}))
             )
         deadline = time.monotonic() + START_SECONDS
         while (ready := _READY.search(output.read_text())) is None:

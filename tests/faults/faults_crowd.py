@@ -36,6 +36,7 @@ class Crowd:
         self.parked: set[int] = set()
         self.cuts = 0
         self.errors: Counter[str] = Counter()
+        self.borne: Counter[str] = Counter()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -75,8 +76,7 @@ class Crowd:
             except grpc.aio.AioRpcError as error:
                 on_cut()
                 self.cuts += 1
-                if error.code() not in BORNE:
-                    self.errors[f"{error.code().name}: {error.details()}"] += 1
+                (self.borne if error.code() in BORNE else self.errors)[f"{error.code().name}: {error.details()}"] += 1
                 failures += 1
                 await asyncio.sleep(random.random() * min(5.0, 0.1 * 2 ** min(failures - 1, 30)))
 
@@ -93,7 +93,12 @@ async def _main(target: str, count: int) -> None:
     while await reader.readline():
         if running.done():
             running.result()
-        said = {"parked": len(crowd.parked), "cuts": crowd.cuts, "errors": dict(crowd.errors)}
+        said = {
+            "parked": len(crowd.parked),
+            "cuts": crowd.cuts,
+            "errors": dict(crowd.errors),
+            "borne": dict(crowd.borne),
+        }
         print(json.dumps(said), flush=True)  # noqa: T201
     running.cancel()
 

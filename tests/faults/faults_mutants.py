@@ -17,6 +17,8 @@ MODEL = "tests/faults/test_dispatch_model.py::test_the_model_holds_on_sqlite"
 SUPERVISORS = "tests/faults/test_crash_points.py -k test_a_supervisor_that_crashes_anywhere"
 STARTS = "tests/worker/test_starts.py"
 """Directed: kills of real supervisors meet the interleaving only now and then."""
+AGAIN = "tests/store/test_store_exchanges.py::test_a_sync_that_looks_again_passes_over_what_was_confirmed_since"
+"""Directed, too: of the model's ways a few in a thousand go there."""
 COMMITS = "tests/faults/test_crash_points.py::test_a_commit_that_is_cut_off_has_happened_whole_or_not_at_all"
 SCHEDULES = "tests/faults/test_schedules.py::test_schedules_lose_nothing_and_run_nothing_twice"
 
@@ -93,6 +95,7 @@ MUTANTS = (
         "store/dispatch.py",
         "judges = new_session or said.sync_number > taken",
         "judges = new_session or said.sync_number >= taken",
+        AGAIN,
     ),
     _one(
         "a confirmation overtakes the Sync before it",

@@ -16,6 +16,8 @@ def _one(name: str, file: str, before: str, after: str, caught_by: str) -> Mutan
 KILLS = "worker/supervisor/test_supervisor_kill.py"
 LIMITS = "worker/supervisor/test_supervisor_limits.py"
 ORPHANS = "services/test_orphans.py"
+CROWD = "faults/test_overload.py::test_thousands_of_parked_workers_come_back_after_a_crash"
+BIG_LOG = "faults/test_big_log.py::test_a_big_log_grows_no_process_on_its_way"
 OF_ROWS = (
     _one(
         "a machine that is cut off goes on for an hour",
@@ -196,5 +198,46 @@ OF_ROWS = (
         "            except OSError:\n                return False\n",
         "            except OSError:\n                self._unwritten.clear()\n                return True\n",
         "faults/test_overload.py::test_a_full_disk_of_a_worker_makes_its_jobs_wait_and_loses_nothing",
+    ),
+    _one(
+        "calls that wait for the server are dropped when they are many",
+        "rpc/server.py",
+        """    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+""",
+        """    ("grpc.server.max_pending_requests", 10),
+    ("grpc.server.max_pending_requests_hard_limit", 20),
+""",
+        CROWD,
+    ),
+    _one(
+        "each call that is parked keeps a quarter of a MiB",
+        "services/dispatch.py",
+        "    superseded: bool = False",
+        '    kept: bytes = field(default_factory=lambda: b"x" * (1 << 18))\n    superseded: bool = False',
+        CROWD,
+    ),
+    _one(
+        "the server keeps the log that it has stored",
+        "services/logs/ingest.py",
+        "            self._tails.push(attempt_id, chunk, status)",
+        '            self.__dict__.setdefault("kept", []).append(chunk)\n'
+        "            self._tails.push(attempt_id, chunk, status)",
+        BIG_LOG,
+    ),
+    _one(
+        "the worker keeps the log that it has sent",
+        "worker/uplink.py",
+        "        end = Mark(records[-1].sequence + 1, behind)",
+        '        self.__dict__.setdefault("kept", []).append(records)\n'
+        "        end = Mark(records[-1].sequence + 1, behind)",
+        BIG_LOG,
+    ),
+    _one(
+        "the supervisor keeps the log that it has written",
+        "worker/supervisor/journal.py",
+        "            self._unwritten.popleft()",
+        '            globals().setdefault("kept", []).append(self._unwritten.popleft())',
+        BIG_LOG,
     ),
 )
