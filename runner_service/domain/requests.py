@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 
 from runner_service.domain.artifacts import check_path
 from runner_service.domain.containers import CONTAINER_LABEL, Container, check_volume
@@ -270,8 +271,12 @@ def _check_files(request: NewJob) -> None:
             raise InvalidArgument(field=title, problem=f"at most {most} are taken")
     for index, one in enumerate(request.inputs):
         check_path(one.path, field=f"inputs[{index}].path")
-    if len({one.path for one in request.inputs}) < len(request.inputs):
+    paths = {one.path for one in request.inputs}
+    if len(paths) < len(request.inputs):
         raise InvalidArgument(field="inputs", problem="two have the same path")
+    for one in request.inputs:
+        if any(str(parent) in paths for parent in PurePosixPath(one.path).parents):
+            raise InvalidArgument(field="inputs", problem=f"{one.path!r} is below another that is a file")
     for index, pattern in enumerate(request.outputs):
         check_path(pattern.removesuffix("/"), field=f"outputs[{index}]")
 

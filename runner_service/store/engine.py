@@ -11,6 +11,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from runner_service.domain.errors import Unavailable
 from runner_service.store.statements import Connection
 
+NO_NUL = "it holds a NUL character, which is stored nowhere"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

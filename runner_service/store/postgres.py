@@ -26,7 +26,7 @@ from runner_service.domain import crashpoints
 from runner_service.domain.errors import InvalidArgument, StorageFull, StoreUnavailable
 from runner_service.domain.jobs import Micros
 from runner_service.ports.clock import Clock
-from runner_service.store.engine import Lane, P, T, Unit
+from runner_service.store.engine import NO_NUL, Lane, P, T, Unit
 from runner_service.store.postgres_signals import open_signals
 from runner_service.store.reach import Reach
 from runner_service.store.sql import SqlStore
@@ -325,7 +325,7 @@ def translate(error: Exception) -> Exception:
     if isinstance(cause, psycopg.errors.DiskFull):
         known = StorageFull()
     elif isinstance(cause, psycopg.DataError) and cause.sqlstate is None:
-        known = InvalidArgument(field="text", problem="it holds a character that the database cannot store")
+        known = InvalidArgument(field="text", problem=NO_NUL)
     elif isinstance(cause, UnicodeEncodeError):
         known = InvalidArgument(field="text", problem="it holds half a surrogate pair, which is no Unicode text")
     elif isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(AWAY):

@@ -24,7 +24,7 @@ from runner_service.domain import crashpoints
 from runner_service.domain.errors import InvalidArgument, StorageFull
 from runner_service.domain.jobs import Micros
 from runner_service.ports.clock import Clock
-from runner_service.store.engine import Lane, P, T, Unit
+from runner_service.store.engine import NO_NUL, Lane, P, T, Unit
 from runner_service.store.statements import Connection, Query, Row, Values
 
 GROUP_UNITS = 128
@@ -60,14 +60,18 @@ class SqliteConnection:
         return self.driver.execute(query.text(_DIALECT), values).fetchall()
 
     def one(self, query: Query, values: Values = _NOTHING, /) -> Row | None:
+        _check(values)
         row: Row | None = self.driver.execute(query.text(_DIALECT), values).fetchone()
         return row
 
     def run(self, query: Query, values: Values = _NOTHING, /) -> int:
+        _check(values)
         return self.driver.execute(query.text(_DIALECT), values).rowcount
 
     def many(self, query: Query, rows: Sequence[Values], /) -> None:
         if rows:
+            for row in rows:
+                _check(row)
             self.driver.executemany(query.text(_DIALECT), rows)
 
     def array(self, values: Iterable[str], /) -> str:
@@ -81,6 +85,13 @@ class SqliteConnection:
 
     def reclaim(self) -> None:
         self.driver.execute(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})").fetchall()
+
+
+def _check(values: Values) -> None:
+    """PostgreSQL stores no NUL in a text: what one engine refuses the other does, too."""
+    for value in values.values():
+        if value.__class__ is str and "\0" in value:
+            raise InvalidArgument(field="text", problem=NO_NUL)
 
 
 class SqliteEngine:

@@ -102,6 +102,8 @@ class Files:
         if len(names) > MOST_OUTPUTS:
             raise FilesFailed(f"{len(names)} files match the outputs, more than {MOST_OUTPUTS}")
         for name in names:
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise FilesFailed(f"cannot keep the output {name!r}: its name is not UTF-8")
             await self._keep(attempt_id, fence, directory / name, name)
 
     async def _keep(self, attempt_id: str, fence: int, path: Path, name: str) -> None:
@@ -132,10 +134,17 @@ class Files:
 
 def matches(directory: Path, patterns: Sequence[str]) -> Iterator[str]:
     """Names of the regular files that the patterns match, each once, in order; of a directory all in it. Links are not
-    followed: neither out of the directory nor around in it."""
+    followed: neither out of the directory nor around in it. A directory that cannot be read stands for what is in it.
+
+    Raises:
+        FilesFailed: There are more files than can be looked at.
+    """
     split = [pattern.rstrip("/").split("/") for pattern in patterns]
-    names = islice(_files(str(directory), ""), MOST_SEEN)
-    yield from sorted(name for name in names if any(_fits(name.split("/"), pattern) for pattern in split))
+    files = _files(str(directory), "")
+    names = [name for name in islice(files, MOST_SEEN) if any(_fits(name.split("/"), pattern) for pattern in split)]
+    if next(files, None) is not None:
+        raise FilesFailed(f"its directory has more than {MOST_SEEN} files, too many to look for outputs in it")
+    yield from sorted(names)
 
 
 def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -166,14 +175,13 @@ def _files(directory: str, prefix: str) -> Iterator[str]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if not entry.name.isprintable():
-                    continue  # It could not be an artifact's name.
                 if entry.is_dir(follow_symlinks=False):
                     yield from _files(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False):
                     yield prefix + entry.name
-    except OSError:
-        return  # It has gone, or nobody may look into it.
+    except OSError as error:
+        if prefix and not isinstance(error, FileNotFoundError):
+            yield prefix.rstrip("/")
 
 
 async def _pieces(

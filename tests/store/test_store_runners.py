@@ -38,6 +38,16 @@ async def test_an_unknown_runner_is_not_found(store: SqlStore, runner_id: str) -
         await store.runners.get(runner_id)
 
 
+async def test_a_text_with_a_nul_is_refused_by_either_engine_and_changes_nothing(store: SqlStore) -> None:
+    with pytest.raises(InvalidArgument, match="NUL"):
+        await register(store, make_runner(name="a\0b"))
+    worker = await make_worker(store)
+    before = await store.runners.get(worker.runner_id)
+    with pytest.raises(InvalidArgument, match="NUL"):
+        await register(store, make_runner(runner_id=worker.runner_id, name="a\0b"))
+    assert [runner.name for runner in await store.runners.list(limit=0)] == [before.name]
+
+
 async def test_runners_come_by_name_then_id_in_pages(store: SqlStore) -> None:
     made = [await register(store, make_runner(name=name)) for name in ("b", "a", "b", "B", "c")]
     expected = sorted(made, key=lambda runner: (runner.name, runner.runner_id))

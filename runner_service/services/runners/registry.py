@@ -291,8 +291,8 @@ def _most_jobs(metadata: Mapping[str, str]) -> int:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name) > MAX_NAME:
-        raise InvalidArgument(field="name", problem=f"give 1 to {MAX_NAME} characters")
+    if not name or len(name) > MAX_NAME or "\0" in name:
+        raise InvalidArgument(field="name", problem=f"give 1 to {MAX_NAME} characters, none of them NUL")
 
 
 def _check(host: str, port: int, capabilities: Iterable[str], tags: Iterable[str], resources: Resources) -> None:

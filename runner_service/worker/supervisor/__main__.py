@@ -79,7 +79,7 @@ def _serve(
         before = {}
     if before.get("places") and before.get("boot_id") == boot_id:
         guard.end_all(Places(*before["places"]))
-    with open(layout.cgroup_note, "w") as note:  # noqa: PTH123
+    with open(os.open(layout.cgroup_note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as note:  # noqa: PTH123
         json.dump({"pid": os.getpid(), "boot_id": boot_id, "places": places}, note)
     supervisor = Supervisor(
         layout,

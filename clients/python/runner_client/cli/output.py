@@ -20,6 +20,7 @@ STDOUT, STDERR = 1, 2
 
 _DESCRIPTORS = {LogRecord.STREAM_STDOUT: STDOUT, LogRecord.STREAM_PTY: STDOUT, LogRecord.STREAM_STDERR: STDERR}
 """Sentences of the service itself are not output of the job: only JSON shows them."""
+_TOO_MUCH = "it was more than is kept of one job, or than there was room for on its runner"
 
 
 class Output(Protocol):
@@ -53,7 +54,7 @@ def _chunks(records: Iterable[LogRecord]) -> Iterator[tuple[int, bytes]]:
     for stream, neighbours in groupby(records, key=lambda record: record.stream):
         if stream == LogRecord.STREAM_GAP:
             lost = sum(record.gap_bytes for record in neighbours)
-            complain(f"{lost} bytes of output are missing here: it was more than is kept of one job")
+            complain(f"{lost} bytes of output are missing here: {_TOO_MUCH}")
         elif (descriptor := _DESCRIPTORS.get(stream)) is not None:
             yield descriptor, b"".join(record.data for record in neighbours)
 
