@@ -44,6 +44,8 @@ class Machine:
         self.worker: Child | None = None
         self.crash: Crash | None = None
         """Armed in the next worker, and only there."""
+        self.starts = 0
+        """Of workers."""
         self.armed_supervisor: Child | None = None
 
     @property
@@ -194,6 +196,7 @@ class House:
 
     def start_worker(self, machine: Machine) -> None:
         crash, machine.crash = machine.crash, None
+        machine.starts += 1
         machine.worker = self.zygote.fork(
             "worker", "--data-dir", str(machine.directory), "--server", machine.proxy.address, "--name", machine.name,
             "--slots", str(self.slots), "--label", f"machine={machine.name}",

@@ -95,7 +95,10 @@ class Zygote:
         order |= {"arming": arming, "engine": engine}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return Child(int(self._process.stdout.readline()), arming)
+        child = Child(int(self._process.stdout.readline()), arming)
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return child
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -181,11 +184,19 @@ def _main() -> None:
 
     # Nobody waits for the children, so the kernel need not keep them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for line in sys.stdin:
+    for line in iter(sys.stdin.readline, ""):
+        # It waits until it is known by more than its number, which nobody has any more once it has ended.
+        waits, goes = os.pipe()
         pid = os.fork()
         if pid == 0:
+            os.close(goes)
+            os.read(waits, 1)
+            os.close(waits)
             _child(json.loads(line))
+        os.close(waits)
         print(pid, flush=True)  # noqa: T201
+        sys.stdin.readline()
+        os.close(goes)
 
 
 if __name__ == "__main__":
