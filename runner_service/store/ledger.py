@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from runner_service.domain.jobs import Attempt, Job, JobState, Micros, transition
+from runner_service.domain.outcomes import Outcome
 from runner_service.domain.runner_feed import JOB_PHRASES, Counts, FeedKind, FeedRun
 from runner_service.store import runner_feed
+from runner_service.store.logs import LOG_COLUMNS, Log
 from runner_service.store.rows import encode_outcome, job_changes
 from runner_service.store.schema import attempts, job_events, jobs, queue_changes
 from runner_service.store.statements import Connection, Query, integer, number, string
@@ -30,16 +32,11 @@ QUEUE_LENGTH = Query(
 )
 FOLD_QUEUE_CHANGES = Query(delete(queue_changes).returning(queue_changes.c.change))
 ADD_ATTEMPT = Query(insert(attempts))
-SAVE_ATTEMPT = Query(
-    update(attempts)
-    .values(
-        {
-            name: bindparam(name, type_=attempts.c[name].type)
-            for name in ("state", "started_at", "finished_at", "outcome", "reported")
-        }
-    )
-    .where(attempts.c.attempt_id == string("attempt_id"))
-)
+_ATTEMPT_CHANGES = ("state", "started_at", "finished_at", "outcome", "reported")
+_SAVE = update(attempts).where(attempts.c.attempt_id == string("attempt_id"))
+SAVE_ATTEMPT = Query(_SAVE.values({name: bindparam(name, type_=attempts.c[name].type) for name in _ATTEMPT_CHANGES}))
+_ENDED = (*_ATTEMPT_CHANGES, *(column.name for column in LOG_COLUMNS))
+SAVE_ENDED = Query(_SAVE.values({name: bindparam(name, type_=attempts.c[name].type) for name in _ENDED}))
 DROP_ATTEMPT = Query(delete(attempts).where(attempts.c.attempt_id == string("attempt_id")))
 PREVIOUS_ATTEMPT = Query(
     select(attempts.c.attempt_id, attempts.c.runner_id)
@@ -71,10 +68,13 @@ class Ledger:
         self.conn = conn
         self.now = now
         self._queued = 0
-        self._jobs: dict[str, dict[str, Any]] = {}
+        self._jobs: dict[str, Job] = {}
         self._events: list[dict[str, Any]] = []
         self._added: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []
+        self._ended: list[tuple[dict[str, Any], Log]] = []
+        self._outcomes: dict[str, tuple[Outcome | None, str | None]] = {}
+        """By job: the outcome of an attempt with its text, which mostly is the job's as well."""
         self._dropped: list[dict[str, Any]] = []
         self._feed: list[FeedRun] = []
 
@@ -85,7 +85,7 @@ class Ledger:
 
     def moved(self, before: Job, after: Job, kind: str, detail: str = "") -> Job:
         self._queued += (after.state is JobState.QUEUED) - (before.state is JobState.QUEUED)
-        self._jobs[after.job_id] = job_changes(after)
+        self._jobs[after.job_id] = after
         self._event(after, kind, detail)
         return after
 
@@ -119,17 +119,24 @@ class Ledger:
             }
         )
 
-    def save_attempt(self, attempt: Attempt, *, reported: bool = False) -> None:
-        self._saved.append(
-            {
-                "attempt_id": attempt.attempt_id,
-                "state": attempt.state.value,
-                "started_at": attempt.started_at,
-                "finished_at": attempt.finished_at,
-                "outcome": encode_outcome(attempt.outcome),
-                "reported": int(reported),
-            }
-        )
+    def save_attempt(self, attempt: Attempt) -> None:
+        self._saved.append(self._changes(attempt, reported=False))
+
+    def end_attempt(self, attempt: Attempt, log: Log, *, reported: bool) -> None:
+        """Saves an attempt that has ended, and its log as it stands when the ledger is flushed."""
+        self._ended.append((self._changes(attempt, reported=reported), log))
+
+    def _changes(self, attempt: Attempt, *, reported: bool) -> dict[str, Any]:
+        text = encode_outcome(attempt.outcome)
+        self._outcomes[attempt.job_id] = (attempt.outcome, text)
+        return {
+            "attempt_id": attempt.attempt_id,
+            "state": attempt.state.value,
+            "started_at": attempt.started_at,
+            "finished_at": attempt.finished_at,
+            "outcome": text,
+            "reported": int(reported),
+        }
 
     def drop_attempt(self, job: Job) -> tuple[str, str]:
         """Takes back the unconfirmed attempt of ``job``; returns the attempt and the runner that are newest then."""
@@ -141,15 +148,20 @@ class Ledger:
 
     def flush(self) -> None:
         conn = self.conn
-        conn.many(SAVE_JOB, list(self._jobs.values()))
+        conn.many(SAVE_JOB, [self._job_changes(job) for job in self._jobs.values()])
         conn.many(ADD_ATTEMPT, self._added)
         conn.many(SAVE_ATTEMPT, self._saved)
+        conn.many(SAVE_ENDED, [{**changes, **log.values()} for changes, log in self._ended])
         conn.many(DROP_ATTEMPT, self._dropped)
         conn.many(ADD_EVENT, self._events)
         if self._queued:
             conn.run(ADD_QUEUE_CHANGE, {"change": self._queued})
         if self._feed:  # Last, because it locks the heads of feeds.
             runner_feed.add(conn, self._feed)
+
+    def _job_changes(self, job: Job) -> dict[str, Any]:
+        outcome, text = self._outcomes.get(job.job_id, (None, None))
+        return job_changes(job, text if outcome is job.outcome else encode_outcome(job.outcome))
 
     def _event(self, job: Job, kind: str, detail: str) -> None:
         self._events.append(

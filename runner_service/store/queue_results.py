@@ -74,8 +74,9 @@ def _end(conn: Connection, found: QueueJob, word: str) -> QueueJob:
         outcome = Outcome(kind=OutcomeKind.CANCELLED, detail="agent")
     else:
         outcome = outcome_of(_statuses(results(conn, found.job.job_id)))
-    ended = end(ledger, queues.execution(conn, found.job.job_id), outcome, reported=True)
-    queues.close_log(conn, ended, complete=True)
+    held = queues.execution(conn, found.job.job_id)
+    queues.close_log(held, complete=True)
+    ended = end(ledger, held, outcome, reported=True)
     ledger.flush()
     phase = word if found.job.cancel is None else CANCELLED
     conn.run(queues.LET_GO, {"job_id": found.job.job_id, "phase": phase})

@@ -32,7 +32,7 @@ from runner_service.store import answers, claims
 from runner_service.store import jobs as job_rows
 from runner_service.store.dispatch import EXPIRED, confirm
 from runner_service.store.ledger import Ledger
-from runner_service.store.logs import SAVE_LOG, LogState
+from runner_service.store.logs import LogState
 from runner_service.store.reports import EXECUTION, Execution, executions_of, give_up
 from runner_service.store.schema import attempts, jobs, lab_agents, queue_jobs
 from runner_service.store.statements import Connection, Query, Row, among, integer, number, string
@@ -220,17 +220,16 @@ def wait_again(conn: Connection, ledger: Ledger, held: Execution, why: Outcome) 
     queued = transition(held.job, JobState.QUEUED, at=ledger.now, not_before=0)
     ledger.moved(held.job, queued, "requeued", why.words)
     ended = replace(held.attempt, state=AttemptState.FINISHED, finished_at=ledger.now, outcome=why)
-    ledger.save_attempt(ended, reported=False)
-    close_log(conn, held, complete=False)
+    close_log(held, complete=False)
+    ledger.end_attempt(ended, held.log, reported=False)
     conn.run(LET_GO, {"job_id": queued.job_id, "phase": ""})
     return queued
 
 
-def close_log(conn: Connection, held: Execution, *, complete: bool) -> None:
+def close_log(held: Execution, *, complete: bool) -> None:
     """Seals the log of an agent's attempt: what was posted is what there is."""
     if held.log.state == LogState.OPEN:
         held.log.state = LogState.COMPLETE if complete else LogState.INCOMPLETE
-        conn.run(SAVE_LOG, held.log.values())
 
 
 def pop_all(conn: Connection, wanted: Sequence[PopRequest]) -> list[QueueJob | None]:

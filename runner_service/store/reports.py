@@ -27,7 +27,7 @@ from runner_service.domain.records import changed
 from runner_service.store import bodies, runner_feed
 from runner_service.store.journal import Piece
 from runner_service.store.ledger import Ledger
-from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, SAVE_LOG, Log, log_of
+from runner_service.store.logs import ADD_CHUNK, LOG_COLUMNS, Log, log_of
 from runner_service.store.rows import ATTEMPT_COLUMNS, ATTEMPT_WIDTH, JOB_COLUMNS, JOB_WIDTH, attempt_of, job_of
 from runner_service.store.schema import attempts, jobs
 from runner_service.store.statements import Connection, Query, Row, among
@@ -70,8 +70,8 @@ def executions_of(conn: Connection, rows: Sequence[Row]) -> list[Execution]:
 
 
 def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: bool) -> Execution:
-    """Ends an attempt and moves its job on: to its final state, or back to the queue. The caller flushes the ledger
-    and writes the log."""
+    """Ends an attempt and moves its job on: to its final state, or back to the queue. The caller closes the log and
+    flushes the ledger, which writes it."""
     job, attempt = execution.job, execution.attempt
     now = ledger.now
     if attempt.state is AttemptState.ASSIGNED:
@@ -90,18 +90,15 @@ def end(ledger: Ledger, execution: Execution, outcome: Outcome, *, reported: boo
         after = transition(job, state_of(recorded), at=now, outcome=recorded, cancel=cancel)
         ledger.moved(execution.job, after, "finished", recorded.words)
     ended = changed(attempt, state=AttemptState.FINISHED, finished_at=now, outcome=recorded)
-    ledger.save_attempt(ended, reported=reported)
+    ledger.end_attempt(ended, execution.log, reported=reported)
     return Execution(after, ended, execution.log, reported)
 
 
 def give_up(conn: Connection, ledger: Ledger, execution: Execution, outcome: Outcome) -> Execution:
     """Ends an attempt that its runner will not report: its log stays as it is."""
     _take_up(conn, execution, execution.log, ())
-    ended = end(ledger, execution, outcome, reported=False)
-    if ended.log.state == 0:
-        ended.log.give_up()
-        conn.run(SAVE_LOG, ended.log.values())
-    return ended
+    execution.log.give_up()
+    return end(ledger, execution, outcome, reported=False)
 
 
 def locked(conn: Connection, attempt_ids: Collection[str]) -> Sequence[Row]:
@@ -118,7 +115,6 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Ve
     ids = dict.fromkeys(one.attempt_id for one, _ in reports if is_id(one.attempt_id))
     known = {execution.attempt.attempt_id: execution for execution in executions_of(conn, locked(conn, ids))}
     ledger = Ledger(conn, conn.now())
-    logs: list[Log] = []
     chunks: list[dict[str, object]] = []
     verdicts: list[tuple[Verdict, Moved | None]] = []
     for one, pieces in reports:
@@ -135,12 +131,10 @@ def report(conn: Connection, reports: Sequence[PreparedReport]) -> list[tuple[Ve
         elif (log := _closed(execution.log, one, pieces, chunks)) is None:
             verdicts.append((Verdict.LOG_MISSING, None))
         else:
-            logs.append(log)
             _take_up(conn, execution, log, chunks)
             ended = known[one.attempt_id] = end(ledger, execution._replace(log=log), one.outcome, reported=True)
             verdicts.append((Verdict.ACCEPTED, Moved(ended.job, one.attempt_id)))
     conn.many(ADD_CHUNK, chunks)
-    conn.many(SAVE_LOG, [log.values() for log in logs])
     ledger.flush()
     return verdicts
 

@@ -249,12 +249,12 @@ def job_values(job: Job) -> dict[str, Any]:
         "requirement": requirement_of(job.spec.required_labels),
         "loss_wait_us": loss_wait_us(job.spec),
         "bound_to": job.bound_to,
-        **job_changes(job),
+        **job_changes(job, encode_outcome(job.outcome)),
     }
 
 
-def job_changes(job: Job) -> dict[str, Any]:
-    """The columns that change, and the key."""
+def job_changes(job: Job, outcome: str | None) -> dict[str, Any]:
+    """The columns that change, and the key. ``outcome``: that of the job, encoded."""
     return {
         "job_id": job.job_id,
         "state": job.state.value,
@@ -265,7 +265,7 @@ def job_changes(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "fence": job.fence,
         "runner_id": job.runner_id,
-        "outcome": encode_outcome(job.outcome),
+        "outcome": outcome,
         "cancel": encode_cancel(job.cancel),
         "queue_deadline": job.queue_deadline or None,
     }
