@@ -36,6 +36,8 @@ class HttpConnection(HttpToolsProtocol):
     """A connection that is no WebSocket, or not yet."""
 
     cycle: Cycle | None  # type: ignore[assignment] # uvicorn's name for what it is before the first request, too
+    _is_upgrade = False
+    """The message that is under way asks for a WebSocket."""
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _idle_since: float | None = None
@@ -104,7 +106,8 @@ class HttpConnection(HttpToolsProtocol):
             scope["http_version"] = version
         scope["method"] = parser.get_method().decode("ascii")
         scope["headers"] = self.headers
-        if parser.should_upgrade() and self._should_upgrade():
+        self._is_upgrade = parser.should_upgrade() and self._should_upgrade()
+        if self._is_upgrade:
             return
         if url[:1] == b"/" and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
@@ -125,7 +128,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or (self.parser.should_upgrade() and self._should_upgrade()):
+        if cycle is None or cycle.response_complete or self._is_upgrade:
             return
         cycle.add(body)
         if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -134,7 +137,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or (self.parser.should_upgrade() and self._should_upgrade()):
+        if cycle is None or cycle.response_complete or self._is_upgrade:
             return
         cycle.more_body = False
         cycle.message_event.set()

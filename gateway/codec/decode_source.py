@@ -50,13 +50,15 @@ def object_lines(fields: Iterable[FieldDescriptor], decoder: Decoder, general: I
 def _field(field: FieldDescriptor, decoder: Decoder) -> list[str]:
     name = _spelled(field, decoder)
     _, null_is_value, put = decoder.member(field)
-    general = f"{decoder.namespace.bind('put', _named(put, name))}(message, item)"
-    set_it = _at_sight(field, decoder, name, general)
     oneof = schema.oneof_name(field)
+    # Code that looks at the type of a value sees a null there, where few come.
+    is_seen = not null_is_value and oneof is None and not _is_other_message(field)
+    general = f"{decoder.namespace.bind('put', _named(put, name, but_null=is_seen))}(message, item)"
+    set_it = _at_sight(field, decoder, name, general)
     if oneof is not None:
         refuse = decoder.namespace.bind("twice", _raise_twice(oneof, name))
         set_it = [f"if given_{oneof}:", f"    {refuse}()", f"given_{oneof} = True", *set_it]
-    if not null_is_value:
+    if not null_is_value and not is_seen:
         set_it = ["if item is not None:", *(f"    {line}" for line in set_it)]
     # Most members are not there: to ask so takes a third of the time of a call of ``get``.
     return [f"if {name!r} in value:", f"    item = value[{name!r}]", *(f"    {line}" for line in set_it)]
@@ -82,8 +84,7 @@ def _at_sight(field: FieldDescriptor, decoder: Decoder, name: str, general: str)
         if kind in schema.INT64_TYPES and not decoder.style.strict_types:
             # As ProtoJSON writes them: a string of digits. Nineteen of them may be too many.
             test = "type(item) is str and len(item) < 19 and item.isdecimal() and item.isascii()"
-            rest = _if(test, f"{attribute} = int(item)", general)
-            return ["if type(item) is int:", f"    {general}", *["el" + rest[0], *rest[1:]]]
+            return _if(test, f"{attribute} = int(item)", general)
         return _if(f"type(item) is int and {low} <= item <= {high}", f"{attribute} = item", general)
     if kind in (F.TYPE_DOUBLE, F.TYPE_FLOAT):
         limit = decoder.namespace.bind("limit", FLOAT_LIMIT if kind == F.TYPE_FLOAT else float("inf"))
@@ -159,8 +160,15 @@ def _spelled(field: FieldDescriptor, decoder: Decoder) -> str:
     return field.name if decoder.style.proto_names else field.json_name
 
 
-def _named(put: Into, name: str) -> Into:
+def _is_other_message(field: FieldDescriptor) -> bool:
+    """A single message that is no time: whatever its value is, it is handed on."""
+    return schema.is_message(field) and not field.is_repeated and schema.message_type(field).full_name not in _TIMES
+
+
+def _named(put: Into, name: str, *, but_null: bool) -> Into:
     def named(message: object, item: object) -> None:
+        if but_null and item is None:
+            return
         try:
             put(message, item)
         except Refused as refused:
