@@ -175,11 +175,11 @@ class Cell:
         try:
             empty = os.stat(self._directories["pids"]).st_nlink == 2 and not self.pids()  # noqa: PTH116
             if self._files:
-                limit = int(os.pread(self._files["pids.max"], 32, 0))
+                limit = os.pread(self._files["pids.max"], 32, 0)
             else:
-                limit = self._number("pids", "pids.max", b"")
-            self._used = not empty or limit != self.enforced.processes
-        except (OSError, ValueError):
+                limit = linux.read(f"{self._directories['pids']}/pids.max")
+            self._used = not empty or limit.decode() != f"{self.enforced.processes or 'max'}\n"
+        except OSError:
             return False
         return not self._used
 

@@ -1,4 +1,4 @@
-"""Cells on cgroup v2, which has no controllers on many machines: on a directory that looks like one."""
+"""Cells on directories that look like cgroups: v2 has no controllers on many machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_service.worker.supervisor.cells import CONTROLLERS, HEADROOM, LEAST_MEMORY, V2, Cells, Limits
+from runner_service.worker.supervisor.cells import CONTROLLERS, HEADROOM, LEAST_MEMORY, V1, V2, Cells, Limits
 
 FILES = ("cgroup.procs", "pids.max", "memory.max", "memory.swap.max", "cpu.max")
 
@@ -88,3 +88,26 @@ def test_what_cannot_be_written_is_not_enforced(place: Path) -> None:
     (place / "a" / "memory.max").unlink()
     cell = cells(place, Limits()).make("a", Limits(1, 1 << 30, 5))
     assert cell is not None and cell.enforced == Limits(1, 0, 5)
+
+
+@pytest.mark.parametrize(("most", "limit"), [(Limits(), "max\n"), (Limits(processes=7), "7\n")])
+def test_a_cell_of_v1_is_the_next_ones_until_something_lives_in_it(tmp_path: Path, most: Limits, limit: str) -> None:
+    for name in ("home", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tasks").touch()
+    for name, text in {"cgroup.procs": "", "pids.current": "0\n", "pids.max": limit}.items():
+        (tmp_path / "a" / name).write_text(text)
+    made = Cells(V1, {"pids": str(tmp_path)}, {"pids": f"{tmp_path}/home"}, most)
+    cell = made.make("a", Limits())
+    assert cell is not None
+    for attempt_id in ("b", "c", "d"):
+        cell.enter()
+        cell.leave()
+        assert cell.pids() == []
+        made.remove(cell)
+        assert made.make(attempt_id, Limits()) is cell
+    (tmp_path / "a" / "pids.current").write_text("1\n")
+    (tmp_path / "a" / "cgroup.procs").write_text("1\n")
+    assert cell.pids() == [1]
+    made.remove(cell)
+    assert made.make("e", Limits()) is not cell
