@@ -2,9 +2,9 @@
 
 A child is born where its parent is, so the supervisor enters a cell for the moment of a spawn. On cgroup v1 writing
 ``0`` to ``tasks`` moves one thread, here the only one, and takes no lock of the whole machine: 7 µs, and 100 µs when
-nothing is warm. There every attempt gets a cell. On v2 only ``cgroup.procs`` can be written, which on an idle machine
-waits 10 to 25 ms for a grace period of the kernel: there an attempt gets one when its job asks for limits, and the
-others share the runner's limit of processes.
+nothing is warm. On v2 writing it to ``cgroup.threads`` does the same between threaded cgroups, which can be limited in
+all but memory: that is held in cells of another kind, entered by ``cgroup.procs``, which on an idle machine waits 10 to
+25 ms for a grace period of the kernel.
 
 A cell is closed before its processes are killed: at ``pids.max`` 0 no fork succeeds, so nothing outruns the look.
 
@@ -27,7 +27,8 @@ LEAST_MEMORY = 8 << 20
 """No cell has less: with less a process cannot even start, and who enters to start it would be ended in its place."""
 HEADROOM = 8 << 20
 """So much more a cell that is in use may have while the supervisor is in it."""
-_KEPT_OPEN = {"tasks": os.O_WRONLY, "pids.current": os.O_RDONLY, "pids.max": os.O_RDONLY}
+_KEPT_OPEN = {"pids.current": os.O_RDONLY, "pids.max": os.O_RDONLY}
+"""And the one that takes members."""
 MAX_SPARE = 64
 """Empty cells that are kept for who comes next."""
 
@@ -70,6 +71,7 @@ V2 = Layout(
     "cgroup.procs", "memory.max", "memory.swap.max", "memory.peak", "memory.events",
     "cpu.max", "max",
 )  # fmt: skip
+V2_THREADS = V2._replace(members="cgroup.threads")
 
 
 class Cell:
@@ -146,14 +148,16 @@ class Cell:
 
     def pids(self) -> list[int]:
         """Every living process of the attempt. Opened each time: v1 makes the list when the file is opened."""
+        threaded = self._layout is V2_THREADS
         try:
             if self._files and os.pread(self._files["pids.current"], 16, 0) == b"0\n":
                 return []
-            listed = linux.read(f"{self._directories['pids']}/cgroup.procs")
+            listed = linux.read(f"{self._directories['pids']}/{'cgroup.threads' if threaded else 'cgroup.procs'}")
         except OSError:
             return []
+        found = map(int, listed.split())
         me = os.getpid()
-        return [pid for pid in map(int, listed.split()) if pid != me]
+        return [pid for pid in (dict.fromkeys(map(linux.process_of, found)) if threaded else found) if pid != me]
 
     def close(self) -> None:
         """No process of it can fork from now on."""
@@ -170,7 +174,7 @@ class Cell:
 
     def renew(self) -> bool:
         """Makes it fit for another attempt; False where it is not as good as new: its job may have been root."""
-        if self._closed or self._layout is not V1 or list(self._directories) != ["pids"]:
+        if self._closed or self._layout is V2 or list(self._directories) != ["pids"]:
             return False
         try:
             empty = os.stat(self._directories["pids"]).st_nlink == 2 and not self.pids()  # noqa: PTH116
@@ -188,7 +192,7 @@ class Cell:
         if self._files:
             return False
         try:
-            for name, mode in _KEPT_OPEN.items():
+            for name, mode in {self._layout.members: os.O_WRONLY, **_KEPT_OPEN}.items():
                 self._files[name] = os.open(f"{self._directories['pids']}/{name}", mode | os.O_CLOEXEC)
         except OSError:
             self.close_files()
@@ -253,50 +257,54 @@ class Cell:
 class Cells:
     """Makes cells below the places of one supervisor."""
 
-    def __init__(self, layout: Layout, places: dict[str, str], homes: dict[str, str], most: Limits) -> None:
+    def __init__(
+        self, layout: Layout, places: dict[str, str], homes: dict[str, str], most: Limits, *, threads: bool = False
+    ) -> None:
         """
         Args:
             places: By controller: the directory in which cells are made.
             homes: By controller: the directory of the cgroup in which the supervisor itself lives.
             most: The runner's own limits.
+            threads: On v2: below these homes there can be threaded cgroups.
         """
         self._layout = layout
         self._places = places
+        self._threads = {name: home for name, home in homes.items() if name != "memory"} if threads else {}
         self._most = most
         self._left: list[Cell] = []
         self._spare: list[Cell] = []
         """Of `Limits` that are the runner's own."""
         self._open = 0
         """Cells whose files are open: so many that the others' attempts do not lack for files."""
-        opened: dict[str, int] = {}
-        for path in dict.fromkeys(homes.values()):
-            opened[path] = os.open(f"{path}/{layout.members}", os.O_WRONLY | os.O_CLOEXEC)
-        self._homes = {controller: opened[path] for controller, path in homes.items()}
+        self._homes = _open(homes, layout.members)
+        self._thread_homes = _open(self._threads, V2_THREADS.members)
 
     def make(self, attempt_id: str, asked: Limits) -> Cell | None:
         """The cell of an attempt, or None where it needs none or none can be made; see `Cell.enforced`."""
         limits = asked.within(self._most)
         if self._spare and limits == self._most:
             return self._spare.pop()
-        wanted = {
-            "pids": self._layout is V1 or any(asked),
-            "memory": bool(limits.memory_bytes),
-            "cpu": bool(limits.cpus),
-        }
-        if self._layout is V2 and not any(asked) and not limits.memory_bytes and not limits.cpus:
-            return None
+        wanted = {"pids": True, "memory": bool(limits.memory_bytes), "cpu": bool(limits.cpus)}
+        layout, places, homes = self._layout, self._places, self._homes
+        if layout is V2 and not limits.memory_bytes:
+            if self._threads:
+                layout, places, homes = V2_THREADS, self._threads, self._thread_homes
+            elif not any(asked) and not limits.cpus:
+                return None
         directories = {}
-        for controller, place in self._places.items():
-            if wanted[controller] or self._layout is V2:
+        for controller, place in places.items():
+            if wanted[controller] or layout is V2:
                 directory = f"{place}/{attempt_id}"
                 try:
                     os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+                    if layout is V2_THREADS and controller == "pids":
+                        write(f"{directory}/cgroup.type", "threaded")
                 except OSError:
                     continue
                 directories[controller] = directory
         if not directories:
             return None
-        cell = Cell(self._layout, directories, self._homes)
+        cell = Cell(layout, directories, homes)
         cell.impose(limits)
         return cell
 
@@ -318,6 +326,11 @@ def write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def _open(homes: dict[str, str], name: str) -> dict[str, int]:
+    opened = {path: os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC) for path in dict.fromkeys(homes.values())}
+    return {controller: opened[path] for controller, path in homes.items()}
 
 
 def _least(one: float, other: float) -> float:

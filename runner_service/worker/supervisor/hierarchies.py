@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner_service.worker.supervisor import linux
@@ -49,12 +50,13 @@ def open_cells(places: Places, most: Limits) -> Cells | None:
     on_v2 = controllers(places)
     if on_v2:
         home = shared(places.unified)
-        if most.processes:
+        threads = _hand_down(home, ("pids", "cpu"))
+        if most.processes and not threads:
             try:
                 write(f"{home}/pids.max", str(most.processes))
             except OSError:
                 pass
-        return Cells(V2, dict.fromkeys(on_v2, places.unified), dict.fromkeys(on_v2, home), most)
+        return Cells(V2, dict.fromkeys(on_v2, places.unified), dict.fromkeys(on_v2, home), most, threads=threads)
     return None
 
 
@@ -94,7 +96,7 @@ def remove(places: Places) -> bool:
     directories = [cell for controller in places.v1 for cell in _cells(places, controller)]
     directories += places.v1.values()
     if places.unified:
-        directories += [*below(places.unified), places.unified]
+        directories += [path for path, _, _ in os.walk(places.unified, topdown=False)]
     gone = True
     for directory in directories:
         try:
@@ -150,6 +152,7 @@ def _make_unified(own: str, name: str) -> str:
                 path = _make(parent, "", name)
                 if path and _hand_down(path):
                     os.mkdir(f"{path}/jobs")  # noqa: PTH102
+                    _bound(path)
                 if path:
                     return path
         path = _make(mount, own, name)
@@ -158,14 +161,14 @@ def _make_unified(own: str, name: str) -> str:
     return ""
 
 
-def _hand_down(parent: str) -> bool:
+def _hand_down(parent: str, wanted: Sequence[str] = CONTROLLERS) -> bool:
     """Gives the controllers of a v2 cgroup to those below it; False when ``pids``, without which no cell can be closed,
     is none of them. A user's own session may have no ``cpu``."""
     try:
         found = linux.read(f"{parent}/cgroup.controllers").decode().split()
         if "pids" not in found:
             return False
-        write(f"{parent}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS if name in found))
+        write(f"{parent}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted if name in found))
     except OSError:
         return False
     return True

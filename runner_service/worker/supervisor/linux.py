@@ -112,6 +112,15 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
+def process_of(thread: int) -> int:
+    """The process that a thread is of; itself when that cannot be seen any more."""
+    try:
+        _, found, rest = read(f"/proc/{thread}/status").partition(b"\nTgid:\t")
+    except OSError:
+        return thread
+    return int(rest.partition(b"\n")[0]) if found else thread
+
+
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,32 @@ def test_a_job_without_limits_shares_the_leaf_and_the_runners_limits_are_the_mos
     assert cells(place, Limits(processes=4096)).make("a", Limits()) is None
     cell = cells(place, Limits(cpus=2, processes=50)).make("a", Limits(cpus=4, processes=20))
     assert cell is not None and cell.enforced == Limits(2, 0, 20)
+
+
+def test_where_there_are_threads_every_job_has_a_cell_and_those_with_a_limit_of_memory_another(place: Path) -> None:
+    jobs = place / "jobs"
+    (jobs / "cgroup.threads").touch()
+    (jobs / "b").mkdir()
+    for name in ("cgroup.type", "cgroup.threads", "pids.max", "cpu.max"):
+        (jobs / "b" / name).touch()
+    maker = Cells(
+        V2,
+        dict.fromkeys(CONTROLLERS, str(place)),
+        dict.fromkeys(CONTROLLERS, str(jobs)),
+        Limits(processes=40),
+        threads=True,
+    )
+    cell = maker.make("b", Limits(cpus=2))
+    assert cell is not None and cell.exact and cell.enforced == Limits(2, 0, 40)
+    assert (jobs / "b" / "cgroup.type").read_text() == "threaded"
+    cell.enter()
+    cell.leave()
+    assert ((jobs / "b" / "cgroup.threads").read_text(), (jobs / "cgroup.threads").read_text()) == ("0", "0")
+    (jobs / "b" / "cgroup.threads").write_text(f"{os.getpid()}\n{os.getppid()}\n{os.getppid()}\n")
+    assert cell.pids() == [os.getppid()]  # Each process once, and never the supervisor.
+    large = maker.make("a", Limits(memory_bytes=1 << 30))
+    assert large is not None and large.enforced == Limits(0, 1 << 30, 40)
+    assert (said(place)["memory.max"], said(place)["pids.max"]) == (str(1 << 30), "40")
 
 
 def test_what_cannot_be_written_is_not_enforced(place: Path) -> None:
