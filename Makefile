@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-slow faults check proto lint types format bench bench-page lock clean
+.PHONY: help venv run test test-slow test-machine faults check proto lint types format bench bench-page lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: venv ## the tests, under five minutes
 
 test-slow: venv ## the slow tests alone
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+test-machine: venv ## cgroup v2 and a power failure, in a virtual machine (see tests/machine/prepare.sh)
+	RUNNER_TESTS_MACHINE=1 $(BIN)/python -m pytest tests/machine
 
 SCHEDULES ?= 1000
 FIRST ?= 1
