@@ -76,6 +76,13 @@ OF_ROWS = (
         f"{KILLS}::test_a_cancel_leaves_no_process_whatever_they_did_to_hide",
     ),
     _one(
+        "nobody ends a container whose engine was killed",
+        "worker/supervisor/container/box.py",
+        "                os.kill(self.holder, signal.SIGKILL)",
+        "                pass",
+        "worker/executors/test_docker_deaths.py::test_no_container_outlives_its_attempt_where_it_outlives_its_engine",
+    ),
+    _one(
         "a job may have twice the processes it asked for",
         "worker/supervisor/cells.py",
         'return self._set("pids", "pids.max", str(count))',

@@ -49,8 +49,11 @@ class DockerdFails(Exception):
 class Dockerd:
     """The daemon; it can be stopped and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, live_restore: bool = False) -> None:
+        """``live_restore``: with a containerd of its own, so that containers outlive it (`kill_alone`)."""
         self._directory = directory
+        self._live_restore = live_restore
+        self._containerd: subprocess.Popen[bytes] | None = None
         self.socket = str(directory / "s")
         self.engine = Engine(self.socket)
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,10 +63,28 @@ class Dockerd:
             "iptables": False, "ip6tables": False, "bridge": "none", "ip-forward": False, "ip-masq": False,
             "cgroup-parent": f"/{directory.name}", "userland-proxy": False,
         }  # fmt: skip
+        if live_restore:
+            settings |= {"live-restore": True, "containerd": str(self._containerds / "s")}
         (directory / "daemon.json").write_text(json.dumps(settings))
+
+    @property
+    def _containerds(self) -> Path:
+        return self._directory / "exec" / "c"
 
     def start(self) -> None:
         with (self._directory / "log").open("ab") as log:
+            if self._live_restore and self._containerd is None:
+                place = self._containerds
+                place.mkdir(parents=True)
+                options = [
+                    "--root",
+                    str(place / "root"),
+                    "--state",
+                    str(place / "state"),
+                    "--address",
+                    str(place / "s"),
+                ]
+                self._containerd = subprocess.Popen(["containerd", *options], stdout=log, stderr=log)
             self._process = subprocess.Popen(
                 ["dockerd", "--config-file", str(self._directory / "daemon.json")], stdout=log, stderr=log
             )
@@ -86,8 +107,19 @@ class Dockerd:
         if number is signal.SIGKILL:
             self._clear()
 
+    def kill_alone(self) -> None:
+        """kill -9 of it, and not of its containers, which it takes over when it starts again."""
+        assert self._live_restore and self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        (self._directory / "pid").unlink(missing_ok=True)
+
     def close(self) -> None:
         self.stop()
+        if self._containerd is not None:
+            self._containerd.terminate()
+            self._containerd.wait()
         self._clear()
         deadline = time.monotonic() + _SECONDS
         while not self._cgroups_are_gone():
@@ -133,6 +165,16 @@ class Dockerd:
                         found.append(int(entry.name))
                 except OSError:
                     pass
+        return found + self._contained()
+
+    def _contained(self) -> list[int]:
+        """What lives in its containers, which it may not have taken along."""
+        found = []
+        for file in Path("/sys/fs/cgroup").glob(f"*/{self._directory.name}/**/cgroup.procs"):
+            try:
+                found += map(int, file.read_text().split())
+            except OSError:  # It has just been removed.
+                pass
         return found
 
     def load(self) -> None:
@@ -163,12 +205,12 @@ class Dockerd:
 
 
 @contextmanager
-def dockerd() -> Iterator[Dockerd]:
+def dockerd(*, live_restore: bool = False) -> Iterator[Dockerd]:
     """Starts one; skips, saying which tool, where none can be."""
     if tool := missing():
         pytest.skip(f"needs {tool}")
     directory = Path(tempfile.mkdtemp(prefix="dockerd-"))  # A short path: that of a socket has 107 bytes.
-    daemon = Dockerd(directory)
+    daemon = Dockerd(directory, live_restore=live_restore)
     try:
         try:
             daemon.start()

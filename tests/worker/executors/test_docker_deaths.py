@@ -159,3 +159,33 @@ async def test_an_engine_that_goes_away_ends_its_containers_and_comes_back(
     engine.start()
     assert await docker.made.labels() == {"docker": "yes"}
     assert (await docker.run("b", "echo again")).succeeded
+
+
+async def test_no_container_outlives_its_attempt_where_it_outlives_its_engine(tmp_path: Path) -> None:
+    """With `live-restore` containers run on when the engine is killed. They are ended without it, before it is said
+    that the attempt has ended: it may be tried again, elsewhere, at once."""
+    with dockerd(live_restore=True) as engine:
+        docker = Docker(tmp_path, engine)
+        await docker.made.adopt()
+        body = {"Image": IMAGE, "Cmd": ["sleep", "56789011"], "HostConfig": {"NetworkMode": "none"}}
+        engine.engine.call("POST", "/containers/create?name=foreign", body)
+        engine.engine.call("POST", "/containers/foreign/start")
+        await docker.begin("a", "echo ready; sleep 56789012")
+        await docker.output("a")
+        engine.kill_alone()
+        outcome = (await docker.end("a")).outcome
+        assert not running(b"56789012")
+        assert running(b"56789011")
+        assert (outcome.kind, outcome.detail, outcome.survivors) == (OutcomeKind.INFRASTRUCTURE, "run", 0)
+        assert "docker daemon" in outcome.message
+        assert await docker.said("a") == b"ready\n"
+        engine.start()
+        assert (await docker.run("b", "echo again")).succeeded
+        await docker.made.close()
+        heir = Docker(tmp_path, engine)
+        await heir.made.adopt()
+        async with asyncio.timeout(PATIENCE):
+            while engine.containers() != ["foreign"]:
+                await asyncio.sleep(0.01)
+        engine.engine.call("DELETE", "/containers/foreign?force=1")
+        await heir.made.close(stop=True)
