@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _OWN = frozenset({"user-agent", "te", "content-type"})
 # gRPC's own words for a deadline that passed before and after the first message came.
 _DEADLINE = frozenset({"Deadline Exceeded", "Stream removed (Deadline Exceeded)"})
+# And for a connection that broke under a call: the channel's state may say so only a moment later.
+_BROKEN = "Stream removed ("
 
 
 class Channel:
@@ -128,7 +130,8 @@ class Channel:
             return Failure(code_pb2.UNKNOWN, "the server ended the call without an answer")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and error.details() in _DEADLINE:
             return deadline_exceeded()  # noticed by our own end of the channel
-        lost = self._channel.get_state() is not grpc.ChannelConnectivity.READY
+        state = self._channel.get_state()
+        lost = state is not grpc.ChannelConnectivity.READY or (error.details() or "").startswith(_BROKEN)
         if code is grpc.StatusCode.UNAVAILABLE and lost:
             # gRPC's own words name addresses that are no business of the client's.
             log.error(

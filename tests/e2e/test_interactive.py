@@ -56,6 +56,15 @@ async def test_a_pipe_goes_there_and_back(server: ServerProcess, command_line: C
     assert hashlib.sha256(out).digest() == hashlib.sha256(noise(1_000_000)).digest()
 
 
+async def test_a_command_that_ends_before_its_input_is_read_ends_ours_without_a_word(
+    server: ServerProcess, command_line: CommandLines, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_bytes(noise(2_000_000))  # More than has room on the way, so that we wait to give it.
+    with (tmp_path / "data").open("rb") as given:
+        process = command_line(server).start("exec", "-i", "--", "sh", "-c", "exit 4", stdin=given)
+    assert (await asyncio.to_thread(process.communicate, None, 60), process.returncode) == ((b"", b""), 4)
+
+
 async def test_a_terminal_is_shown_in_ours_and_ours_is_put_back(
     server: ServerProcess, terminal: Callable[..., Terminal]
 ) -> None:
