@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import grpc
 import pytest
 from gateway_servicers import Library
 from gateway_servicers import register as register_library
 from grpc import aio
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME, enable_server_reflection
-from harness import in_memory
+from harness import Raw, in_memory, served
 
 from gateway import Channel, Gateway, HandlerCapture, ReflectionError, pool_of, reflected
 
@@ -124,6 +127,61 @@ async def test_a_server_that_is_gone_is_503_without_its_address() -> None:
         async with in_memory(gateway) as client:
             reply = await client.get("/v1/books/x")
     assert (reply.status_code, reply.json()["message"]) == (503, "the server behind this gateway can't be reached")
+
+
+class _Relay:
+    """A way to a server that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, back]
+        await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+class _Unaware:
+    """A channel that hears of nothing before its calls do."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def get_state(self) -> grpc.ChannelConnectivity:
+        return grpc.ChannelConnectivity.READY
+
+
+async def test_a_connection_that_breaks_in_mid_stream_is_told_in_our_words() -> None:
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    register_library(Library(), server)
+    relay = _Relay(server.add_insecure_port("127.0.0.1:0"))
+    await server.start()
+    way = await asyncio.start_server(relay.carry, "127.0.0.1", 0)
+    async with way, aio.insecure_channel(f"127.0.0.1:{way.sockets[0].getsockname()[1]}") as channel:
+        backend = Channel(cast(aio.Channel, _Unaware(channel)))
+        async with served(Gateway(backend=backend, services=["test.library.v1.LibraryService"])) as port:
+            client = await Raw.dial(port)
+            await client.send("GET /v1/books:watch?count=1&hold=true HTTP/1.1\nConnection: close")
+            await client.until(b"\n\n")
+            relay.cut()
+            told = await client.rest()
+            await client.close()
+    await server.stop(None)
+    assert b'"code":14,"message":"the server behind this gateway can\'t be reached"' in told
 
 
 async def test_a_server_without_reflection_says_so() -> None:

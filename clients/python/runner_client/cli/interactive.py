@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from concurrent import futures
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ class Interaction:
                 data = b""
             try:
                 asyncio.run_coroutine_threadsafe(self._typed(data), loop).result()
-            except (RuntimeError, asyncio.CancelledError):
+            except (RuntimeError, futures.CancelledError):
                 return  # The loop has ended.
             if not data or self._detached.is_set():
                 return
