@@ -134,9 +134,11 @@ class Interaction:
                 data = os.read(STDIN, READ_BYTES)
             except OSError:
                 data = b""
+            typed = self._typed(data)
             try:
-                asyncio.run_coroutine_threadsafe(self._typed(data), loop).result()
+                asyncio.run_coroutine_threadsafe(typed, loop).result()
             except (RuntimeError, futures.CancelledError):
+                typed.close()  # Else Python warns of what it never began.
                 return  # The loop has ended.
             if not data or self._detached.is_set():
                 return
