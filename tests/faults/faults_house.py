@@ -86,6 +86,8 @@ class House:
         self.directory = directory
         self.engine = engine
         """Of the house alone: every container there is belongs to it."""
+        self.engine_died = False
+        """So that it may have records of containers that were ended without it, until somebody looks for leftovers."""
         self.zygote = zygote
         self.slots = slots
         self.front = FaultProxy()
@@ -205,11 +207,11 @@ class House:
         )  # fmt: skip
 
     def containers(self) -> list[str]:
-        """What bears the label of a runner, dead or alive."""
+        """What bears the label of a runner, dead or alive; only alive once the engine was killed."""
         if self.engine is None:
             return []
-        filters = quoted(json.dumps({"label": [LABEL_OWNER]}))
-        found = self.engine.engine.call("GET", f"/containers/json?all=1&filters={filters}") or []
+        filters, all_too = quoted(json.dumps({"label": [LABEL_OWNER]})), int(not self.engine_died)
+        found = self.engine.engine.call("GET", f"/containers/json?all={all_too}&filters={filters}") or []
         return [container["Id"] for container in found]
 
     async def start_supervisor(self, machine: Machine, crash: Crash, number: int = signal.SIGTERM) -> Child:
@@ -255,6 +257,14 @@ class House:
         if pid := machine.supervisor_pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    async def kill_engine(self) -> None:
+        """Its containers live on, and it takes them over when it is there again: at once."""
+        assert self.engine is not None
+        self.kills += 1
+        self.engine_died = True
+        await asyncio.to_thread(self.engine.kill_alone)
+        await asyncio.to_thread(self.engine.start)
 
     async def crash_server(self, seat: Seat, dice: Random) -> str:
         """Starts it again with a crash point armed, which it may reach soon, late or never."""

@@ -114,3 +114,5 @@ def contain(asked: Asked, notes: Path) -> None:
     volumes = [f"{notes.parent}:{notes.parent}", *FROM_OUTSIDE]
     asked.spec.container.CopyFrom(Container(image=IMAGE, network="none", volumes=volumes))
     asked.spec.environment["PATH"] = "/bin:/usr/bin"
+    if asked.repeated:  # Also when its engine dies.
+        asked.spec.retry.rules.add(kind=Outcome.KIND_INFRASTRUCTURE)

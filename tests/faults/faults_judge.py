@@ -26,13 +26,14 @@ class Judge:
 
     def __init__(
         self, client: AsyncClient, tally: Tally, notes: Path, token: str, *, supervisor_died: bool,
-        containers: Callable[[], list[str]],
+        engine_died: bool, containers: Callable[[], list[str]],
     ) -> None:  # fmt: skip
         """
         Args:
             notes: Where the jobs wrote down that they run, and beside it that they ran twice at one time.
             token: Marks every process of them.
             supervisor_died: Attempts may be LOST for that, and for nothing else.
+            engine_died: What ran in a container may have ended for that, as a fault of the runner.
             containers: All there are.
         """
         self._client = client
@@ -40,6 +41,7 @@ class Judge:
         self._notes = notes
         self._token = token
         self._supervisor_died = supervisor_died
+        self._engine_died = engine_died
         self._containers = containers
 
     async def problems(self, asked: list[Asked]) -> list[str]:
@@ -76,6 +78,8 @@ class Judge:
         if lost and not (self._supervisor_died and all(a.outcome.detail == "supervisor_died" for a in lost)):
             problems.append(f"lost: {[attempt.outcome.detail for attempt in lost]}")
             tally.losses += 1
+        if self._engine_died and one.spec.HasField("container"):
+            lost += [attempt for attempt in attempts if attempt.outcome.kind == Outcome.KIND_INFRASTRUCTURE]
         if runs > job.attempts:
             problems.append(f"ran {runs} times in {job.attempts} attempts")
             tally.double_runs += 1
@@ -139,7 +143,8 @@ class Judge:
     async def _survivors(self) -> list[str]:
         """A tree is dead when its end is told; of what was lost, when its machine is back."""
         try:
-            await until(lambda: not self._alive() and not self._containers(), what="the end of all", seconds=20)
+            seconds = 80 if self._engine_died else 20  # A holder that nobody knows of is found after a minute.
+            await until(lambda: not self._alive() and not self._containers(), what="the end of all", seconds=seconds)
         except AssertionError:
             left, containers = self._alive(), self._containers()
             self._tally.survivors += len(left) + len(containers)

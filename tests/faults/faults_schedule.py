@@ -33,6 +33,8 @@ class Schedule:
         self._notes = house.directory / f"notes-{seed}"
         self.supervisor_died = any(machine.may_lose for machine in house.machines)
         """So that what it ran is LOST."""
+        self.engine_died = False
+        """So that containers are ended, by a fault of the runner."""
         self.story: list[str] = []
 
     async def run(self, *kinds: str, faults: bool = True) -> None:
@@ -63,7 +65,7 @@ class Schedule:
                 await striking
             judge = Judge(
                 client, self._tally, self._notes, self._token,
-                supervisor_died=self.supervisor_died, containers=self._house.containers,
+                supervisor_died=self.supervisor_died, engine_died=self.engine_died, containers=self._house.containers,
             )  # fmt: skip
             problems = await judge.problems(asked)
         assert not problems, f"seed {self._seed}: {problems}; {self.story}"
@@ -89,6 +91,8 @@ class Schedule:
             "kill server": 2, "kill both": 1, "kill supervisor": 2, "crash server": 3, "crash worker": 3,
             "crash supervisor": 3,
         }  # fmt: skip
+        if self._house.engine is not None:
+            kinds["kill engine"] = 2
         (kind,) = dice.choices(list(kinds), list(kinds.values()))
         return kind, dice.randrange(6), dice.uniform(0.05, 0.4), dice.getrandbits(32)
 
@@ -125,6 +129,9 @@ class Schedule:
             case "kill supervisor":
                 self.supervisor_died = True
                 house.kill_supervisor(machine)
+            case "kill engine":
+                self.engine_died = True
+                await house.kill_engine()
             case "crash server":
                 return await house.crash_server(seat, dice)
             case "crash worker":

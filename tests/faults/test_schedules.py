@@ -53,7 +53,7 @@ async def two_servers(tmp_path: Path, zygote: Zygote) -> AsyncIterator[House]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Dockerd]:
-    with dockerd() as daemon:
+    with dockerd(live_restore=True) as daemon:
         yield daemon
 
 
