@@ -38,10 +38,11 @@ test-machine: venv ## cgroup v2 and a power failure, in a virtual machine (see t
 
 SCHEDULES ?= 1000
 FIRST ?= 1
+FAULT_WORKERS ?= 2
 
 faults: venv ## the fault suite: SCHEDULES=1000 from seed FIRST=1 on
 	FAULT_SCHEDULES=$(SCHEDULES) FAULT_FIRST_SEED=$(FIRST) FAULT_POSTGRES_SCHEDULES=100 FAULT_CONTAINER_SCHEDULES=100 \
-	FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all FAULT_CALLS=all FAULT_LOG_MB=1000 $(BIN)/python -m pytest tests/faults -n 2 --dist load
+	FAULT_MODEL_EXAMPLES=200 FAULT_BATCHES=6 FAULT_CROWD=5000 FAULT_MUTANTS=all FAULT_CALLS=all FAULT_LOG_MB=1000 $(BIN)/python -m pytest tests/faults -n $(FAULT_WORKERS) --dist load
 
 check: lint types test ## everything that CI checks
 
