@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from virtual_machine import boot, needs_machine
+from virtual_machine import PATIENCE, boot, needs_machine
 
 ROOT = Path(__file__).parents[2]
 SUPERVISOR = "tests/worker/supervisor"
@@ -35,13 +35,26 @@ SELECTED = (
 PLUGINS = ("no:cacheprovider", "pytest_asyncio.plugin", "pytest_timeout")
 
 
+SETTINGS = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 RUNNER_TESTS_PATIENCE=600"
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE)
 @needs_machine
 def test_the_supervisors_tests_hold_on_cgroup_v2() -> None:
-    arguments = [sys.executable, "-m", "pytest", "--color=no", "--tb=short", f"--confcutdir={SUPERVISOR}", *SELECTED]
+    arguments = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--color=no",
+        "--tb=short",
+        "--timeout=1200",
+        f"--confcutdir={SUPERVISOR}",
+        *SELECTED,
+    ]
     for plugin in PLUGINS:
         arguments += ["-p", plugin]
-    command = f"cd {shlex.quote(str(ROOT))} && PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 {shlex.join(arguments)}"
+    command = f"cd {shlex.quote(str(ROOT))} && {SETTINGS} {shlex.join(arguments)}"
     with boot(command) as machine:
         code = machine.exit_code()
         assert code == 0, machine.text()

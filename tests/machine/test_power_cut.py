@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virtual_machine import boot, make_disk, needs_machine
+from virtual_machine import PATIENCE, boot, make_disk, needs_machine
 
 GUEST = Path(__file__).with_name("guest_power_cut.py")
 
@@ -19,6 +19,7 @@ def _command(*arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4 * PATIENCE)
 @needs_machine
 def test_after_a_power_failure_all_that_was_said_holds_and_what_ran_is_lost_by_it(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

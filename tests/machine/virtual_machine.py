@@ -25,8 +25,8 @@ WANTED = "RUNNER_TESTS_MACHINE"
 KERNELS = (Path("/var/lib/runner-tests/kernel"), Path("/"))
 """Where a Debian package `linux-image-…-cloud-amd64` was unpacked or installed."""
 VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
-PATIENCE = 300.0
-"""Instructions are translated, and everything takes twenty times as long as here."""
+PATIENCE = 1800.0
+"""Instructions are translated, and everything takes twenty times as long as here, which may be busy, too."""
 _BUSYBOX = (Path("/usr/bin/busybox"), Path("/bin/busybox"))
 # In the order in which they need each other.
 _MODULES = (
