@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner_service.domain.errors import InvalidArgument, JobNotFound, RunnerNot
 from runner_service.domain.ids import new_id
 from runner_service.domain.jobs import RUNNER_LABEL, Job, JobState
 from runner_service.domain.logs import LogStream
+from runner_service.domain.metrics import Bucket
 from runner_service.domain.runner_config import DockerConfig
 from runner_service.domain.runner_feed import FeedEntry, FeedLevel
 from runner_service.domain.runner_health import CONNECTIVITY, DOCKER, Check, Health
@@ -235,6 +236,32 @@ async def test_samples_of_syncs_become_series_for_both_the_host_and_whom_it_host
     assert all(point.value == 1 for point in theirs.active) and theirs.active
     with pytest.raises(InvalidArgument):
         await house.runners.metrics.query(worker.runner.runner_id, period=31 * 86_400)
+
+
+async def test_metrics_are_not_asked_for_past_samples_that_are_being_written(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await host(house)
+    house.clock.advance(10)
+    beat = replace(worker.beat(), load=Load(cpu=10.0, memory=50.0, disk=5.0))
+    await house.runners.monitor.heard(beat, await house.store.dispatch.beat(beat))
+    store, begun, released = house.store.samples, asyncio.Event(), asyncio.Event()
+    add = store.add
+
+    async def slowly(buckets: Sequence[Bucket]) -> None:
+        begun.set()
+        await released.wait()
+        await add(buckets)
+
+    monkeypatch.setattr(store, "add", slowly)
+    writing = asyncio.create_task(house.runners.monitor.flush())
+    await begun.wait()
+    asking = asyncio.create_task(house.runners.metrics.query(worker.runner.runner_id, period=3600, resolution=60))
+    for _ in range(10):  # in which it would have been answered
+        await house.store.runners.get(worker.runner.runner_id)
+    released.set()
+    assert (await asking).cpu_average == 10.0
+    await writing
 
 
 async def test_a_page_of_a_feed_has_the_newest_in_order_and_counts_the_rest(house: House) -> None:

@@ -41,6 +41,7 @@ class Monitor:
         self._states: dict[str, RunnerState] = {}
         self._sessions: dict[str, str] = {}
         self._buckets: dict[tuple[str, int, int], Bucket] = {}
+        self._flushing = asyncio.Lock()
 
     async def heard(self, beat: Beat, answer: BeatAnswer) -> None:
         """A Sync came in and was taken."""
@@ -95,9 +96,11 @@ class Monitor:
         self._buckets[key] = one
 
     async def flush(self) -> None:
-        """Writes what was sampled."""
-        buckets, self._buckets = self._buckets, {}
-        await self._samples.add(list(buckets.values()))
+        """Writes what was sampled. All that was sampled before the call is stored when it returns."""
+        async with self._flushing:
+            buckets, self._buckets = self._buckets, {}
+            if buckets:
+                await self._samples.add(list(buckets.values()))
 
     async def expire(self) -> None:
         """Deletes what is over its time."""
