@@ -24,6 +24,7 @@ from e2e_until import until
 from runner.v1.job_pb2 import Job
 from runner_service.blobs import Bucket, S3Blobs
 from runner_service.domain.blobs import ORPHAN_SECONDS, new_key
+from runner_service.services.sealing import KEY_BYTES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "store"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "blobs"))
@@ -52,12 +53,15 @@ def servers(bucket: Bucket, tmp_path: Path) -> Iterator[list[ServerProcess]]:
             database = stack.enter_context(postgres())
         except NoPostgres as error:
             pytest.skip(str(error))
-        made = []
+        key, made = tmp_path / "secrets.key", []
+        key.touch(mode=0o600)
+        key.write_bytes(os.urandom(KEY_BYTES))
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
             server = ServerProcess(tmp_path / name)
             server.settings["store"] = {"url": database.url("postgres")}
             server.settings["blobs"] = asdict(bucket)
+            server.settings["security"] = {"secrets_key_file": str(key)}
             stack.callback(server.close)
             made.append(server)
         for server in made:

@@ -21,6 +21,7 @@ from faults_zygote import Child, Crash, Zygote
 
 from runner_client import AsyncClient
 from runner_service.domain import crashpoints
+from runner_service.services.sealing import KEY_BYTES
 from runner_service.worker.supervisor.container.engine import quoted
 from runner_service.worker.supervisor.container.order import LABEL_OWNER
 
@@ -101,6 +102,10 @@ class House:
         if database:
             self.settings["store"] = {"url": database}
             self.settings["blobs"] = {"url": f"file://{directory}/blobs"}
+            key = directory / "secrets.key"
+            key.touch(mode=0o600)
+            key.write_bytes(os.urandom(KEY_BYTES))
+            self.settings["security"] = {"secrets_key_file": str(key)}
         self.port = 0
         """Of the server; 0: another one with each start, to which the proxies follow."""
 

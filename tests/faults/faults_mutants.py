@@ -19,6 +19,7 @@ STARTS = "tests/worker/test_starts.py"
 """Directed: kills of real supervisors meet the interleaving only now and then."""
 AGAIN = "tests/store/test_store_exchanges.py::test_a_sync_that_looks_again_passes_over_what_was_confirmed_since"
 """Directed, too: of the model's ways a few in a thousand go there."""
+CONFIRMED = "tests/store/test_store_exchanges.py::test_nothing_is_confirmed_before_the_last_sync_was_taken"
 COMMITS = "tests/faults/test_crash_points.py::test_a_commit_that_is_cut_off_has_happened_whole_or_not_at_all"
 SCHEDULES = "tests/faults/test_schedules.py::test_schedules_lose_nothing_and_run_nothing_twice"
 
@@ -102,6 +103,7 @@ MUTANTS = (
         "store/exchanges.py",
         "if call.along.sync_number <= current[call.along.runner_id][1]:",
         "if True:",
+        CONFIRMED,
     ),
     # Claims.
     _one(
