@@ -89,4 +89,5 @@ async def _register(store: SqlStore, runner_id: str, number: int) -> None:
         registered_at=0,
         kind=tuple(RunnerKind)[number // 4 % len(RunnerKind)],
     )
-    await store.runners.register(runner, RunnerProfile(runner_id=runner_id, tags=tags))
+    profile = RunnerProfile(runner_id=runner_id, tags=tags)
+    await store.runners.register_once(runner, profile, digest=b"", life_seconds=0, mark=None, note="")
