@@ -127,7 +127,7 @@ def claim(conn: Connection, wants: Sequence[Want], *, came_with: int = 0) -> lis
     if not takers:
         return given
     now = conn.now()
-    choice = _choose(wants, takers, _candidates(conn, wants, takers, now))
+    choice = _chosen(conn, wants, takers, now)
     if not choice:
         return given
     found = bodies.load(conn, choice)
@@ -218,26 +218,23 @@ def _required(conn: Connection, requirement: int) -> Mapping[str, str] | None:
     return known[requirement]
 
 
-def _candidates(
-    conn: Connection, wants: Sequence[Want], takers: Mapping[int, _Takers], now: int
-) -> Iterator[Candidate]:
-    """Candidates in order of priority and age, more than can be taken."""
-    runs = []
+def _chosen(conn: Connection, wants: Sequence[Want], takers: Mapping[int, _Takers], now: int) -> dict[str, int]:
+    """Job ids with the want that each goes to, in order of priority and age."""
+    runs = {}
     for requirement, fitting in takers.items():
         count = min(fitting.room, sum(wants[index].count for index in fitting.wants))
-        runs.append(_run(conn, HEAD, requirement, now, count))
+        runs[requirement] = _run(conn, HEAD, requirement, now, count)
+    choice = _choose(wants, takers, heapq.merge(*runs.values()))
     if conn.dialect.name != "postgresql":
-        return heapq.merge(*runs)
-    # Other servers claim too. Lock in each run as many as the merge would take from it: whoever comes second gets
-    # the ones behind, and nobody waits.
-    room = sum(want.count for want in wants)
-    shares: dict[int, int] = {}
-    for candidate in heapq.merge(*runs):
-        if room == 0:
-            break
-        room -= 1
-        shares[candidate.requirement] = shares.get(candidate.requirement, 0) + 1
-    return heapq.merge(*(_run(conn, LOCKED_HEAD, requirement, now, count) for requirement, count in shares.items()))
+        return choice
+    # Other servers claim too. Lock in each run as many as were chosen from it: whoever comes second gets the ones
+    # behind, nobody waits, and nobody is kept from a job that is locked and not taken.
+    locked: list[tuple[Candidate, int]] = []
+    for requirement, run in runs.items():
+        chosen = [choice[candidate.job_id] for candidate in run if candidate.job_id in choice]
+        if chosen:
+            locked += zip(_run(conn, LOCKED_HEAD, requirement, now, len(chosen)), chosen, strict=False)
+    return {candidate.job_id: index for candidate, index in sorted(locked)}
 
 
 def _run(conn: Connection, query: Query, requirement: int, now: int, count: int) -> list[Candidate]:

@@ -67,6 +67,21 @@ async def test_one_claim_serves_many_wants_and_gives_a_job_once(store: SqlStore)
     assert list(await store.dispatch.claim([])) == []
 
 
+async def test_nobody_goes_without_because_another_could_take_all_of_the_oldest(store: SqlStore) -> None:
+    oldest = await create(store, spec={"required_labels": {"gpu": "1"}})
+    await create(store, spec={"required_labels": {"os": "linux"}})
+    theirs = await create(store, spec={"required_labels": {"gpu": "2"}})
+    wants = [
+        Want(runner_id=make_runner().runner_id, labels=labels, count=1)
+        for labels in ({"gpu": "1", "os": "linux"}, {"gpu": "2"})
+    ]
+    given = await store.dispatch.claim(wants)
+    assert [(one.attempt.runner_id, one.job.job_id) for one in given] == [
+        (wants[0].runner_id, oldest.job_id),
+        (wants[1].runner_id, theirs.job_id),
+    ]
+
+
 async def test_a_retry_is_not_taken_before_its_time(store: SqlStore, clock: MovingClock) -> None:
     worker, job, attempt = await running(store, spec={"max_attempts": 2, "retry_delay_seconds": 30.0})
     await worker.report(attempt, Outcome(kind=OutcomeKind.EXITED, exit_code=1))
