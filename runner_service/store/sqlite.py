@@ -57,25 +57,28 @@ class SqliteConnection:
         self.now = clock.now
 
     def all(self, query: Query, values: Values = _NOTHING, /) -> Sequence[Row]:
+        _check(values.values())
         return self.driver.execute(query.text(_DIALECT), values).fetchall()
 
     def one(self, query: Query, values: Values = _NOTHING, /) -> Row | None:
-        _check(values)
+        _check(values.values())
         row: Row | None = self.driver.execute(query.text(_DIALECT), values).fetchone()
         return row
 
     def run(self, query: Query, values: Values = _NOTHING, /) -> int:
-        _check(values)
+        _check(values.values())
         return self.driver.execute(query.text(_DIALECT), values).rowcount
 
     def many(self, query: Query, rows: Sequence[Values], /) -> None:
         if rows:
             for row in rows:
-                _check(row)
+                _check(row.values())
             self.driver.executemany(query.text(_DIALECT), rows)
 
     def array(self, values: Iterable[str], /) -> str:
-        return json.dumps(list(values))
+        texts = list(values)
+        _check(texts)
+        return json.dumps(texts)
 
     def serialize(self, lock: int, /) -> None:
         """There is one writer."""
@@ -87,9 +90,9 @@ class SqliteConnection:
         self.driver.execute(f"PRAGMA incremental_vacuum({RECLAIM_PAGES})").fetchall()
 
 
-def _check(values: Values) -> None:
-    """PostgreSQL stores no NUL in a text: what one engine refuses the other does, too."""
-    for value in values.values():
+def _check(values: Iterable[object]) -> None:
+    """PostgreSQL takes no NUL in a text: what one engine refuses the other does, too."""
+    for value in values:
         if value.__class__ is str and "\0" in value:
             raise InvalidArgument(field="text", problem=NO_NUL)
 

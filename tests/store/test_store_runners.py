@@ -10,6 +10,7 @@ from store_house import MovingClock, make_runner, make_worker, register
 from runner_service.domain.errors import InvalidArgument, RunnerNotFound
 from runner_service.domain.ids import new_id
 from runner_service.domain.runners import RunnerState
+from runner_service.ports.store import JobFilter, RunnerFilter
 from runner_service.store import SqlStore
 
 
@@ -46,6 +47,10 @@ async def test_a_text_with_a_nul_is_refused_by_either_engine_and_changes_nothing
     with pytest.raises(InvalidArgument, match="NUL"):
         await register(store, make_runner(runner_id=worker.runner_id, name="a\0b"))
     assert [runner.name for runner in await store.runners.list(limit=0)] == [before.name]
+    with pytest.raises(InvalidArgument, match="NUL"):
+        await store.runners.find(RunnerFilter(tags=("a\0b",)), limit=1)
+    with pytest.raises(InvalidArgument, match="NUL"):
+        await store.jobs.list(JobFilter(runner_id="a\0b"), limit=1)
 
 
 async def test_runners_come_by_name_then_id_in_pages(store: SqlStore) -> None:
