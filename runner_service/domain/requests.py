@@ -308,4 +308,8 @@ def _bytes(title: str, text: str) -> int:
 def _check_range(title: str, value: float, least: float, most: float) -> None:
     # Written so that NaN fails too.
     if not least <= value <= most:
-        raise InvalidArgument(field=title, problem=f"give a number from {least:g} to {most:g}")
+        raise InvalidArgument(field=title, problem=f"give a number from {_plain(least)} to {_plain(most)}")
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
